@@ -1,0 +1,417 @@
+//! Handles: one publisher, many subscribers; dropping one is its teardown.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::{
+    Frame, Hub, Lane, MediaKind, MediaTime, Packet, Ring, RingItem, Source, Track, TrackId, Tracks, Wake,
+    source::{LastMedia, RemuxSeat},
+};
+
+/// How the numbering of a packets lane goes on when its writer changes.
+#[derive(Default)]
+pub(crate) struct Resume {
+    tracks: [TrackResume; TrackId::MAX],
+}
+
+#[derive(Default, Clone, Copy)]
+struct TrackResume {
+    epoch: u32,
+    first_seq: u64,
+    seq_offset: u64,
+    timestamp_offset: u64,
+    next_seq: u64,
+    last_timestamp: u64,
+    last_capture: MediaTime,
+}
+
+/// The two kinds of items that a source's lanes hold. Not to be implemented elsewhere.
+pub trait LaneItem: RingItem + Sized + Send + 'static {
+    /// Its lane.
+    const LANE: Lane;
+    #[doc(hidden)]
+    fn ring(source: &Source) -> &Ring<Self>;
+    #[doc(hidden)]
+    fn count(&self, source: &Source);
+    #[doc(hidden)]
+    fn adopt(&mut self, resume: &mut ResumeCell<'_>, tracks: &Tracks) -> bool;
+}
+
+/// What [`LaneItem::adopt`] may change.
+#[doc(hidden)]
+pub struct ResumeCell<'a> {
+    pub(crate) epoch: u32,
+    pub(crate) resume: &'a mut Resume,
+}
+
+impl LaneItem for Packet {
+    const LANE: Lane = Lane::Packets;
+
+    fn ring(source: &Source) -> &Ring<Self> {
+        &source.packets
+    }
+
+    fn count(&self, source: &Source) {
+        let is_video = source.tracks[0].load().get(self.track).is_some_and(|t| t.kind() == MediaKind::Video);
+        if !is_video {
+            source.stats.audio.fetch_add(1, Ordering::Relaxed);
+        } else if self.marker {
+            source.stats.video.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lays the writer's sequence numbers and timestamps end to end with those of the writer
+    /// before it. Packets from before the writer's first one (reordered at its very start) are
+    /// dropped: their numbers belong to the past.
+    fn adopt(&mut self, cell: &mut ResumeCell<'_>, tracks: &Tracks) -> bool {
+        let track = &mut cell.resume.tracks[self.track.index()];
+        if track.epoch != cell.epoch {
+            let rate = tracks.get(self.track).map_or(90_000, |track| track.clock_rate);
+            let step = MediaTime::from_micros((self.capture - track.last_capture).max(0)).to_ticks(rate);
+            let timestamp = if track.epoch == 0 {
+                self.timestamp
+            } else {
+                track.last_timestamp.wrapping_add(u64::try_from(step).unwrap_or(0).max(1))
+            };
+            track.epoch = cell.epoch;
+            track.first_seq = self.seq;
+            track.seq_offset = track.next_seq.wrapping_sub(self.seq);
+            track.timestamp_offset = timestamp.wrapping_sub(self.timestamp);
+        }
+        if self.seq < track.first_seq {
+            return false;
+        }
+        self.epoch = cell.epoch;
+        self.seq = self.seq.wrapping_add(track.seq_offset);
+        self.timestamp = self.timestamp.wrapping_add(track.timestamp_offset);
+        track.next_seq = track.next_seq.max(self.seq.wrapping_add(1));
+        if self.timestamp > track.last_timestamp {
+            track.last_timestamp = self.timestamp;
+            track.last_capture = self.capture;
+        }
+        true
+    }
+}
+
+impl LaneItem for Frame {
+    const LANE: Lane = Lane::Frames;
+
+    fn ring(source: &Source) -> &Ring<Self> {
+        &source.frames
+    }
+
+    fn count(&self, source: &Source) {
+        let counter = match self.kind() {
+            MediaKind::Audio => &source.stats.audio,
+            MediaKind::Video => &source.stats.video,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn adopt(&mut self, cell: &mut ResumeCell<'_>, _tracks: &Tracks) -> bool {
+        self.epoch = cell.epoch;
+        true
+    }
+}
+
+/// The right to fill one lane. A later writer of the lane ends it.
+struct Writer {
+    source: Arc<Source>,
+    lane: Lane,
+    epoch: u32,
+}
+
+impl Writer {
+    fn open(source: &Arc<Source>, lane: Lane) -> Self {
+        let mut state = source.writers[lane.index()].lock();
+        state.epoch = state.epoch.wrapping_add(1).max(1);
+        Self { source: Arc::clone(source), lane, epoch: state.epoch }
+    }
+
+    fn push<T: LaneItem>(&self, batch: &mut Vec<T>, counted: bool) -> bool {
+        if batch.is_empty() {
+            return true;
+        }
+        let source = &*self.source;
+        let mut state = source.writers[self.lane.index()].lock();
+        let tracks = source.tracks[self.lane.index()].load();
+        let epoch = self.epoch;
+        let state = &mut *state;
+        let accepted = T::ring(source).push(batch, |batch| {
+            if state.epoch != epoch {
+                return false;
+            }
+            let mut cell = ResumeCell { epoch, resume: &mut state.resume };
+            batch.retain_mut(|item| item.adopt(&mut cell, &tracks));
+            for item in batch.iter() {
+                source.raise_floor(item.time());
+                if counted {
+                    item.count(source);
+                    source.stats.recv_bytes.fetch_add(item.cost() as u64, Ordering::Relaxed);
+                }
+            }
+            true
+        });
+        if !accepted {
+            source.stats.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        accepted
+    }
+
+    fn set_tracks(&self, tracks: Tracks) -> bool {
+        let state = self.source.writers[self.lane.index()].lock();
+        if state.epoch != self.epoch {
+            return false;
+        }
+        self.source.tracks[self.lane.index()].store(Arc::new(tracks));
+        drop(state);
+        self.source.wake_readers();
+        true
+    }
+
+    /// Ends the lane: late readers find no tracks and no join point.
+    fn close(&self) {
+        let mut state = self.source.writers[self.lane.index()].lock();
+        if state.epoch == self.epoch {
+            state.epoch = state.epoch.wrapping_add(1).max(1);
+            self.source.tracks[self.lane.index()].store(Arc::default());
+            match self.lane {
+                Lane::Packets => self.source.packets.forget_join(),
+                Lane::Frames => self.source.frames.forget_join(),
+            }
+        }
+    }
+}
+
+/// The one publisher of a source, filling its native lane `T` ([`Packet`] or [`Frame`]).
+/// Dropping it unpublishes; readers stay and wait for the next.
+pub struct Publisher<T: LaneItem> {
+    hub: Arc<Hub>,
+    writer: Writer,
+    seat: u64,
+    last_media: Arc<LastMedia>,
+    _items: std::marker::PhantomData<fn(T)>,
+}
+
+impl<T: LaneItem> Publisher<T> {
+    pub(crate) fn new(hub: Arc<Hub>, source: &Arc<Source>, seat: u64, last_media: Arc<LastMedia>) -> Self {
+        // The other lane first: whoever filled it (a remuxer, or a publisher of the other kind that
+        // is being replaced) must not go on.
+        Writer::open(source, T::LANE.other()).close();
+        let writer = Writer::open(source, T::LANE);
+        Self { hub, writer, seat, last_media, _items: std::marker::PhantomData }
+    }
+
+    /// The source it fills.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.writer.source
+    }
+
+    /// Replaces the lane's tracks. `false`: another publisher has taken over, end the session.
+    pub fn set_tracks(&self, tracks: Tracks) -> bool {
+        self.writer.set_tracks(tracks)
+    }
+
+    /// Adds a track or replaces the one with its id.
+    pub fn set_track(&self, track: Arc<Track>) -> bool {
+        let tracks = self.writer.source.tracks(T::LANE).with(track);
+        self.set_tracks(tracks)
+    }
+
+    /// Moves a batch into the ring, leaving `batch` empty, and wakes the readers once. `false`:
+    /// another publisher has taken over, end the session.
+    pub fn push(&self, batch: &mut Vec<T>, now: Instant) -> bool {
+        if !batch.is_empty() {
+            let millis = now.saturating_duration_since(self.writer.source.made).as_millis();
+            self.last_media.0.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        self.writer.push(batch, true)
+    }
+
+    /// Whether a reader has wished for a keyframe since the last call. The publisher's
+    /// [`Wake`] is called when a first wish comes.
+    pub fn take_keyframe_request(&self) -> bool {
+        self.writer.source.take_keyframe_request()
+    }
+
+    /// Another publisher has taken over.
+    pub fn is_replaced(&self) -> bool {
+        self.writer.source.writers[T::LANE.index()].lock().epoch != self.writer.epoch
+    }
+}
+
+impl<T: LaneItem> Drop for Publisher<T> {
+    fn drop(&mut self) {
+        self.writer.close();
+        self.hub.release_publisher(&self.writer.source, self.seat);
+    }
+}
+
+/// What [`Subscriber::read`] found besides items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Items were read, or there were none.
+    Ok,
+    /// The reader had fallen behind and lost this many items; what follows starts at a keyframe
+    /// or, where none is held, at the live end.
+    Lagged(u64),
+}
+
+/// A reader of one lane. It holds one cursor; its place is not lost by another's slowness.
+pub struct Subscriber<T: LaneItem> {
+    hub: Option<Arc<Hub>>,
+    source: Arc<Source>,
+    cursor: u64,
+    watch: Option<u64>,
+    _items: std::marker::PhantomData<fn() -> T>,
+}
+
+/// A reader of RTP packets: one per worker and source, not per viewer.
+pub type PacketSubscriber = Subscriber<Packet>;
+/// A reader of frames: one per player or segmenter.
+pub type FrameSubscriber = Subscriber<Frame>;
+
+impl<T: LaneItem> Subscriber<T> {
+    /// `hub` is `None` for a remuxer's own reading, which keeps nothing alive.
+    pub(crate) fn new(hub: Option<Arc<Hub>>, source: Arc<Source>) -> Self {
+        let ring = T::ring(&source);
+        let cursor = ring.join().unwrap_or_else(|| ring.live());
+        Self { hub, source, cursor, watch: None, _items: std::marker::PhantomData }
+    }
+
+    /// The source it reads.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// The lane's tracks as they stand now.
+    pub fn tracks(&self) -> Arc<Tracks> {
+        self.source.tracks(T::LANE)
+    }
+
+    /// `wake` is called after each batch, when tracks change and when a publisher comes or goes,
+    /// until the subscriber is dropped.
+    pub fn watch(&mut self, wake: Arc<dyn Wake>) {
+        if let Some(old) = self.watch.take() {
+            T::ring(&self.source).unwatch(old);
+        }
+        self.watch = Some(T::ring(&self.source).watch(&wake));
+    }
+
+    /// Copies up to `max` items to the end of `out`.
+    pub fn read(&mut self, out: &mut Vec<T>, max: usize) -> Read {
+        match T::ring(&self.source).read(&mut self.cursor, out, max) {
+            0 => Read::Ok,
+            lagged => {
+                self.source.stats.lagged.fetch_add(lagged, Ordering::Relaxed);
+                Read::Lagged(lagged)
+            }
+        }
+    }
+
+    /// The ring position of the next item to be read.
+    pub fn position(&self) -> u64 {
+        self.cursor
+    }
+
+    /// How many items are waiting.
+    pub fn behind(&self) -> u64 {
+        T::ring(&self.source).live().saturating_sub(self.cursor)
+    }
+
+    /// Moves to the last keyframe, or to the live end where none is held.
+    pub fn seek_join(&mut self) {
+        let ring = T::ring(&self.source);
+        self.cursor = ring.join().unwrap_or_else(|| ring.live());
+    }
+
+    /// Moves to the live end.
+    pub fn seek_live(&mut self) {
+        self.cursor = T::ring(&self.source).live();
+    }
+}
+
+impl<T: LaneItem> Drop for Subscriber<T> {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            T::ring(&self.source).unwatch(watch);
+        }
+        if let Some(hub) = self.hub.take() {
+            hub.release_reader(&self.source, T::LANE);
+        }
+    }
+}
+
+/// An order to fill one lane of a source from the other, while somebody reads it and the publisher
+/// stays. Whoever runs it drops it when [`RemuxJob::is_over`].
+pub struct RemuxJob {
+    hub: Arc<Hub>,
+    seat: Arc<RemuxSeat>,
+    writer: Writer,
+}
+
+impl RemuxJob {
+    pub(crate) fn new(hub: Arc<Hub>, source: &Arc<Source>, seat: Arc<RemuxSeat>) -> Self {
+        let writer = Writer::open(source, seat.lane);
+        Self { hub, seat, writer }
+    }
+
+    /// The source.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.writer.source
+    }
+
+    /// The lane to fill. Read the other one.
+    pub fn lane(&self) -> Lane {
+        self.seat.lane
+    }
+
+    /// A reader of the native lane, from the last keyframe on. Its wake is called too when the job
+    /// is over.
+    pub fn reader<T: LaneItem>(&self) -> Subscriber<T> {
+        Subscriber::new(None, Arc::clone(&self.writer.source))
+    }
+
+    /// The last reader or the publisher has left.
+    pub fn is_over(&self) -> bool {
+        self.seat.stop.load(Ordering::Acquire)
+    }
+
+    /// Replaces the tracks of the lane being filled.
+    pub fn set_tracks(&self, tracks: Tracks) -> bool {
+        self.writer.set_tracks(tracks)
+    }
+
+    /// Adds a track to the lane being filled, or replaces the one with its id.
+    pub fn set_track(&self, track: Arc<Track>) -> bool {
+        let tracks = self.writer.source.tracks(self.seat.lane).with(track);
+        self.set_tracks(tracks)
+    }
+
+    /// Moves a batch into the lane being filled. `T` must be that lane's item; another is refused.
+    pub fn push<T: LaneItem>(&self, batch: &mut Vec<T>) -> bool {
+        if T::LANE != self.seat.lane {
+            batch.clear();
+            return false;
+        }
+        self.writer.push(batch, false)
+    }
+}
+
+impl Drop for RemuxJob {
+    fn drop(&mut self) {
+        self.writer.close();
+        self.hub.release_remux(&self.writer.source, &self.seat);
+    }
+}
+
+/// A fresh record of the publisher's last media.
+pub(crate) fn last_media(source: &Source, now: Instant) -> Arc<LastMedia> {
+    let millis = now.saturating_duration_since(source.made).as_millis();
+    Arc::new(LastMedia(AtomicU64::new(u64::try_from(millis).unwrap_or(u64::MAX))))
+}

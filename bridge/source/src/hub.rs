@@ -1,0 +1,217 @@
+//! The hub: name to source, and the starting of remuxers.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use dashmap::DashMap;
+
+use crate::{
+    Clients, Frame, FrameSubscriber, Lane, Packet, PacketSubscriber, Publisher, RemuxJob, Source, StreamKey, Subscriber, Wake,
+    handle::{LaneItem, last_media},
+    source::{RemuxSeat, Seat},
+};
+
+/// How long a publisher may be silent before another may take its place: longer than any frame or
+/// audio interval and any hiccup of a live encoder, short enough for one that crashed and returns.
+const SILENCE_BEFORE_TAKEOVER: Duration = Duration::from_secs(2);
+
+/// Why a stream could not be published.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Another publisher holds the name and is sending (SRS: 1028 StreamBusy).
+    #[error("the stream is being published by another client")]
+    StreamBusy,
+}
+
+/// Runs remuxers. Implemented by the bridges; called when a lane that nobody fills gains its first
+/// reader. Must not block; the job may outlive the call.
+pub trait Bridge: Send + Sync {
+    /// Fill `job.lane()` until `job.is_over()`.
+    fn remux(&self, job: RemuxJob);
+}
+
+/// All sources by name, and all clients.
+#[derive(Default)]
+pub struct Hub {
+    sources: DashMap<StreamKey, Arc<Source>>,
+    clients: Arc<Clients>,
+    bridge: OnceLock<Arc<dyn Bridge>>,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Sets who runs remuxers. Only the first call counts. Without one, each lane carries only
+    /// what is published natively.
+    pub fn set_bridge(&self, bridge: Arc<dyn Bridge>) {
+        let _already_set = self.bridge.set(bridge);
+    }
+
+    /// The clients of all protocols.
+    pub fn clients(&self) -> &Arc<Clients> {
+        &self.clients
+    }
+
+    /// The source of this name, if somebody publishes or reads it.
+    pub fn get(&self, key: &StreamKey) -> Option<Arc<Source>> {
+        self.sources.get(key).map(|entry| Arc::clone(&entry))
+    }
+
+    /// All sources in the order of their names.
+    pub fn list(&self) -> Vec<Arc<Source>> {
+        let mut list: Vec<_> = self.sources.iter().map(|entry| Arc::clone(&entry)).collect();
+        list.sort_by(|a, b| a.key.cmp(&b.key));
+        list
+    }
+
+    /// Publishes packets (WebRTC). See [`Hub::publish`].
+    pub fn publish_packets(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        client: &str,
+        wake: Arc<dyn Wake>,
+        now: Instant,
+    ) -> Result<Publisher<Packet>, PublishError> {
+        self.publish(key, client, wake, now)
+    }
+
+    /// Publishes frames (RTMP). See [`Hub::publish`].
+    pub fn publish_frames(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        client: &str,
+        wake: Arc<dyn Wake>,
+        now: Instant,
+    ) -> Result<Publisher<Frame>, PublishError> {
+        self.publish(key, client, wake, now)
+    }
+
+    /// Takes the publisher's seat of a source under `client`'s id. A seat whose holder has been
+    /// silent for two seconds is taken over: the former holder's pushes are refused from then on
+    /// and its wake is called. `wake` is called for keyframe wishes and on a takeover.
+    pub fn publish<T: LaneItem>(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        client: &str,
+        wake: Arc<dyn Wake>,
+        now: Instant,
+    ) -> Result<Publisher<T>, PublishError> {
+        let entry = self.sources.entry(key.clone()).or_insert_with(|| Arc::new(Source::new(key.clone(), now)));
+        let source = Arc::clone(&entry);
+        let mut control = source.control.lock();
+        if let Some(seat) = &control.seat {
+            let last = Duration::from_millis(seat.last_media.0.load(Ordering::Relaxed));
+            if now.saturating_duration_since(source.made).saturating_sub(last) < SILENCE_BEFORE_TAKEOVER {
+                return Err(PublishError::StreamBusy);
+            }
+        }
+        let last_media = last_media(&source, now);
+        control.seats_taken += 1;
+        let number = control.seats_taken;
+        let seat =
+            Seat { number, lane: T::LANE, client: client.to_owned(), wake, since: now, last_media: Arc::clone(&last_media) };
+        let former = control.seat.replace(seat);
+        stop_remux(&mut control.remux);
+        drop(control);
+        drop(entry);
+        let publisher = Publisher::new(Arc::clone(self), &source, number, last_media);
+        if let Some(former) = former {
+            former.wake.wake();
+        }
+        self.start_remux_if_wanted(&source);
+        source.wake_readers();
+        Ok(publisher)
+    }
+
+    /// Reads packets, from the last keyframe on, whether or not somebody publishes yet.
+    pub fn subscribe_packets(self: &Arc<Self>, key: &StreamKey, now: Instant) -> PacketSubscriber {
+        self.subscribe(key, now)
+    }
+
+    /// Reads frames, from the last keyframe on, whether or not somebody publishes yet.
+    pub fn subscribe_frames(self: &Arc<Self>, key: &StreamKey, now: Instant) -> FrameSubscriber {
+        self.subscribe(key, now)
+    }
+
+    fn subscribe<T: LaneItem>(self: &Arc<Self>, key: &StreamKey, now: Instant) -> Subscriber<T> {
+        let entry = self.sources.entry(key.clone()).or_insert_with(|| Arc::new(Source::new(key.clone(), now)));
+        let source = Arc::clone(&entry);
+        source.control.lock().readers[T::LANE.index()] += 1;
+        drop(entry);
+        let subscriber = Subscriber::new(Some(Arc::clone(self)), Arc::clone(&source));
+        self.start_remux_if_wanted(&source);
+        subscriber
+    }
+
+    fn start_remux_if_wanted(self: &Arc<Self>, source: &Arc<Source>) {
+        let Some(bridge) = self.bridge.get() else { return };
+        let seat = {
+            let mut control = source.control.lock();
+            let Some(lane) = control.seat.as_ref().map(|seat| seat.lane.other()) else { return };
+            if control.readers[lane.index()] == 0 || control.remux.is_some() {
+                return;
+            }
+            let seat = Arc::new(RemuxSeat { lane, stop: AtomicBool::new(false) });
+            control.remux = Some(Arc::clone(&seat));
+            seat
+        };
+        bridge.remux(RemuxJob::new(Arc::clone(self), source, seat));
+    }
+
+    pub(crate) fn release_publisher(self: &Arc<Self>, source: &Arc<Source>, number: u64) {
+        {
+            let mut control = source.control.lock();
+            if control.seat.as_ref().is_none_or(|seat| seat.number != number) {
+                return;
+            }
+            control.seat = None;
+            stop_remux(&mut control.remux);
+        }
+        source.wake_readers();
+        self.forget_if_idle(source);
+    }
+
+    pub(crate) fn release_reader(self: &Arc<Self>, source: &Arc<Source>, lane: Lane) {
+        {
+            let mut control = source.control.lock();
+            let count = &mut control.readers[lane.index()];
+            *count = count.saturating_sub(1);
+            if *count == 0 && control.remux.as_ref().is_some_and(|remux| remux.lane == lane) {
+                stop_remux(&mut control.remux);
+            }
+        }
+        source.wake_readers();
+        self.forget_if_idle(source);
+    }
+
+    pub(crate) fn release_remux(self: &Arc<Self>, source: &Arc<Source>, seat: &Arc<RemuxSeat>) {
+        {
+            let mut control = source.control.lock();
+            if control.remux.as_ref().is_some_and(|held| Arc::ptr_eq(held, seat)) {
+                control.remux = None;
+            }
+        }
+        self.forget_if_idle(source);
+    }
+
+    /// Under the map's shard lock, so that nobody can take the source up meanwhile.
+    fn forget_if_idle(&self, source: &Arc<Source>) {
+        self.sources.remove_if(&source.key, |_, held| Arc::ptr_eq(held, source) && held.is_idle());
+    }
+}
+
+/// The job sees it at its next wake; its place is free at once for the next.
+fn stop_remux(remux: &mut Option<Arc<RemuxSeat>>) {
+    if let Some(seat) = remux.take() {
+        seat.stop.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,57 @@
+//! One RTP packet in plain text.
+
+use bytes::Bytes;
+
+use crate::{MediaTime, RingItem, TrackId};
+
+/// Values of header extensions that are worth carrying from a publisher to its viewers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PacketExtensions {
+    /// Client-to-mixer audio level (RFC 6464), the one byte as it came.
+    pub audio_level: Option<u8>,
+    /// Video orientation (3GPP TS 26.114 7.4.5), the one byte as it came.
+    pub video_orientation: Option<u8>,
+    /// Playout delay (libwebrtc), the three bytes as they came.
+    pub playout_delay: Option<[u8; 3]>,
+    /// AV1 dependency descriptor, as it came.
+    pub dependency_descriptor: Option<Bytes>,
+}
+
+/// One RTP packet of a source, decrypted, without padding. Cloning shares the payload.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// Which track of the packets lane.
+    pub track: TrackId,
+    /// Which publisher wrote it; set by the source when it enters the ring. A viewer that sees it
+    /// change must wait for the next keyframe.
+    pub epoch: u32,
+    /// Extended sequence number. The writer gives its own; in the ring it goes on from publisher to
+    /// publisher. Gaps are packets that never came.
+    pub seq: u64,
+    /// Extended RTP timestamp in the track's clock rate. Continuous as `seq` is.
+    pub timestamp: u64,
+    /// The source's time that `timestamp` stands for.
+    pub capture: MediaTime,
+    /// The RTP marker bit.
+    pub marker: bool,
+    /// A keyframe starts with this packet.
+    pub keyframe: bool,
+    /// Header extensions to pass on.
+    pub extensions: PacketExtensions,
+    /// The RTP payload.
+    pub payload: Bytes,
+}
+
+impl RingItem for Packet {
+    fn cost(&self) -> usize {
+        self.payload.len()
+    }
+
+    fn is_join_point(&self) -> bool {
+        self.keyframe
+    }
+
+    fn time(&self) -> MediaTime {
+        self.capture
+    }
+}

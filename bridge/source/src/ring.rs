@@ -1,0 +1,298 @@
+//! A bounded ring with one writer and any number of cursors.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::{MediaTime, Wake};
+
+/// What a ring must know of its items.
+pub trait RingItem: Clone {
+    /// Bytes of payload, for the ring's byte bound.
+    fn cost(&self) -> usize;
+    /// A late reader may start here.
+    fn is_join_point(&self) -> bool;
+    /// Its place on the source's clock.
+    fn time(&self) -> MediaTime;
+}
+
+/// How much a ring keeps. What exceeds `items` or `bytes` goes, oldest first. What is older than
+/// `span` goes too, unless it belongs to the group of pictures that a late reader needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most items.
+    pub items: usize,
+    /// The most bytes of payload.
+    pub bytes: usize,
+    /// How much media is kept for readers that are behind (and for retransmission).
+    pub span: Duration,
+}
+
+/// One writer fills it, any number of cursors read it, one short lock per batch. Positions count
+/// from 0 and never repeat; a cursor is a position held by its reader.
+pub struct Ring<T> {
+    limits: Limits,
+    state: Mutex<State<T>>,
+    /// `State::next`, readable without the lock.
+    next: AtomicU64,
+    watchers: ArcSwap<Vec<(u64, Arc<dyn Wake>)>>,
+    watcher_ids: AtomicU64,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    first: u64,
+    bytes: usize,
+    join: Option<u64>,
+}
+
+impl<T> State<T> {
+    fn next(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+}
+
+impl<T: RingItem> Ring<T> {
+    /// An empty ring.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            state: Mutex::new(State { items: VecDeque::new(), first: 0, bytes: 0, join: None }),
+            next: AtomicU64::new(0),
+            watchers: ArcSwap::from_pointee(Vec::new()),
+            watcher_ids: AtomicU64::new(0),
+        }
+    }
+
+    /// Appends a batch. `admit` is called under the lock for the batch as a whole, may change
+    /// items or drop them, and may refuse the batch by returning `false`.
+    pub(crate) fn push(&self, batch: &mut Vec<T>, admit: impl FnOnce(&mut Vec<T>) -> bool) -> bool {
+        {
+            let mut state = self.state.lock();
+            if !admit(batch) {
+                batch.clear();
+                return false;
+            }
+            for item in batch.drain(..) {
+                if item.is_join_point() {
+                    state.join = Some(state.next());
+                }
+                state.bytes += item.cost();
+                state.items.push_back(item);
+            }
+            self.evict(&mut state);
+            self.next.store(state.next(), Ordering::Release);
+        }
+        self.wake_all();
+        true
+    }
+
+    fn evict(&self, state: &mut State<T>) {
+        while let (Some(oldest), Some(newest)) = (state.items.front(), state.items.back()) {
+            let over = state.items.len() > self.limits.items || state.bytes > self.limits.bytes;
+            let old = newest.time().saturating_since(oldest.time()) > self.limits.span
+                && state.join.is_none_or(|join| state.first < join);
+            if !over && !old {
+                break;
+            }
+            state.bytes = state.bytes.saturating_sub(oldest.cost());
+            state.items.pop_front();
+            state.first += 1;
+        }
+        if state.join.is_some_and(|join| join < state.first) {
+            state.join = None;
+        }
+    }
+
+    /// Copies up to `max` items from `*cursor` on to the end of `out` and moves the cursor past
+    /// them. Returns how many items the reader missed: then its place had been overwritten, and
+    /// reading goes on at the last join point, or at the live end where there is none.
+    pub fn read(&self, cursor: &mut u64, out: &mut Vec<T>, max: usize) -> u64 {
+        if self.next.load(Ordering::Acquire) <= *cursor {
+            return 0;
+        }
+        let state = self.state.lock();
+        let mut lagged = 0;
+        if *cursor < state.first {
+            let resume = state.join.unwrap_or_else(|| state.next());
+            lagged = resume - *cursor;
+            *cursor = resume;
+        }
+        let start = usize::try_from(*cursor - state.first).unwrap_or(usize::MAX).min(state.items.len());
+        let end = start.saturating_add(max).min(state.items.len());
+        out.extend(state.items.range(start..end).cloned());
+        *cursor += (end - start) as u64;
+        lagged
+    }
+
+    /// The item at a position, if it is still there.
+    pub fn get(&self, position: u64) -> Option<T> {
+        let state = self.state.lock();
+        let index = usize::try_from(position.checked_sub(state.first)?).ok()?;
+        state.items.get(index).cloned()
+    }
+
+    /// Where the next item will be.
+    pub fn live(&self) -> u64 {
+        self.next.load(Ordering::Acquire)
+    }
+
+    /// Where a late reader starts: the last join point that is still whole, if there is one.
+    pub fn join(&self) -> Option<u64> {
+        self.state.lock().join
+    }
+
+    /// Bytes and items held now.
+    pub fn held(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.bytes, state.items.len())
+    }
+
+    /// After the publisher left: late readers must not start in what it sent. Readers that are
+    /// behind may still read it.
+    pub(crate) fn forget_join(&self) {
+        self.state.lock().join = None;
+    }
+
+    pub(crate) fn wake_all(&self) {
+        for (_, wake) in self.watchers.load().iter() {
+            wake.wake();
+        }
+    }
+
+    pub(crate) fn watch(&self, wake: &Arc<dyn Wake>) -> u64 {
+        let id = self.watcher_ids.fetch_add(1, Ordering::Relaxed);
+        self.watchers.rcu(|old| {
+            let mut next = Vec::with_capacity(old.len() + 1);
+            next.extend(old.iter().cloned());
+            next.push((id, Arc::clone(wake)));
+            next
+        });
+        id
+    }
+
+    pub(crate) fn unwatch(&self, id: u64) {
+        self.watchers.rcu(|old| old.iter().filter(|(other, _)| *other != id).cloned().collect::<Vec<_>>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    struct Item {
+        number: u64,
+        key: bool,
+        ms: i64,
+    }
+
+    impl RingItem for Item {
+        fn cost(&self) -> usize {
+            10
+        }
+        fn is_join_point(&self) -> bool {
+            self.key
+        }
+        fn time(&self) -> MediaTime {
+            MediaTime::from_millis(self.ms)
+        }
+    }
+
+    fn ring(items: usize, span_ms: u64) -> Ring<Item> {
+        Ring::new(Limits { items, bytes: 10_000, span: Duration::from_millis(span_ms) })
+    }
+
+    fn push(ring: &Ring<Item>, numbers: std::ops::Range<u64>, key_every: u64) {
+        let mut batch = numbers.map(|number| Item { number, key: number % key_every == 0, ms: number as i64 * 10 }).collect();
+        ring.push(&mut batch, |_| true);
+    }
+
+    fn read(ring: &Ring<Item>, cursor: &mut u64) -> (u64, Vec<u64>) {
+        let mut out = Vec::new();
+        let lagged = ring.read(cursor, &mut out, usize::MAX);
+        (lagged, out.iter().map(|item| item.number).collect())
+    }
+
+    #[test]
+    fn a_late_reader_joins_at_the_last_keyframe() {
+        let ring = ring(100, 10_000);
+        push(&ring, 0..25, 10);
+        let mut cursor = ring.join().expect("a keyframe is held");
+        assert_eq!(read(&ring, &mut cursor), (0, (20..25).collect()));
+        assert_eq!(read(&ring, &mut cursor), (0, vec![]));
+    }
+
+    #[test]
+    fn a_reader_that_lags_is_told_and_goes_on_at_a_keyframe() {
+        let ring = ring(10, 10_000);
+        let mut cursor = 0;
+        push(&ring, 0..25, 10);
+        assert_eq!(read(&ring, &mut cursor), (20, (20..25).collect()));
+    }
+
+    #[test]
+    fn a_reader_that_lags_without_a_keyframe_goes_on_live() {
+        let ring = ring(5, 10_000);
+        let mut cursor = 0;
+        push(&ring, 1..25, 1_000);
+        assert_eq!(read(&ring, &mut cursor), (24, vec![]));
+        push(&ring, 25..26, 1_000);
+        assert_eq!(read(&ring, &mut cursor), (0, vec![25]));
+    }
+
+    #[test]
+    fn the_span_spares_the_group_of_pictures_that_joiners_need() {
+        let ring = ring(1_000, 50);
+        push(&ring, 0..100, 30);
+        assert_eq!(ring.join(), Some(90));
+        assert_eq!(ring.held().1, 10, "only the last group, though 50 ms are six items");
+        push(&ring, 100..119, 30);
+        assert_eq!(ring.held().1, 29);
+    }
+
+    #[test]
+    fn after_the_publisher_left_nobody_joins_its_past() {
+        let ring = ring(100, 10_000);
+        push(&ring, 0..5, 10);
+        ring.forget_join();
+        assert_eq!(ring.join(), None);
+        assert_eq!(read(&ring, &mut 0).1.len(), 5, "who was reading may finish");
+    }
+
+    proptest! {
+        #[test]
+        fn any_reading_pattern_sees_each_item_at_most_once_and_in_order(
+            steps in proptest::collection::vec((1u64..40, 0usize..30), 1..60),
+            items in 1usize..64,
+        ) {
+            let ring = ring(items, 200);
+            let (mut written, mut cursor, mut last) = (0, 0, None);
+            let mut missed = 0;
+            let mut seen = 0;
+            for (count, max) in steps {
+                push(&ring, written..written + count, 17);
+                written += count;
+                let mut out = Vec::new();
+                missed += ring.read(&mut cursor, &mut out, max);
+                for item in &out {
+                    prop_assert!(last.is_none_or(|last| item.number > last));
+                    last = Some(item.number);
+                }
+                seen += out.len() as u64;
+                prop_assert!(ring.held().1 <= items);
+                prop_assert_eq!(ring.held().0, ring.held().1 * 10);
+                prop_assert_eq!(seen + missed, cursor, "in = out + dropped");
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! One stream by name: two rings, their tracks, and who fills and reads them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::{Frame, Limits, MediaTime, Packet, Ring, StreamKey, Tracks, handle::Resume};
+
+/// Two groups of pictures of a 20 Mb/s stream, or ten seconds at 60 frames a second with sound
+/// three times over. SRS keeps 2,500 frames.
+const FRAMES: Limits = Limits { items: 4_096, bytes: 32 << 20, span: Duration::from_secs(6) };
+/// A ten-second group at 8 Mb/s in packets of 1,200 bytes. Three seconds outlast any retransmission
+/// that a player's jitter buffer would still take.
+const PACKETS: Limits = Limits { items: 8_192, bytes: 16 << 20, span: Duration::from_secs(3) };
+
+/// The two lanes of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// RTP packets: native to WebRTC.
+    Packets,
+    /// Coded frames: native to RTMP, FLV and HLS.
+    Frames,
+}
+
+impl Lane {
+    /// The lane that a remuxer reads to fill this one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Packets => Self::Frames,
+            Self::Frames => Self::Packets,
+        }
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Packets => 0,
+            Self::Frames => 1,
+        }
+    }
+}
+
+/// Tells a reader or a publisher that there is something to look at. Called often and from any
+/// thread, so it must be cheap, must not block and should coalesce.
+pub trait Wake: Send + Sync {
+    /// Something changed.
+    fn wake(&self);
+}
+
+/// Counters of a source. Each is one relaxed atomic, touched once per batch.
+#[derive(Debug, Default)]
+pub struct SourceStats {
+    /// Payload bytes from publishers.
+    pub recv_bytes: AtomicU64,
+    /// Audio frames or packets from publishers.
+    pub audio: AtomicU64,
+    /// Video frames (RTP: packets with the marker) from publishers.
+    pub video: AtomicU64,
+    /// Pushes refused because the publisher had been replaced.
+    pub refused: AtomicU64,
+    /// Items that readers lost by falling behind.
+    pub lagged: AtomicU64,
+    /// Keyframe requests that reached the publisher, coalesced.
+    pub keyframe_requests: AtomicU64,
+}
+
+/// One stream by name. It lives while somebody publishes or reads it.
+pub struct Source {
+    pub(crate) key: StreamKey,
+    pub(crate) made: Instant,
+    pub(crate) packets: Ring<Packet>,
+    pub(crate) frames: Ring<Frame>,
+    pub(crate) tracks: [ArcSwap<Tracks>; 2],
+    pub(crate) control: Mutex<Control>,
+    pub(crate) writers: [Mutex<WriterState>; 2],
+    pub(crate) stats: SourceStats,
+    keyframe_wanted: AtomicBool,
+    floor_us: AtomicI64,
+}
+
+/// Who may write a lane, and how its numbering goes on from one writer to the next.
+#[derive(Default)]
+pub(crate) struct WriterState {
+    pub(crate) epoch: u32,
+    pub(crate) resume: Resume,
+}
+
+/// Control plane state: changed when somebody comes or goes.
+#[derive(Default)]
+pub(crate) struct Control {
+    pub(crate) seat: Option<Seat>,
+    pub(crate) readers: [usize; 2],
+    pub(crate) remux: Option<Arc<RemuxSeat>>,
+    pub(crate) seats_taken: u64,
+}
+
+/// The publisher that holds the source.
+pub(crate) struct Seat {
+    pub(crate) number: u64,
+    pub(crate) lane: Lane,
+    pub(crate) client: String,
+    pub(crate) wake: Arc<dyn Wake>,
+    pub(crate) since: Instant,
+    pub(crate) last_media: Arc<LastMedia>,
+}
+
+/// When the publisher last sent media, in milliseconds after the source was made.
+pub(crate) struct LastMedia(pub(crate) AtomicU64);
+
+/// A running remuxer.
+pub(crate) struct RemuxSeat {
+    pub(crate) lane: Lane,
+    pub(crate) stop: AtomicBool,
+}
+
+impl Source {
+    pub(crate) fn new(key: StreamKey, now: Instant) -> Self {
+        Self {
+            key,
+            made: now,
+            packets: Ring::new(PACKETS),
+            frames: Ring::new(FRAMES),
+            tracks: [ArcSwap::default(), ArcSwap::default()],
+            control: Mutex::default(),
+            writers: [Mutex::default(), Mutex::default()],
+            stats: SourceStats::default(),
+            keyframe_wanted: AtomicBool::new(false),
+            floor_us: AtomicI64::new(0),
+        }
+    }
+
+    /// Its name.
+    pub fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// `now` on the source's clock.
+    pub fn media_time(&self, now: Instant) -> MediaTime {
+        MediaTime::ZERO + now.saturating_duration_since(self.made)
+    }
+
+    /// When the source was made: time zero of its clock.
+    pub fn made(&self) -> Instant {
+        self.made
+    }
+
+    /// The latest time that any publisher has stamped so far. A new publisher's timeline starts
+    /// after it.
+    pub fn floor(&self) -> MediaTime {
+        MediaTime::from_micros(self.floor_us.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn raise_floor(&self, time: MediaTime) {
+        self.floor_us.fetch_max(time.as_micros(), Ordering::Relaxed);
+    }
+
+    /// The tracks of a lane as they stand now; empty while nobody fills it.
+    pub fn tracks(&self, lane: Lane) -> Arc<Tracks> {
+        self.tracks[lane.index()].load_full()
+    }
+
+    /// The native lane of the present publisher, or `None` while there is none.
+    pub fn publisher_lane(&self) -> Option<Lane> {
+        self.control.lock().seat.as_ref().map(|seat| seat.lane)
+    }
+
+    /// The present publisher's client id and how long it has been there.
+    pub fn publisher(&self, now: Instant) -> Option<(String, Duration)> {
+        let control = self.control.lock();
+        control.seat.as_ref().map(|seat| (seat.client.clone(), now.saturating_duration_since(seat.since)))
+    }
+
+    /// How many subscribers read a lane (remuxers not counted).
+    pub fn readers(&self, lane: Lane) -> usize {
+        self.control.lock().readers[lane.index()]
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &SourceStats {
+        &self.stats
+    }
+
+    /// The ring of packets, for retransmission.
+    pub fn packets(&self) -> &Ring<Packet> {
+        &self.packets
+    }
+
+    /// The ring of frames.
+    pub fn frames(&self) -> &Ring<Frame> {
+        &self.frames
+    }
+
+    /// Wishes for a keyframe. Wishes coalesce until the publisher takes them; publishers that
+    /// cannot be asked (RTMP) leave them.
+    pub fn request_keyframe(&self) {
+        if self.keyframe_wanted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let wake = self.control.lock().seat.as_ref().map(|seat| Arc::clone(&seat.wake));
+        if let Some(wake) = wake {
+            wake.wake();
+        }
+    }
+
+    pub(crate) fn take_keyframe_request(&self) -> bool {
+        let wanted = self.keyframe_wanted.swap(false, Ordering::AcqRel);
+        if wanted {
+            self.stats.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+        }
+        wanted
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let control = self.control.lock();
+        control.seat.is_none() && control.readers == [0, 0] && control.remux.is_none()
+    }
+
+    pub(crate) fn wake_readers(&self) {
+        self.packets.wake_all();
+        self.frames.wake_all();
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("key", &self.key).finish_non_exhaustive()
+    }
+}

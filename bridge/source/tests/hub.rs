@@ -1,0 +1,219 @@
+//! The hub's promises: one publisher, on-demand remuxing, continuity, no leftovers.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use weir_source::*;
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Count {
+    fn taken(&self) -> usize {
+        self.0.swap(0, Ordering::SeqCst)
+    }
+}
+
+#[derive(Default)]
+struct Jobs(Mutex<Vec<RemuxJob>>);
+
+impl Bridge for Jobs {
+    fn remux(&self, job: RemuxJob) {
+        self.0.lock().unwrap().push(job);
+    }
+}
+
+fn key() -> StreamKey {
+    StreamKey::new("live", "s").unwrap()
+}
+
+fn packet(seq: u64, timestamp: u64, capture_ms: i64, keyframe: bool) -> Packet {
+    Packet {
+        track: TrackId::VIDEO,
+        epoch: 0,
+        seq,
+        timestamp,
+        capture: MediaTime::from_millis(capture_ms),
+        marker: true,
+        keyframe,
+        extensions: PacketExtensions::default(),
+        payload: Bytes::from_static(b"payload"),
+    }
+}
+
+fn video_tracks() -> Tracks {
+    Tracks::default().with(Arc::new(Track::new(TrackId::VIDEO, Codec::H264, 90_000, 0)))
+}
+
+fn frame(ms: i64) -> Frame {
+    let track = Arc::new(Track::new(TrackId::VIDEO, Codec::H264, 90_000, 0));
+    Frame::new(track, MediaTime::from_millis(ms), MediaTime::from_millis(ms), true, Bytes::from_static(b"f"))
+}
+
+#[test]
+fn a_second_publisher_is_refused_until_the_first_is_silent_for_two_seconds() {
+    let hub = Hub::new();
+    let t0 = Instant::now();
+    let (wake, other) = (Arc::new(Count::default()), Arc::new(Count::default()));
+    let first = hub.publish_packets(&key(), "a", wake.clone(), t0).unwrap();
+    assert!(first.push(&mut vec![packet(1, 0, 0, true)], t0 + Duration::from_secs(1)));
+    let busy = hub.publish_packets(&key(), "b", other.clone(), t0 + Duration::from_millis(2_900));
+    assert_eq!(busy.err(), Some(PublishError::StreamBusy));
+
+    let second = hub.publish_frames(&key(), "b", other, t0 + Duration::from_millis(3_001)).unwrap();
+    assert_eq!(wake.taken(), 1, "the former publisher is told");
+    assert!(first.is_replaced());
+    assert!(!first.push(&mut vec![packet(2, 10, 10, false)], t0 + Duration::from_secs(4)), "its lane is closed to it");
+    drop(first);
+    assert_eq!(second.source().publisher_lane(), Some(Lane::Frames), "its leaving does not end the new one");
+    drop(second);
+    assert!(hub.list().is_empty());
+}
+
+#[test]
+fn sequence_numbers_and_timestamps_go_on_from_publisher_to_publisher() {
+    let hub = Hub::new();
+    let t0 = Instant::now();
+    let mut reader = hub.subscribe_packets(&key(), t0);
+    let publish = |packets: Vec<Packet>| {
+        let publisher = hub.publish_packets(&key(), "a", Arc::new(Count::default()), t0).unwrap();
+        publisher.set_tracks(video_tracks());
+        let mut batch = packets;
+        assert!(publisher.push(&mut batch, t0));
+        assert!(batch.is_empty());
+    };
+    publish(vec![packet(65_000, 1_000, 100, true), packet(65_002, 4_000, 133, false)]);
+    publish(vec![packet(7, 500_000, 1_133, true), packet(6, 497_000, 1_100, false), packet(8, 503_000, 1_166, false)]);
+    let mut seen = Vec::new();
+    assert_eq!(reader.read(&mut seen, 100), Read::Ok);
+    let numbers: Vec<_> = seen.iter().map(|p| (p.seq, p.timestamp)).collect();
+    assert_eq!(
+        numbers,
+        [(65_000, 1_000), (65_002, 4_000), (65_003, 94_000), (65_004, 97_000)],
+        "one second later by the source's clock; what came before the new start is dropped"
+    );
+    assert_ne!(seen[1].epoch, seen[2].epoch);
+}
+
+#[test]
+fn a_remuxer_runs_only_while_somebody_reads_the_other_lane() {
+    let hub = Hub::new();
+    let jobs = Arc::new(Jobs::default());
+    hub.set_bridge(jobs.clone());
+    let t0 = Instant::now();
+    let native = hub.subscribe_packets(&key(), t0);
+    let publisher = hub.publish_packets(&key(), "a", Arc::new(Count::default()), t0).unwrap();
+    assert!(jobs.0.lock().unwrap().is_empty(), "a native reader needs none");
+
+    let mut reader = hub.subscribe_frames(&key(), t0);
+    let second_reader = hub.subscribe_frames(&key(), t0);
+    let job = jobs.0.lock().unwrap().pop().expect("started by the first reader");
+    assert!(jobs.0.lock().unwrap().is_empty(), "and only by the first");
+    assert_eq!(job.lane(), Lane::Frames);
+    assert!(job.push(&mut vec![frame(1)]));
+    assert!(!job.push(&mut vec![packet(1, 1, 1, true)]), "the lane it reads is not its to write");
+    let mut seen = Vec::new();
+    reader.read(&mut seen, 10);
+    assert_eq!(seen.len(), 1);
+
+    drop(reader);
+    assert!(!job.is_over());
+    drop(second_reader);
+    assert!(job.is_over());
+    let _late = hub.subscribe_frames(&key(), t0);
+    assert_eq!(jobs.0.lock().unwrap().len(), 1, "a new one need not wait for the old one's end");
+    assert!(!job.push(&mut vec![frame(2)]), "which can no longer write");
+    drop(job);
+    drop(publisher);
+    assert!(jobs.0.lock().unwrap()[0].is_over(), "no publisher, no remuxer");
+    drop(native);
+}
+
+#[test]
+fn a_reader_may_come_first_and_starts_the_remuxer_when_the_publisher_does() {
+    let hub = Hub::new();
+    let jobs = Arc::new(Jobs::default());
+    hub.set_bridge(jobs.clone());
+    let t0 = Instant::now();
+    let wake = Arc::new(Count::default());
+    let mut reader = hub.subscribe_packets(&key(), t0);
+    reader.watch(wake.clone());
+    let _publisher = hub.publish_frames(&key(), "a", Arc::new(Count::default()), t0).unwrap();
+    assert!(wake.taken() > 0);
+    assert_eq!(jobs.0.lock().unwrap().pop().map(|job| job.lane()), Some(Lane::Packets));
+}
+
+#[test]
+fn nothing_is_left_after_two_hundred_joins_and_leaves() {
+    let hub = Hub::new();
+    let jobs = Arc::new(Jobs::default());
+    hub.set_bridge(jobs.clone());
+    let t0 = Instant::now();
+    for _ in 0..200 {
+        let publisher = hub.publish_frames(&key(), "a", Arc::new(Count::default()), t0).unwrap();
+        let mut reader = hub.subscribe_packets(&key(), t0);
+        reader.watch(Arc::new(Count::default()));
+        jobs.0.lock().unwrap().clear();
+        drop(publisher);
+        assert_eq!(hub.list().len(), 1);
+        drop(reader);
+        assert!(hub.list().is_empty());
+    }
+}
+
+#[test]
+fn keyframe_wishes_coalesce_and_wake_the_publisher_once() {
+    let hub = Hub::new();
+    let wake = Arc::new(Count::default());
+    let publisher = hub.publish_packets(&key(), "a", wake.clone(), Instant::now()).unwrap();
+    for _ in 0..300 {
+        publisher.source().request_keyframe();
+    }
+    assert_eq!(wake.taken(), 1);
+    assert!(publisher.take_keyframe_request());
+    assert!(!publisher.take_keyframe_request());
+    publisher.source().request_keyframe();
+    assert_eq!(wake.taken(), 1);
+}
+
+#[test]
+fn clients_leave_the_list_with_their_guard_and_hear_a_kick() {
+    let hub = Hub::new();
+    let wake = Arc::new(Count::default());
+    let info = ClientInfo {
+        id: "abc".into(),
+        kind: ClientKind::RtcPlay,
+        key: key(),
+        ip: std::net::Ipv4Addr::LOCALHOST.into(),
+        url: String::new(),
+        page_url: String::new(),
+        since: Instant::now(),
+    };
+    let guard = hub.clients().enter(info, wake.clone());
+    hub.clients().get("abc").unwrap().kick();
+    assert!(guard.is_kicked());
+    assert_eq!(wake.taken(), 1);
+    drop(guard);
+    assert_eq!(hub.clients().count(), 0);
+}
+
+#[test]
+fn a_muxed_form_is_made_once_and_shared() {
+    let frame = frame(1);
+    let copy = frame.clone();
+    let made = frame.muxed.flv(|| Bytes::from_static(b"tag"));
+    let again = copy.muxed.flv(|| unreachable!("made before"));
+    assert_eq!(made.as_ptr(), again.as_ptr());
+}

@@ -1,0 +1,13 @@
+//! Bridges: RTMP, FLV, MPEG-TS and HLS, the remuxers between packets and frames, and the audio
+//! transcoders that they need. All of them meet only at the hub (`weir_source`).
+#![forbid(unsafe_code)]
+
+pub mod flv;
+pub mod hls;
+mod reader;
+pub mod remux;
+pub mod rtmp;
+pub mod transcode;
+pub mod ts;
+
+pub use reader::{FrameReader, LaneReader, NotifyWake, PacketReader};
