@@ -25,8 +25,8 @@ pub struct Packet {
     /// Which publisher wrote it; set by the source when it enters the ring. A viewer that sees it
     /// change must wait for the next keyframe.
     pub epoch: u32,
-    /// Extended sequence number. The writer gives its own; in the ring it goes on from publisher to
-    /// publisher. Gaps are packets that never came.
+    /// Extended sequence number. The writer gives its own; in the ring it counts from 0 per track and
+    /// goes on from publisher to publisher. Gaps are packets that never came.
     pub seq: u64,
     /// Extended RTP timestamp in the track's clock rate. Continuous as `seq` is.
     pub timestamp: u64,
