@@ -1,0 +1,1 @@
+//! Negotiation against offers shaped like those of real peers.
