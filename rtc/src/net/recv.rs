@@ -46,6 +46,17 @@ pub struct RecvCounters {
     pub bad_size: u64,
 }
 
+impl RecvCounters {
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.messages = self.messages.saturating_add(other.messages);
+        self.datagrams = self.datagrams.saturating_add(other.datagrams);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.bad_size = self.bad_size.saturating_add(other.bad_size);
+    }
+}
+
 /// The slab and what is in it. One per worker, for all its sockets.
 pub struct Receiver {
     slab: Box<[u8]>,

@@ -58,6 +58,19 @@ pub struct SendCounters {
     pub unsegmented: u64,
 }
 
+impl SendCounters {
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.messages = self.messages.saturating_add(other.messages);
+        self.datagrams = self.datagrams.saturating_add(other.datagrams);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.full = self.full.saturating_add(other.full);
+        self.refused = self.refused.saturating_add(other.refused);
+        self.unsegmented = self.unsegmented.saturating_add(other.unsegmented);
+    }
+}
+
 /// The arena and the messages in it. One per socket.
 pub struct Sender {
     arena: Box<[u8]>,
