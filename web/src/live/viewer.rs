@@ -89,10 +89,11 @@ impl Viewer {
                 self.client.sent(data.len());
                 return Step::Data(data);
             }
-            if !self.started
-                && let Err(until) = self.start(now)
-            {
-                return self.wait(now, until);
+            if !self.started {
+                match self.start(now) {
+                    Ok(()) => continue,
+                    Err(until) => return self.wait(now, until),
+                }
             }
             if !self.read() {
                 return self.wait(now, None);

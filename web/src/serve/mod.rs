@@ -51,10 +51,11 @@ impl Default for ServeLimits {
     }
 }
 
-/// The largest head, and what is buffered of an answer before the socket is waited for.
+/// What is read ahead of a request's body, and what is buffered of an answer before the socket is
+/// waited for: a keyframe of a usual live stream.
 const BUFFER_BYTES: usize = 64 << 10;
-/// The most headers of a request. Browsers send twenty.
-const HEADERS_MAX: usize = 100;
+/// The largest head of a request; browsers send one or two KiB. hyper takes up to 100 headers.
+const HEAD_BYTES_MAX: usize = 16 << 10;
 /// How long to leave the listener alone when no descriptor is free: until some connection ends.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(500);
 /// A full server says so at most this often in the log.
@@ -112,7 +113,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits:
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(BUFFER_BYTES)
-        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(guarded), service);
     let mut connection = std::pin::pin!(connection);
     let ended = match stop.run_until_cancelled(connection.as_mut()).await {
@@ -173,6 +174,8 @@ impl Guarded {
         let timeout = self.timeout;
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(stall.as_mut().poll(cx));
+        // Reset it: a close would leave what is unsent with the kernel until the peer reads.
+        let _best_effort = self.stream.set_zero_linger();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 }
@@ -212,3 +215,6 @@ impl AsyncWrite for Guarded {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
