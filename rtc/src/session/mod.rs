@@ -5,7 +5,14 @@
 //! Contract: one mutation (`handle_*`, `forward`, `resend`, `request_keyframe`, `close`), then
 //! drain [`Session::poll_output`], then sleep until [`Session::poll_timeout`].
 
+mod arrival;
+mod clock;
 mod config;
+mod gaps;
+mod history;
+mod keyframe;
+mod reception;
+mod rewrite;
 mod stats;
 
 use std::{
@@ -133,7 +140,7 @@ impl Session {
 
     /// Player: writes a packet again. `packet` is the ring's item at `resend.position`; `None` if it
     /// is another than was sent.
-    pub fn resend(&mut self, _now: Instant, _resend: &Resend, _packet: &Packet, _out: &mut [u8]) -> Option<usize> {
+    pub fn resend(&mut self, _resend: &Resend, _packet: &Packet, _out: &mut [u8]) -> Option<usize> {
         None
     }
 
