@@ -8,25 +8,18 @@ use std::time::{Duration, Instant};
 /// Most packets of one feedback message: 100 ms of 20 Mb/s.
 const PACKETS_MAX: usize = 200;
 /// Time between messages: libwebrtc's own upper end. Its estimator wants some per round trip.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(100);
 /// Numbers that one message may span, lost ones among them. A larger jump starts anew.
 const SPAN_MAX: u64 = 1_000;
 
-/// One feedback message's worth.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Report<'a> {
-    /// First number, as on the wire.
-    pub(crate) base: u16,
-    /// Arrivals from `base` on, `None` for what did not come. Never empty; the last one came.
-    pub(crate) arrivals: &'a [Option<Instant>],
-}
-
 /// Records until the next message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ArrivalRecorder {
+    /// Arrival times count from here.
+    start: Instant,
     /// Number of `arrivals[0]`, extended.
     base: u64,
-    arrivals: Vec<Option<Instant>>,
+    arrivals: Vec<(u16, Option<Duration>)>,
     received: usize,
     /// Highest number ever.
     highest: Option<u64>,
@@ -34,32 +27,31 @@ pub(crate) struct ArrivalRecorder {
 }
 
 impl ArrivalRecorder {
+    /// Nothing came yet; times will count from `start`.
+    pub(crate) fn new(start: Instant) -> Self {
+        Self { start, base: 0, arrivals: Vec::new(), received: 0, highest: None, since: None }
+    }
+
     /// A packet with this number came.
     pub(crate) fn receive(&mut self, wire_seq: u16, now: Instant) {
         let seq = self.extend(wire_seq);
         if self.arrivals.is_empty() {
-            // What was reported as lost and comes now is not reported again.
+            // From behind the last message on, or from before it for what comes late.
             self.base = self.highest.map_or(seq, |highest| (highest + 1).min(seq));
             if seq - self.base >= SPAN_MAX {
                 self.base = seq;
             }
         }
-        let Some(index) = seq.checked_sub(self.base).filter(|index| *index < SPAN_MAX) else {
-            // Before this message, or too far ahead for it: the next one takes it from there.
-            self.highest = self.highest.max(Some(seq));
-            return;
-        };
-        let index = index as usize;
-        if index >= self.arrivals.len() {
-            self.arrivals.resize(index + 1, None);
+        self.highest = self.highest.max(Some(seq));
+        // What is before this message, or too far ahead for it, goes unreported.
+        let Some(index) = seq.checked_sub(self.base).filter(|index| *index < SPAN_MAX) else { return };
+        for missing in self.arrivals.len() as u64..=index {
+            self.arrivals.push(((self.base + missing) as u16, None));
         }
-        if let Some(slot) = self.arrivals.get_mut(index)
-            && slot.is_none()
-        {
-            *slot = Some(now);
+        if let Some((_, at @ None)) = self.arrivals.get_mut(index as usize) {
+            *at = Some(now.saturating_duration_since(self.start));
             self.received += 1;
         }
-        self.highest = self.highest.max(Some(seq));
         self.since.get_or_insert(now);
     }
 
@@ -69,12 +61,12 @@ impl ArrivalRecorder {
         if self.received >= PACKETS_MAX { Some(since) } else { Some(since + INTERVAL) }
     }
 
-    /// Hands what is due to `send`, and starts over.
-    pub(crate) fn poll(&mut self, now: Instant, send: impl FnOnce(Report<'_>)) {
+    /// Hands what is due to `send` (ascending, the last one came), and starts over.
+    pub(crate) fn poll(&mut self, now: Instant, send: impl FnOnce(&[(u16, Option<Duration>)])) {
         if self.next_due().is_none_or(|due| now < due) {
             return;
         }
-        send(Report { base: self.base as u16, arrivals: &self.arrivals });
+        send(&self.arrivals);
         self.arrivals.clear();
         self.received = 0;
         self.since = None;
@@ -100,14 +92,20 @@ mod tests {
 
     fn poll(recorder: &mut ArrivalRecorder, now: Instant) -> Option<(u16, Vec<bool>)> {
         let mut out = None;
-        recorder.poll(now, |report| out = Some((report.base, report.arrivals.iter().map(Option::is_some).collect())));
+        recorder.poll(now, |arrivals| {
+            let base = arrivals.first().unwrap().0;
+            for (index, (seq, _)) in arrivals.iter().enumerate() {
+                assert_eq!(*seq, base.wrapping_add(index as u16));
+            }
+            out = Some((base, arrivals.iter().map(|(_, at)| at.is_some()).collect()));
+        });
         out
     }
 
     #[test]
     fn a_message_is_due_100_ms_after_the_first_packet() {
         let t = Instant::now();
-        let mut recorder = ArrivalRecorder::default();
+        let mut recorder = ArrivalRecorder::new(Instant::now());
         assert_eq!(recorder.next_due(), None);
         recorder.receive(65_535, t);
         recorder.receive(1, t + ms(5));
@@ -119,7 +117,7 @@ mod tests {
     #[test]
     fn every_number_between_two_messages_is_reported() {
         let t = Instant::now();
-        let mut recorder = ArrivalRecorder::default();
+        let mut recorder = ArrivalRecorder::new(Instant::now());
         recorder.receive(10, t);
         poll(&mut recorder, t + ms(100));
         recorder.receive(13, t + ms(150));
@@ -129,7 +127,7 @@ mod tests {
     #[test]
     fn a_late_packet_is_reported_in_the_message_it_still_fits() {
         let t = Instant::now();
-        let mut recorder = ArrivalRecorder::default();
+        let mut recorder = ArrivalRecorder::new(Instant::now());
         recorder.receive(10, t);
         recorder.receive(12, t);
         recorder.receive(11, t);
@@ -141,7 +139,7 @@ mod tests {
     #[test]
     fn many_packets_are_reported_before_their_time() {
         let t = Instant::now();
-        let mut recorder = ArrivalRecorder::default();
+        let mut recorder = ArrivalRecorder::new(Instant::now());
         for seq in 0..PACKETS_MAX as u16 {
             recorder.receive(seq, t + ms(1));
         }
@@ -151,7 +149,7 @@ mod tests {
     proptest! {
         #[test]
         fn memory_is_bounded_and_messages_end_with_an_arrival(steps in proptest::collection::vec((any::<u16>(), 0u64..20), 1..400)) {
-            let mut recorder = ArrivalRecorder::default();
+            let mut recorder = ArrivalRecorder::new(Instant::now());
             let mut now = Instant::now();
             for (seq, wait) in steps {
                 now += ms(wait);

@@ -30,11 +30,10 @@ pub(crate) const ASKED_MAX: usize = 128;
 pub(crate) enum Arrival {
     /// The newest so far.
     Newest,
-    /// It fills a hole; whether it had been asked for.
-    Filled {
-        /// A NACK was sent for it.
-        asked: bool,
-    },
+    /// It fills a hole by itself: it was reordered.
+    Reordered,
+    /// It fills a hole after it was asked for; how long after, if asked once only.
+    Recovered(Option<Duration>),
     /// Seen before, given up, or from before the start.
     Duplicate,
 }
@@ -44,6 +43,7 @@ struct Hole {
     seq: u64,
     since: Instant,
     due: Instant,
+    asked: Option<Instant>,
     tries: u8,
 }
 
@@ -82,7 +82,10 @@ impl Gaps {
                 return Arrival::Duplicate;
             };
             let hole = self.holes.remove(index);
-            return Arrival::Filled { asked: hole.tries > 0 };
+            return match hole.asked {
+                None => Arrival::Reordered,
+                Some(asked) => Arrival::Recovered((hole.tries == 1).then(|| now.saturating_duration_since(asked))),
+            };
         }
         self.highest = Some(seq);
         self.open(highest.saturating_add(1), seq, now);
@@ -117,6 +120,7 @@ impl Gaps {
             for hole in self.holes.iter_mut().filter(|hole| hole.due <= now).take(ASKED_MAX) {
                 hole.tries = hole.tries.saturating_add(1);
                 hole.due = now + retry;
+                hole.asked = Some(now);
                 asked.push(hole.seq);
             }
         }
@@ -153,7 +157,7 @@ impl Gaps {
             self.broken = true;
         }
         let due = now + REORDER_TIME;
-        self.holes.extend((from..to).map(|seq| Hole { seq, since: now, due, tries: 0 }));
+        self.holes.extend((from..to).map(|seq| Hole { seq, since: now, due, asked: None, tries: 0 }));
     }
 }
 
@@ -180,7 +184,7 @@ mod tests {
         gaps.receive(10, t);
         gaps.receive(12, t);
         assert_eq!(poll(&mut gaps, t + ms(9)), (vec![], false));
-        assert_eq!(gaps.receive(11, t + ms(9)), Arrival::Filled { asked: false });
+        assert_eq!(gaps.receive(11, t + ms(9)), Arrival::Reordered);
         assert_eq!(gaps.next_due(), None);
     }
 
@@ -197,7 +201,7 @@ mod tests {
         assert_eq!(poll(&mut gaps, t + ms(11)).0, vec![]);
         gaps.receive(16, t + ms(11));
         assert_eq!(poll(&mut gaps, t + ms(11)).0, vec![13]);
-        assert_eq!(gaps.receive(13, t + ms(30)), Arrival::Filled { asked: true });
+        assert_eq!(gaps.receive(13, t + ms(30)), Arrival::Recovered(Some(ms(19))));
     }
 
     #[test]
