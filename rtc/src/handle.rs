@@ -97,7 +97,7 @@ impl RtcServer {
         let bound: Vec<SocketAddr> =
             sockets.first().map(|first| first.iter().map(Socket::local_addr).collect()).unwrap_or_default();
         let candidates = candidate::gather(&bound, &config.candidates).map_err(StartError::Candidates)?;
-        let identity = Identity::new()?;
+        let identity = Identity::generate()?;
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let session = Arc::new(SessionConfig::new(Instant::now(), unix));
         let (sessions, waiting, waiting_per_ip) = (config.sessions_max, config.waiting_max, config.waiting_per_ip_max);

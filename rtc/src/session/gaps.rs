@@ -66,11 +66,6 @@ impl Gaps {
         Self { nack, highest: None, holes: Vec::new(), keyframe: 0, broken: false }
     }
 
-    /// The highest number so far.
-    pub(crate) fn highest(&self) -> Option<u64> {
-        self.highest
-    }
-
     /// A packet came.
     pub(crate) fn receive(&mut self, seq: u64, now: Instant) -> Arrival {
         let Some(highest) = self.highest else {
@@ -110,8 +105,7 @@ impl Gaps {
         let (nack, keyframe) = (self.nack, self.keyframe);
         let mut broken = std::mem::take(&mut self.broken);
         self.holes.retain(|hole| {
-            let over = now.saturating_duration_since(hole.since) >= give_up
-                || (hole.tries >= TRIES_MAX && now >= hole.due);
+            let over = now.saturating_duration_since(hole.since) >= give_up || (hole.tries >= TRIES_MAX && now >= hole.due);
             broken |= over && hole.seq >= keyframe;
             !over
         });

@@ -9,34 +9,34 @@ const APART: Duration = Duration::from_millis(500);
 /// Coalesces wishes: the first passes at once, those within the time after it become one at its end.
 #[derive(Debug, Default)]
 pub(crate) struct KeyframeGate {
-    wanted: bool,
+    wished: Option<Instant>,
     last: Option<Instant>,
 }
 
 impl KeyframeGate {
     /// A keyframe is wanted.
-    pub(crate) fn wish(&mut self) {
-        self.wanted = true;
+    pub(crate) fn wish(&mut self, now: Instant) {
+        self.wished.get_or_insert(now);
     }
 
     /// A keyframe came: what was wished for until now is fulfilled.
     pub(crate) fn fulfil(&mut self) {
-        self.wanted = false;
+        self.wished = None;
     }
 
     /// Whether to ask now. If so it has been asked.
     pub(crate) fn poll(&mut self, now: Instant) -> bool {
-        if self.next_due(now).is_none_or(|due| now < due) {
+        if self.next_due().is_none_or(|due| now < due) {
             return false;
         }
-        self.wanted = false;
+        self.wished = None;
         self.last = Some(now);
         true
     }
 
     /// When to ask, if a keyframe is wanted.
-    pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
-        self.wanted.then(|| self.last.map_or(now, |last| last + APART))
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.wished.map(|wished| self.last.map_or(wished, |last| wished.max(last + APART)))
     }
 }
 
@@ -50,8 +50,9 @@ mod tests {
         let mut gate = KeyframeGate::default();
         let mut asked = Vec::new();
         for ms in 0..2_000 {
-            gate.wish();
-            if gate.poll(t + Duration::from_millis(ms)) {
+            let now = t + Duration::from_millis(ms);
+            gate.wish(now);
+            if gate.poll(now) {
                 asked.push(ms);
             }
         }
@@ -62,14 +63,14 @@ mod tests {
     fn a_wish_in_between_waits_for_its_turn_and_a_keyframe_fulfils_it() {
         let t = Instant::now();
         let mut gate = KeyframeGate::default();
-        gate.wish();
+        gate.wish(t);
         assert!(gate.poll(t));
-        gate.wish();
+        gate.wish(t);
         let due = t + APART;
-        assert_eq!(gate.next_due(t), Some(due));
+        assert_eq!(gate.next_due(), Some(due));
         gate.fulfil();
         assert!(!gate.poll(due));
-        gate.wish();
+        gate.wish(due);
         assert!(gate.poll(due));
     }
 }

@@ -1,7 +1,7 @@
 //! A publisher's media: authenticated RTP and RTCP in, packets and feedback out.
 //!
 //! It owns the streams (SSRCs) of one publisher and the clock they share. It never decrypts and
-//! never sends: plain packets come in, plain RTCP goes out through the caller's closure.
+//! never sends: plain packets come in, plain RTCP goes out.
 
 use std::{
     collections::VecDeque,
@@ -14,6 +14,7 @@ use super::{
     arrival::ArrivalRecorder,
     clock::PublisherClock,
     gate::KeyframeGate,
+    output::Compounds,
     stats::SessionStats,
     stream::{Refused, Stream},
 };
@@ -108,14 +109,13 @@ impl Inbound {
             self.arrivals.receive(seq, now);
         }
         let fields = packet.header.fields;
-        let Some(stream) = self.bind(now, &fields, &values) else {
+        let Some(place) = self.bind(now, &fields, &values) else {
             stats.drops.unbound += 1;
             return;
         };
         self.next_report.get_or_insert(now + REPORT_INTERVAL / 2);
-        let Some((stream, media)) = self.streams.get_mut(stream).and_then(|s| Some((&mut *s, self.media.get(s.section)?))) else {
-            return;
-        };
+        let Some(stream) = self.streams.get_mut(place) else { return };
+        let Some(media) = self.media.get(stream.section) else { return };
         let Some(codec) = media.payload_type(fields.payload_type) else {
             stats.drops.unbound += 1;
             return;
@@ -155,7 +155,7 @@ impl Inbound {
             // The oldest is of least use. The hole that it leaves is repaired by nobody.
             self.pending.pop_front();
             stats.drops.overflow += 1;
-            self.keyframes.wish();
+            self.keyframes.wish(now);
         }
         self.pending.push_back(packet);
     }
@@ -188,25 +188,24 @@ impl Inbound {
     }
 
     /// See [`Session::request_keyframe`](super::Session::request_keyframe).
-    pub(super) fn request_keyframe(&mut self) {
-        self.keyframes.wish();
+    pub(super) fn request_keyframe(&mut self, now: Instant) {
+        self.keyframes.wish(now);
     }
 
-    /// Sends the RTCP that is due: each call of `send` is one compound packet.
-    pub(super) fn poll(&mut self, now: Instant, stats: &mut SessionStats, mut send: impl FnMut(&[u8])) {
-        let mut out = Vec::new();
-        self.poll_gaps(now, stats, &mut out, &mut send);
-        self.poll_keyframes(now, stats, &mut out, &mut send);
-        self.poll_feedback(now, &mut out, &mut send);
+    /// Emits the RTCP that is due.
+    pub(super) fn poll(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
+        self.poll_gaps(now, stats, rtcp);
+        self.poll_keyframes(now, stats, rtcp);
+        self.poll_feedback(now, rtcp);
         if self.next_report.is_some_and(|due| due <= now) {
             self.next_report = Some(now + REPORT_INTERVAL);
-            self.report(now, &mut out, &mut send);
+            self.report(now, rtcp);
         }
     }
 
     /// When [`Inbound::poll`] has something to do next.
-    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
-        let keyframe = self.has_video().then(|| self.keyframes.next_due(now)).flatten();
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let keyframe = self.has_video().then(|| self.keyframes.next_due()).flatten();
         let gaps = self.streams.iter().filter(|stream| stream.active).filter_map(|stream| stream.gaps.next_due());
         gaps.chain(keyframe).chain(self.arrivals.next_due()).chain(self.next_report).min()
     }
@@ -289,66 +288,62 @@ impl Inbound {
         Some(place)
     }
 
-    fn poll_gaps(&mut self, now: Instant, stats: &mut SessionStats, out: &mut Vec<u8>, send: &mut impl FnMut(&[u8])) {
+    fn poll_gaps(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
         for stream in self.streams.iter_mut().filter(|stream| stream.active) {
             if stream.gaps.next_due().is_none_or(|due| now < due) {
                 continue;
             }
             if stream.gaps.poll(now, self.rtt, &mut self.asked) && stream.kind == MediaKind::Video {
-                self.keyframes.wish();
+                self.keyframes.wish(now);
             }
             if self.asked.is_empty() {
                 continue;
             }
             stats.nack_sent += self.asked.len() as u64;
-            rtcp::emit_rr(stream.local_ssrc, &[], out);
-            rtcp::emit_nack(stream.local_ssrc, stream.ssrc, self.asked.iter().map(|seq| *seq as u16), out);
-            flush(out, send);
+            rtcp::emit_rr(stream.local_ssrc, &[], &mut rtcp.data);
+            let lost = self.asked.iter().map(|seq| *seq as u16);
+            rtcp::emit_nack(stream.local_ssrc, stream.ssrc, lost, &mut rtcp.data);
+            rtcp.end();
         }
     }
 
-    fn poll_keyframes(&mut self, now: Instant, stats: &mut SessionStats, out: &mut Vec<u8>, send: &mut impl FnMut(&[u8])) {
+    fn poll_keyframes(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
         if !self.has_video() || !self.keyframes.poll(now) {
             return;
         }
         for stream in self.active().filter(|stream| stream.kind == MediaKind::Video) {
-            rtcp::emit_rr(stream.local_ssrc, &[], out);
-            rtcp::emit_pli(stream.local_ssrc, stream.ssrc, out);
+            rtcp::emit_rr(stream.local_ssrc, &[], &mut rtcp.data);
+            rtcp::emit_pli(stream.local_ssrc, stream.ssrc, &mut rtcp.data);
+            rtcp.end();
             stats.pli_sent += 1;
         }
-        flush(out, send);
     }
 
-    fn poll_feedback(&mut self, now: Instant, out: &mut Vec<u8>, send: &mut impl FnMut(&[u8])) {
-        let Some((local, remote)) = self.active().map(|stream| (stream.local_ssrc, stream.ssrc)).next_back() else { return };
+    fn poll_feedback(&mut self, now: Instant, rtcp: &mut Compounds) {
+        let Some((local, remote)) = self.active().map(|stream| (stream.local_ssrc, stream.ssrc)).last() else { return };
         let count = &mut self.feedback_count;
         self.arrivals.poll(now, |mut arrivals| {
             while !arrivals.is_empty() {
-                rtcp::emit_rr(local, &[], out);
-                let taken = rtcp::emit_transport_feedback(local, remote, *count, arrivals, out);
+                rtcp::emit_rr(local, &[], &mut rtcp.data);
+                let taken = rtcp::emit_transport_feedback(local, remote, *count, arrivals, &mut rtcp.data);
                 if taken == 0 {
-                    out.clear();
+                    rtcp.discard();
                     break;
                 }
+                rtcp.end();
                 *count = count.wrapping_add(1);
-                flush(out, send);
                 arrivals = arrivals.get(taken..).unwrap_or(&[]);
             }
         });
     }
 
-    fn report(&mut self, now: Instant, out: &mut Vec<u8>, send: &mut impl FnMut(&[u8])) {
+    fn report(&mut self, now: Instant, rtcp: &mut Compounds) {
         let Some(local) = self.active().map(|stream| stream.local_ssrc).next() else { return };
-        let blocks: Vec<ReportBlock> =
-            self.streams.iter_mut().filter(|stream| stream.active).map(|stream| stream.report(now)).collect();
-        rtcp::emit_rr(local, &blocks, out);
-        flush(out, send);
+        let active = self.streams.iter_mut().filter(|stream| stream.active);
+        let blocks: Vec<ReportBlock> = active.map(|stream| stream.report(now)).collect();
+        rtcp::emit_rr(local, &blocks, &mut rtcp.data);
+        rtcp.end();
     }
-}
-
-fn flush(out: &mut Vec<u8>, send: &mut impl FnMut(&[u8])) {
-    send(out);
-    out.clear();
 }
 
 /// RFC 6298 2.3's weight of a new sample.

@@ -87,11 +87,6 @@ impl Reception {
         self.last_sr = Some(((ntp >> 16) as u32, now));
     }
 
-    /// Something came.
-    pub(crate) fn is_active(&self) -> bool {
-        self.received > 0
-    }
-
     /// Packets lost since the start, as far as is known.
     pub(crate) fn lost(&self) -> u64 {
         self.expected().saturating_sub(self.received)

@@ -100,11 +100,6 @@ impl Rewrite {
         self.run.is_none()
     }
 
-    /// Whether packets of `epoch` would continue what is being sent.
-    pub(crate) fn continues(&self, epoch: u32) -> bool {
-        self.run.is_some_and(|run| run.epoch == epoch)
-    }
-
     /// The numbers of `packet`. Taking them uses them up.
     pub(crate) fn map(&mut self, packet: &Packet) -> Result<Numbers, Refusal> {
         let late = match &mut self.run {
@@ -127,13 +122,18 @@ impl Rewrite {
         Ok(Numbers { seq, timestamp: self.timestamp(packet.timestamp), late })
     }
 
+    /// The wire timestamp for one of the source's as if it were live: what reports speak of.
+    pub(crate) fn live_timestamp(&self, timestamp: u64) -> u32 {
+        (timestamp as u32).wrapping_add(self.timestamp_offset)
+    }
+
     /// The wire timestamp for one of the source's.
-    pub(crate) fn timestamp(&self, timestamp: u64) -> u32 {
+    fn timestamp(&self, timestamp: u64) -> u32 {
         let squeezed = match self.live_timestamp {
             Some(live) if timestamp < live => live - (live - timestamp) / SQUEEZE,
             _ => timestamp,
         };
-        (squeezed as u32).wrapping_add(self.timestamp_offset)
+        self.live_timestamp(squeezed)
     }
 
     fn start(&mut self, packet: &Packet) -> Result<(), Refusal> {
@@ -247,8 +247,7 @@ mod tests {
     fn backlog_is_squeezed_and_ends_on_live_time() {
         let mut rewrite = video();
         rewrite.join(MediaTime::from_millis(3_000));
-        let stamps: Vec<u32> =
-            (0..=94).map(|n| rewrite.map(&packet(1, n, n as i64 * 32, n == 0)).unwrap().timestamp).collect();
+        let stamps: Vec<u32> = (0..=94).map(|n| rewrite.map(&packet(1, n, n as i64 * 32, n == 0)).unwrap().timestamp).collect();
         for pair in stamps[..93].windows(2) {
             assert_eq!(pair[1].wrapping_sub(pair[0]), 90, "one millisecond apart");
         }

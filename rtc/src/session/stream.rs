@@ -65,6 +65,8 @@ pub(super) struct Stream {
     paddings: VecDeque<u64>,
     /// The stream before it on this track stopped at this number.
     follows: Option<u64>,
+    /// Packets before this index have no number: it was the other stream's turn.
+    first: u64,
     block: BytesMut,
 }
 
@@ -86,6 +88,7 @@ impl Stream {
             shift: 0,
             paddings: VecDeque::new(),
             follows: None,
+            first: 0,
             block: BytesMut::new(),
         }
     }
@@ -113,6 +116,10 @@ impl Stream {
         if let Some(next_seq) = self.follows.take() {
             self.shift = next_seq.wrapping_sub(index);
             self.paddings.clear();
+            self.first = index;
+        }
+        if index < self.first {
+            return Err(Refused::Duplicate);
         }
         // A padding packet leaves no hole, unless later packets have been numbered around it: then
         // it goes on, empty, since a hole would be asked for in vain.
@@ -168,5 +175,112 @@ impl Stream {
             return None;
         }
         Some(index.wrapping_add(self.shift).wrapping_sub(skipped as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_source::{Codec, TrackId};
+
+    use super::*;
+    use crate::sdp::ExtensionIds;
+
+    fn media() -> MediaParams {
+        let codec = CodecParams {
+            codec: Codec::H264,
+            payload_type: 96,
+            clock_rate: 90_000,
+            channels: 0,
+            fmtp: String::new(),
+            rtx_payload_type: None,
+            nack: true,
+            pli: true,
+            transport_cc: false,
+        };
+        MediaParams {
+            mid: "0".into(),
+            kind: MediaKind::Video,
+            track: TrackId::VIDEO,
+            codecs: vec![codec],
+            extensions: ExtensionIds::default(),
+            local_ssrc: 1,
+            remote_ssrcs: vec![],
+            rtx_ssrc: None,
+        }
+    }
+
+    struct Feed {
+        stream: Stream,
+        media: MediaParams,
+        now: Instant,
+    }
+
+    impl Feed {
+        fn new() -> Self {
+            let (media, now) = (media(), Instant::now());
+            Self { stream: Stream::new(7, 0, &media, now), media, now }
+        }
+
+        fn receive(&mut self, index: u64, payload: &[u8]) -> Result<u64, Refused> {
+            let fields = Fields { sequence: index as u16, timestamp: 9_000, ..Fields::default() };
+            let codec = self.media.codecs.first().unwrap();
+            self.stream.receive(self.now, index, &fields, payload, codec).map(|accepted| accepted.seq)
+        }
+    }
+
+    #[test]
+    fn padding_packets_leave_no_hole() {
+        let mut feed = Feed::new();
+        assert_eq!(feed.receive(100, b"a"), Ok(100));
+        assert_eq!(feed.receive(101, b""), Err(Refused::Padding));
+        assert_eq!(feed.receive(102, b""), Err(Refused::Padding));
+        assert_eq!(feed.receive(103, b"b"), Ok(101));
+        assert_eq!(feed.receive(103, b"b"), Err(Refused::Duplicate));
+    }
+
+    #[test]
+    fn what_is_reordered_around_padding_keeps_its_place() {
+        let mut feed = Feed::new();
+        assert_eq!(feed.receive(100, b"a"), Ok(100));
+        assert_eq!(feed.receive(103, b""), Err(Refused::Padding));
+        assert_eq!(feed.receive(104, b"d"), Ok(103));
+        assert_eq!(feed.receive(102, b"c"), Ok(102));
+        assert_eq!(feed.receive(101, b""), Ok(101), "late padding fills the hole that was left for it");
+    }
+
+    #[test]
+    fn long_probing_stays_bounded_and_numbered() {
+        let mut feed = Feed::new();
+        feed.receive(0, b"a").unwrap();
+        let mut last = 0;
+        for round in 0..1_000u64 {
+            assert_eq!(feed.receive(round * 2 + 1, b""), Err(Refused::Padding));
+            let seq = feed.receive(round * 2 + 2, b"x").unwrap();
+            assert_eq!(seq, last + 1);
+            last = seq;
+        }
+        assert!(feed.stream.paddings.len() <= PADDINGS_MAX);
+    }
+
+    #[test]
+    fn a_stream_that_takes_over_continues_the_numbers() {
+        let mut feed = Feed::new();
+        feed.stream.take_over(5_000);
+        assert_eq!(feed.receive(40, b"a"), Ok(5_000));
+        assert_eq!(feed.receive(42, b"c"), Ok(5_002));
+        assert_eq!(feed.receive(41, b"b"), Ok(5_001));
+        assert_eq!(feed.receive(39, b"z"), Err(Refused::Duplicate));
+    }
+
+    #[test]
+    fn payloads_share_blocks_and_outlive_them() {
+        let mut feed = Feed::new();
+        let kept: Vec<Bytes> = (0..500usize).map(|n| feed.stream.freeze(&vec![n as u8; 1_000])).collect();
+        for (n, payload) in kept.iter().enumerate() {
+            assert_eq!(payload.as_ref(), vec![n as u8; 1_000]);
+        }
+        let neighbours = kept.windows(2).filter(|pair| pair[0].as_ptr() as usize + 1_000 == pair[1].as_ptr() as usize);
+        assert!(neighbours.count() > 450);
+        assert_eq!(feed.stream.freeze(&vec![1; BLOCK_LEN + 1]).len(), BLOCK_LEN + 1);
     }
 }
