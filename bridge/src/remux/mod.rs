@@ -1,1 +1,3 @@
-//! Placeholder until its room is built.
+//! Remuxers between the packets lane and the frames lane.
+
+pub mod h264;

@@ -1,1 +1,4 @@
-//! Placeholder until its room is built.
+//! RTMP: publishers and players over TCP.
+
+pub mod amf0;
+pub mod chunk;
