@@ -350,3 +350,7 @@ impl Inbound {
 fn smooth(old: Option<Duration>, sample: Duration) -> Duration {
     old.map_or(sample, |old| (old * 7 + sample) / 8)
 }
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;
