@@ -339,3 +339,7 @@ impl Stream {
         protect.rtp_into(roc, header.get(..header_len)?, &packet.payload, out)
     }
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;
