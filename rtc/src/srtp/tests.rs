@@ -68,9 +68,8 @@ fn rfc_7714() -> Cipher {
 
 #[test]
 fn the_rtp_packet_of_rfc_7714_comes_out_and_opens() {
-    let plain = bytes(
-        "8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 20646976 69736120 696e2070 61727465 73207472 6573",
-    );
+    let plain =
+        bytes("8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 20646976 69736120 696e2070 61727465 73207472 6573");
     let expected = bytes(
         "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b 36de3adf
          8833899d 7f27beb1 6a9152cf 765ee439 0cce",

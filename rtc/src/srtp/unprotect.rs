@@ -102,11 +102,10 @@ impl Unprotect {
     /// sender may start at any sequence number, and what it sends before our keys are ready is lost.
     fn open_first(&self, ssrc: u32, index: u64, packet: &mut [u8], header_len: usize) -> Option<u64> {
         let mut copy = [0; RETRY_LEN_MAX];
-        let copy = copy.get_mut(..packet.len());
-        let copy = copy.map(|copy| {
+        let mut copy = copy.get_mut(..packet.len());
+        if let Some(copy) = &mut copy {
             copy.copy_from_slice(packet);
-            copy
-        });
+        }
         if self.cipher.open_rtp(ssrc, index, packet, header_len).is_some() {
             return Some(index);
         }
