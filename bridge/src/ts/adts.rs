@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn reads_a_frequency_given_in_full() {
         // Object 2, escape, 48,000 Hz, mono.
-        let bits = 0b00010_1111_0000_0000_1011_1011_1000_0000_0001u64 << 3;
+        let bits = (2u64 << 32 | 15 << 28 | 48_000 << 4 | 1) << 3;
         let config = &bits.to_be_bytes()[3..];
         assert_eq!(Header::from_config(config).unwrap(), Header { profile: 1, frequency_index: 3, channels: 1 });
     }
