@@ -37,33 +37,33 @@ const VIDEO_PT: u8 = 125;
 
 /// One RTP packet as a viewer got it.
 #[derive(Clone, Debug)]
-pub struct Got {
-    pub payload_type: u8,
-    pub sequence: u16,
-    pub timestamp: u32,
-    pub marker: bool,
-    pub payload: Bytes,
+pub(crate) struct Got {
+    pub(crate) payload_type: u8,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload: Bytes,
 }
 
-pub struct Peer {
+pub(crate) struct Peer {
     pc: RTCPeerConnection,
     socket: UdpSocket,
     /// What the connection believes to be its address, though a NAT may have moved it.
     local: SocketAddr,
-    pub state: RTCPeerConnectionState,
-    pub got: Vec<Got>,
+    pub(crate) state: RTCPeerConnectionState,
+    pub(crate) got: Vec<Got>,
     /// PLI and FIR that came.
-    pub keyframe_requests: usize,
+    pub(crate) keyframe_requests: usize,
     /// Sender reports that came.
-    pub sender_reports: usize,
-    pub receiver_reports: usize,
+    pub(crate) sender_reports: usize,
+    pub(crate) receiver_reports: usize,
     senders: HashMap<u8, (RTCRtpSenderId, u32)>,
-    pub sequences: HashMap<u8, u16>,
+    pub(crate) sequences: HashMap<u8, u16>,
 }
 
 impl Peer {
     /// A peer that will send H.264 and Opus.
-    pub fn publisher() -> Self {
+    pub(crate) fn publisher() -> Self {
         let mut peer = Self::new();
         for (kind, payload_type, ssrc) in [(RtpCodecKind::Audio, AUDIO_PT, 1111), (RtpCodecKind::Video, VIDEO_PT, 2222)] {
             let encoding = RTCRtpEncodingParameters {
@@ -79,7 +79,7 @@ impl Peer {
     }
 
     /// A peer that will receive.
-    pub fn viewer() -> Self {
+    pub(crate) fn viewer() -> Self {
         let mut peer = Self::new();
         for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
             peer.pc.add_transceiver_from_kind(kind, None).expect("a transceiver");
@@ -108,7 +108,7 @@ impl Peer {
         }
     }
 
-    pub fn offer(&mut self) -> String {
+    pub(crate) fn offer(&mut self) -> String {
         let base_config = CandidateConfig {
             network: "udp".to_owned(),
             address: self.local.ip().to_string(),
@@ -124,27 +124,27 @@ impl Peer {
         offer.sdp
     }
 
-    pub fn answer(&mut self, sdp: &str) {
+    pub(crate) fn answer(&mut self, sdp: &str) {
         let answer = RTCSessionDescription::answer(sdp.to_owned()).expect("an answer");
         self.pc.set_remote_description(Instant::now(), answer).expect("an answer that fits");
     }
 
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.state == RTCPeerConnectionState::Connected
     }
 
     /// From now on it is heard from another port, as behind a NAT that forgot it.
-    pub fn move_away(&mut self) {
+    pub(crate) fn move_away(&mut self) {
         self.socket = bind();
     }
 
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.pc.close().expect("it closes");
         self.drain();
     }
 
     /// Sends one packet of the stream with this payload type.
-    pub fn send(&mut self, video: bool, timestamp: u32, marker: bool, payload: Bytes) {
+    pub(crate) fn send(&mut self, video: bool, timestamp: u32, marker: bool, payload: Bytes) {
         let payload_type = if video { VIDEO_PT } else { AUDIO_PT };
         let (sender, ssrc) = self.senders[&payload_type];
         let sequence = self.sequences.entry(payload_type).or_insert(65_530);
@@ -163,7 +163,7 @@ impl Peer {
     }
 
     /// Does what there is to do, without waiting.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let mut buffer = [0; 2_000];
         loop {
             match self.socket.recv_from(&mut buffer) {
@@ -222,7 +222,7 @@ impl Peer {
 }
 
 /// Lets all peers run until `done`, for ten seconds at most.
-pub fn run_until(peers: &mut [&mut Peer], what: &str, mut done: impl FnMut(&mut [&mut Peer]) -> bool) {
+pub(crate) fn run_until(peers: &mut [&mut Peer], what: &str, mut done: impl FnMut(&mut [&mut Peer]) -> bool) {
     let limit = Instant::now() + Duration::from_secs(10);
     while !done(peers) {
         assert!(Instant::now() < limit, "in vain: {what}");
@@ -232,7 +232,7 @@ pub fn run_until(peers: &mut [&mut Peer], what: &str, mut done: impl FnMut(&mut 
 }
 
 /// Lets all peers run for a while.
-pub fn run_for(peers: &mut [&mut Peer], span: Duration) {
+pub(crate) fn run_for(peers: &mut [&mut Peer], span: Duration) {
     let limit = Instant::now() + span;
     run_until(peers, "time passes", |_| Instant::now() >= limit);
 }
