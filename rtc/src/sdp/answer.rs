@@ -43,8 +43,12 @@ impl Answer<'_> {
             Direction::Publish => "WeirPublishSession",
             Direction::Play => "WeirPlaySession",
         };
-        let mids: Vec<_> =
-            offer.bundle.iter().filter(|mid| self.params.media.iter().any(|media| media.mid == **mid)).map(String::as_str).collect();
+        let mids: Vec<_> = offer
+            .bundle
+            .iter()
+            .filter(|mid| self.params.media.iter().any(|media| media.mid == **mid))
+            .map(String::as_str)
+            .collect();
         let description = SessionDescription {
             origin: Origin {
                 username: "Weir".to_owned(),
@@ -112,8 +116,7 @@ impl Answer<'_> {
             );
             for (agreed, feedback) in [(params.transport_cc, "transport-cc"), (params.nack, "nack"), (params.pli, "nack pli")] {
                 if agreed {
-                    section =
-                        section.with_value_attribute("rtcp-fb".to_owned(), format!("{} {feedback}", params.payload_type));
+                    section = section.with_value_attribute("rtcp-fb".to_owned(), format!("{} {feedback}", params.payload_type));
                 }
             }
         }
@@ -167,8 +170,7 @@ fn candidate_line(index: usize, candidate: &SocketAddr) -> String {
 
 /// RFC 8830 section 2: an id is 1 to 64 token characters.
 fn token(text: &str) -> String {
-    let token: String =
-        text.chars().map(|c| if u8::try_from(c).is_ok_and(is_token_char) { c } else { '-' }).take(64).collect();
+    let token: String = text.chars().map(|c| if u8::try_from(c).is_ok_and(is_token_char) { c } else { '-' }).take(64).collect();
     // "-" alone would say that the track belongs to no stream.
     if token.is_empty() || token == "-" { "weir".to_owned() } else { token }
 }

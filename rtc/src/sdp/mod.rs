@@ -38,11 +38,7 @@ use self::offer::{Offer, OfferedMedia, Section, Setup};
 ///
 /// [`NegotiateError`], whose [`class`](NegotiateError::class) tells a malformed offer from one
 /// that is well-formed but cannot be served. Nothing is left behind by either.
-pub fn negotiate(
-    offer: &str,
-    direction: Direction,
-    local: &LocalParams<'_>,
-) -> Result<(String, SessionParams), NegotiateError> {
+pub fn negotiate(offer: &str, direction: Direction, local: &LocalParams<'_>) -> Result<(String, SessionParams), NegotiateError> {
     limits::check(offer)?;
     let offer = Offer::parse(offer)?;
     check_tracks(&offer, direction)?;

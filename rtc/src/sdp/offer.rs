@@ -112,11 +112,8 @@ impl Offer {
         let description = SessionDescription::unmarshal(&mut Cursor::new(text.as_bytes()))
             .map_err(|_| NegotiateError::Malformed("not a session description"))?;
         let session = Attributes(&description.attributes);
-        let sections = description
-            .media_descriptions
-            .iter()
-            .map(|media| Section::parse(media, session))
-            .collect::<Result<Vec<_>, _>>()?;
+        let sections =
+            description.media_descriptions.iter().map(|media| Section::parse(media, session)).collect::<Result<Vec<_>, _>>()?;
         let bundle: Vec<String> = session
             .values("group")
             .find_map(|group| group.strip_prefix("BUNDLE"))

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use weir_source::{Codec, MediaKind, TrackId, Tracks};
 
+pub use crate::wire::ext::ExtensionIds;
+
 /// Which way media flows, as the HTTP side was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -109,21 +111,6 @@ pub struct CodecParams {
     pub pli: bool,
     /// Transport-wide feedback was agreed; only when publishing.
     pub transport_cc: bool,
-}
-
-/// Header extension ids, each 1 to 14 (one-byte form, RFC 8285 section 4.2) where negotiated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of the extensions")]
-pub struct ExtensionIds {
-    pub mid: Option<u8>,
-    pub rid: Option<u8>,
-    pub transport_cc: Option<u8>,
-    pub abs_send_time: Option<u8>,
-    pub audio_level: Option<u8>,
-    pub video_orientation: Option<u8>,
-    pub playout_delay: Option<u8>,
-    pub abs_capture_time: Option<u8>,
-    pub dependency_descriptor: Option<u8>,
 }
 
 /// One accepted m-line.

@@ -198,9 +198,8 @@ impl<'a> Values<'a> {
 
     /// Whether some value with an id does not fit the one-byte form.
     fn needs_two_bytes(&self, ids: &ExtensionIds) -> bool {
-        let misfits = |id: Option<u8>, len: usize| {
-            id.is_some_and(|id| id > ONE_BYTE_ID_MAX || !(1..=ONE_BYTE_LEN_MAX).contains(&len))
-        };
+        let misfits =
+            |id: Option<u8>, len: usize| id.is_some_and(|id| id > ONE_BYTE_ID_MAX || !(1..=ONE_BYTE_LEN_MAX).contains(&len));
         self.mid.is_some_and(|mid| misfits(ids.mid, mid.len()))
             || self.rid.is_some_and(|rid| misfits(ids.rid, rid.len()))
             || self.dependency_descriptor.is_some_and(|value| misfits(ids.dependency_descriptor, value.len()))

@@ -7,7 +7,7 @@
 pub mod demux;
 pub mod ext;
 pub mod ntp;
-mod read;
+pub(crate) mod read;
 pub mod rtcp;
 pub mod rtp;
 pub mod stun;

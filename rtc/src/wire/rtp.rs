@@ -148,8 +148,7 @@ mod tests {
 
     use super::*;
 
-    const FIELDS: Fields =
-        Fields { marker: true, payload_type: 96, sequence: 0xfffe, timestamp: 0xdead_beef, ssrc: 0x0102_0304 };
+    const FIELDS: Fields = Fields { marker: true, payload_type: 96, sequence: 0xfffe, timestamp: 0xdead_beef, ssrc: 0x0102_0304 };
 
     #[test]
     fn a_plain_packet_is_read_back_as_written() {

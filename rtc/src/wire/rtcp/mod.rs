@@ -167,7 +167,7 @@ fn emit(packet_type: u8, count: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut Ve
     out.extend([0x80 | count & 0x1f, packet_type, 0, 0]);
     body(out);
     let words = (out.len() - start) / 4 - 1;
-    debug_assert!((out.len() - start) % 4 == 0 && words <= usize::from(u16::MAX), "RTCP packet of {words} words");
+    debug_assert!((out.len() - start).is_multiple_of(4) && words <= usize::from(u16::MAX), "RTCP packet of {words} words");
     if let Some(length) = out.get_mut(start + 2..start + 4) {
         length.copy_from_slice(&(words as u16).to_be_bytes());
     }

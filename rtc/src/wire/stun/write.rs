@@ -82,7 +82,7 @@ pub fn emit_error(transaction: &TransactionId, code: u16, reason: &str, key: &In
     let reason = reason.get(..REASON_LEN_MAX).unwrap_or(reason);
     let mut value = [0; 4 + REASON_LEN_MAX];
     // RFC 8489 section 14.8: the hundreds in 3 bits, then the rest.
-    value[2] = (code / 100 & 7) as u8;
+    value[2] = ((code / 100) & 7) as u8;
     value[3] = (code % 100) as u8;
     value.get_mut(4..4 + reason.len())?.copy_from_slice(reason);
     writer.put(attribute::ERROR_CODE, value.get(..4 + reason.len())?)?;
