@@ -16,8 +16,11 @@ use super::identity::FLIGHT_INTERVAL;
 use super::intake::{Finding, Intake};
 use super::keys::{self, EXPORTER_LABEL};
 use super::record::{self, ALERT};
-use super::{Identity, KeyingMaterial, SrtpProfile};
-use crate::sdp::{DtlsRole, Fingerprint};
+use super::{Identity, KeyingMaterial};
+use crate::{
+    sdp::{DtlsRole, Fingerprint},
+    srtp::SrtpProfile,
+};
 
 /// What a peer's handshake comes to.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! A look into a ClientHello: which SRTP profiles it offers (RFC 5764 section 4.1.1).
 
-use super::SrtpProfile;
+use crate::srtp::SrtpProfile;
 
 /// What we want to know of a ClientHello.
 #[derive(Debug, PartialEq, Eq)]

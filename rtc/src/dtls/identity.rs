@@ -10,9 +10,9 @@ use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType,
 use rtc::dtls::crypto::Certificate;
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
+use super::DtlsError;
 use super::keys::digest_of;
-use super::{DtlsError, SrtpProfile};
-use crate::sdp::HashAlgorithm;
+use crate::{sdp::HashAlgorithm, srtp::SrtpProfile};
 
 /// The server's self-signed ECDSA P-256 certificate. Cheap to clone.
 ///

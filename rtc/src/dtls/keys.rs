@@ -5,40 +5,10 @@ use std::fmt;
 use aws_lc_rs::digest;
 use rtc::crypto::SecretVec;
 
-use crate::sdp::{DtlsRole, Fingerprint, HashAlgorithm};
-
-/// How SRTP protects packets (RFC 3711, RFC 7714).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SrtpProfile {
-    /// AES-128 in GCM: a fifth of the cost of the other.
-    AeadAes128Gcm,
-    /// AES-128 counter mode with a HMAC-SHA1 tag of 80 bits: what every peer can.
-    AesCm128HmacSha1_80,
-}
-
-impl SrtpProfile {
-    /// The number in `use_srtp` (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
-    pub(super) const fn from_id(id: u16) -> Option<Self> {
-        match id {
-            0x0001 => Some(Self::AesCm128HmacSha1_80),
-            0x0007 => Some(Self::AeadAes128Gcm),
-            _ => None,
-        }
-    }
-
-    /// Bytes of a master key.
-    pub const fn key_len(self) -> usize {
-        16
-    }
-
-    /// Bytes of a master salt.
-    pub const fn salt_len(self) -> usize {
-        match self {
-            Self::AeadAes128Gcm => 12,
-            Self::AesCm128HmacSha1_80 => 14,
-        }
-    }
-}
+use crate::{
+    sdp::{DtlsRole, Fingerprint, HashAlgorithm},
+    srtp::SrtpProfile,
+};
 
 /// SRTP master keys, already told apart by direction.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,7 +27,7 @@ pub struct KeyingMaterial {
 
 impl KeyingMaterial {
     /// Bytes to export from the handshake under [`EXPORTER_LABEL`].
-    pub(super) const fn export_len(profile: SrtpProfile) -> usize {
+    pub(super) fn export_len(profile: SrtpProfile) -> usize {
         2 * (profile.key_len() + profile.salt_len())
     }
 

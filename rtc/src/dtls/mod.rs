@@ -23,4 +23,4 @@ mod tests;
 
 pub use self::engine::{Dtls, DtlsError, DtlsEvent};
 pub use self::identity::{Identity, IdentityError};
-pub use self::keys::{KeyingMaterial, SrtpProfile};
+pub use self::keys::KeyingMaterial;

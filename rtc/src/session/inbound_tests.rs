@@ -102,7 +102,9 @@ impl Bench {
         for compound in compounds.iter() {
             for packet in Compound::new(compound) {
                 match packet {
-                    Rtcp::Rr(report) => said.extend(report.blocks().map(|b| format!("rr {:x} lost {}", b.ssrc, b.cumulative_lost))),
+                    Rtcp::Rr(report) => {
+                        said.extend(report.blocks().map(|b| format!("rr {:x} lost {}", b.ssrc, b.cumulative_lost)))
+                    }
                     Rtcp::Nack(nack) => said.push(format!("nack {:x} {:?}", nack.media_ssrc, nack.lost().collect::<Vec<_>>())),
                     Rtcp::Pli { media_ssrc, .. } => said.push(format!("pli {media_ssrc:x}")),
                     Rtcp::TransportFeedback(f) => said.push(format!("twcc {}+{}", f.base_sequence, f.status_count)),
@@ -135,7 +137,10 @@ fn packets_are_numbered_timed_and_marked() {
     bench.video(65_531, &[0x65, 1]);
     bench.at(540).video(65_532, &[0x41, 1]);
     let packets = bench.take();
-    assert_eq!(packets.iter().map(|p| (p.seq, p.keyframe)).collect::<Vec<_>>(), [(65_530, true), (65_531, false), (65_532, false)]);
+    assert_eq!(
+        packets.iter().map(|p| (p.seq, p.keyframe)).collect::<Vec<_>>(),
+        [(65_530, true), (65_531, false), (65_532, false)]
+    );
     assert_eq!(packets[0].capture, MediaTime::from_millis(500));
     assert_eq!(packets[2].capture - packets[0].capture, 40_000);
     assert_eq!(packets[2].timestamp - packets[0].timestamp, 3_600);

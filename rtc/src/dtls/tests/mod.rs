@@ -20,7 +20,10 @@ use self::link::{Link, Peer};
 use super::engine::*;
 use super::keys::*;
 use super::*;
-use crate::sdp::{DtlsRole, Fingerprint, HashAlgorithm};
+use crate::{
+    sdp::{DtlsRole, Fingerprint, HashAlgorithm},
+    srtp::SrtpProfile,
+};
 
 fn announce(identity: &Identity) -> Vec<Fingerprint> {
     let digest = identity.fingerprint_sha256().split(':').map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
