@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 use weir_source::{Bridge, Lane, RemuxJob};
 
 use self::{to_frames::ToFrames, to_packets::ToPackets};
-use crate::{NotifyWake, transcode::Pool};
+use crate::{FrameReader, NotifyWake, PacketReader, transcode::Pool};
 
 /// How often a WebRTC publisher is asked for a keyframe while its frames are read, unless said
 /// otherwise: the length of an HLS segment, and the longest that a player waits for a picture.
@@ -119,16 +119,26 @@ impl Bridge for RemuxBridge {
         let (pool, stats, interval) = (self.pool.clone(), Arc::clone(&self.stats), self.keyframe_interval);
         let span = tracing::debug_span!("remux", stream = %job.source().key(), lane = ?job.lane());
         let running = Running::new(Arc::clone(&stats));
-        let task = async move {
-            let _running = running;
-            tracing::debug!("starts");
-            match job.lane() {
-                Lane::Packets => ToPackets::new(pool, NotifyWake::new(), stats).run(&job).await,
-                Lane::Frames => ToFrames::new(pool, NotifyWake::new(), stats, interval).run(&job).await,
+        // Made here, not in the task: what comes until that runs is not missed.
+        let wake = NotifyWake::new();
+        match job.lane() {
+            Lane::Packets => {
+                let reader = FrameReader::new(job.reader(), Arc::clone(&wake));
+                let task = async move {
+                    let _running = running;
+                    ToPackets::new(pool, wake, stats).run(reader, &job).await;
+                };
+                self.runtime.spawn(task.instrument(span));
             }
-            tracing::debug!("ends");
-        };
-        self.runtime.spawn(task.instrument(span));
+            Lane::Frames => {
+                let reader = PacketReader::new(job.reader(), Arc::clone(&wake));
+                let task = async move {
+                    let _running = running;
+                    ToFrames::new(pool, wake, stats, interval).run(reader, &job).await;
+                };
+                self.runtime.spawn(task.instrument(span));
+            }
+        }
     }
 }
 

@@ -68,9 +68,7 @@ impl Reorder {
 
     fn is_overdue(&self) -> bool {
         let first = self.waiting.first_key_value();
-        first.is_some_and(|(_, packet)| {
-            self.waiting.len() > WAITING_MAX || self.newest.saturating_since(packet.capture) >= WAIT
-        })
+        first.is_some_and(|(_, packet)| self.waiting.len() > WAITING_MAX || self.newest.saturating_since(packet.capture) >= WAIT)
     }
 }
 

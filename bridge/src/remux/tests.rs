@@ -85,9 +85,12 @@ fn sound_packet(index: u64) -> Packet {
 
 /// The two tracks of a browser.
 fn browser_tracks() -> Tracks {
-    Tracks::default()
-        .with(Arc::new(Track::new(TrackId::AUDIO, Codec::Opus, 48_000, 2)))
-        .with(Arc::new(Track::new(TrackId::VIDEO, Codec::H264, 90_000, 0)))
+    Tracks::default().with(Arc::new(Track::new(TrackId::AUDIO, Codec::Opus, 48_000, 2))).with(Arc::new(Track::new(
+        TrackId::VIDEO,
+        Codec::H264,
+        90_000,
+        0,
+    )))
 }
 
 fn push<T: weir_source::LaneItem>(publisher: &Publisher<T>, items: impl IntoIterator<Item = T>) {
@@ -124,7 +127,8 @@ async fn viewers_of_a_frames_publisher_get_packets_while_one_is_there() {
     let (video, audio) = (video_track(), Arc::new(sound_track));
     publisher.set_tracks(Tracks::default().with(video.clone()).with(audio.clone()));
     push(&publisher, (0..30).map(|index| picture(&video, index, 25)));
-    let sound = |ms| Frame::new(audio.clone(), MediaTime::from_millis(ms), MediaTime::from_millis(ms), true, Bytes::from_static(OPUS));
+    let sound =
+        |ms| Frame::new(audio.clone(), MediaTime::from_millis(ms), MediaTime::from_millis(ms), true, Bytes::from_static(OPUS));
     push(&publisher, [sound(1_600), sound(2_100)]);
     assert_eq!(house.bridge.stats().running(), 0, "nobody reads the packets");
 

@@ -13,7 +13,7 @@ use super::{
     reorder::{Reorder, Step},
 };
 use crate::{
-    LaneReader, NotifyWake,
+    NotifyWake, PacketReader,
     transcode::{Coded, Pool, RATE, Transcoder},
 };
 
@@ -74,9 +74,11 @@ impl ToFrames {
     }
 
     /// Fills the frames lane until the job is over.
-    pub(super) async fn run(mut self, job: &RemuxJob) {
-        let mut reader = LaneReader::new(job.reader::<Packet>(), Arc::clone(&self.wake));
+    pub(super) async fn run(mut self, mut reader: PacketReader, job: &RemuxJob) {
         let mut packets = Vec::new();
+        if job.source().packets().join().is_none() {
+            job.source().request_keyframe();
+        }
         while !job.is_over() {
             packets.clear();
             if let Read::Lagged(lost) = reader.read(&mut packets, BATCH).await {

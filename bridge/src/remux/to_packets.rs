@@ -10,7 +10,7 @@ use super::{
     h264::{PacketizeStats, Packetizer, ParameterSets},
 };
 use crate::{
-    LaneReader, NotifyWake,
+    FrameReader, NotifyWake,
     transcode::{Coded, Pool, RATE, Transcoder},
 };
 
@@ -64,8 +64,7 @@ impl ToPackets {
     }
 
     /// Fills the packets lane until the job is over.
-    pub(super) async fn run(mut self, job: &RemuxJob) {
-        let mut reader = LaneReader::new(job.reader::<Frame>(), Arc::clone(&self.wake));
+    pub(super) async fn run(mut self, mut reader: FrameReader, job: &RemuxJob) {
         let mut frames = Vec::new();
         let mut joining = true;
         while !job.is_over() {
@@ -76,7 +75,8 @@ impl ToPackets {
                 joining = true;
             }
             self.announce(job);
-            let sound_from = if joining { newest(&frames).offset(-i64_micros(OLD_SOUND)) } else { MediaTime::from_micros(i64::MIN) };
+            let sound_from =
+                if joining { newest(&frames).offset(-i64_micros(OLD_SOUND)) } else { MediaTime::from_micros(i64::MIN) };
             joining &= frames.is_empty();
             for frame in &frames {
                 if frame.kind() == weir_source::MediaKind::Video {
