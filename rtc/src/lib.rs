@@ -12,4 +12,19 @@ pub mod sdp;
 pub mod session;
 pub mod srtp;
 pub mod wire;
-pub mod worker;
+
+mod candidate;
+mod config;
+mod error;
+mod handle;
+mod lobby;
+mod record;
+mod stats;
+mod worker;
+
+pub use candidate::{Candidate, CandidateError};
+pub use config::RtcConfig;
+pub use error::{OpenError, StartError};
+pub use handle::{OpenRequest, Opened, RtcHandle, RtcServer};
+pub use record::SessionInfo;
+pub use stats::{RtcStats, Traffic};

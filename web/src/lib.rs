@@ -1,1 +1,32 @@
-//! Stub.
+//! HTTP: WHIP, WHEP and SRS's JSON signalling, the API, live FLV and HLS, and the pages.
+//!
+//! This crate turns requests into calls on the hub, the WebRTC server and the HLS output, and
+//! their answers into HTTP. It holds no media; it owns names, limits on requests, and the
+//! connections.
+#![forbid(unsafe_code)]
+
+mod api;
+mod body;
+mod config;
+mod cors;
+mod error;
+mod ids;
+mod live;
+mod pages;
+mod peer;
+mod query;
+mod router;
+mod rtc_api;
+mod serve;
+mod signalling;
+mod whip;
+
+#[cfg(test)]
+mod testing;
+
+pub use api::Rates;
+pub use config::WebConfig;
+pub use error::{Fault, Problem};
+pub use ids::{ServerIds, trace_id};
+pub use router::{AppState, api_router, http_router};
+pub use serve::{ServeLimits, serve};

@@ -1,1 +1,233 @@
-//! Placeholder until its room is built.
+//! ICE's lite half: answers connectivity checks and knows where the peer is (RFC 8445, RFC 7675).
+//!
+//! A lite agent sends no checks. What it believes of an address it believes because a check came
+//! from there that was signed with our password; that is the peer's consent to receive as well, and
+//! it wears off. Whatever is not signed gets no answer at all.
+//!
+//! We do not do: role conflicts (we are always controlled, RFC 8445 section 6.1.1), trickled
+//! candidates (the peer's addresses are learnt from its checks), checks of our own. An authenticated
+//! peer who forges its source address can thus point its own media at somebody else for as long as
+//! it keeps forging.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+use crate::sdp::IceCredentials;
+use crate::wire::stun::{self, Class, IntegrityKey, Message, REPLY_LEN_MAX};
+
+/// How long consent lasts (RFC 7675 section 5.1).
+pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A selected pair that was silent for this long yields to any other that lives. Consent checks are
+/// at most 6 s apart (RFC 7675 section 5.1); one second is for their way.
+const SILENCE_MAX: Duration = Duration::from_secs(7);
+/// The longest user name fragment (RFC 8839 section 5.4).
+const UFRAG_LEN_MAX: usize = 256;
+
+/// Where the peer is, and which of our addresses it talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// The peer's address, as its datagrams come from it.
+    pub remote: SocketAddr,
+    /// Our address, as its datagrams go to it.
+    pub local: IpAddr,
+}
+
+/// What a check changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IceEvent {
+    /// The first authenticated check: the peer is here.
+    Selected(Path),
+    /// The peer is elsewhere now.
+    Moved {
+        /// Where it was.
+        from: Path,
+        /// Where it is.
+        to: Path,
+    },
+}
+
+/// What to do about a STUN datagram.
+#[derive(Clone, Debug, Default)]
+pub struct IceReply {
+    /// To send back to where the datagram came from, and from where it went to.
+    pub reply: Option<Reply>,
+    /// What changed.
+    pub event: Option<IceEvent>,
+}
+
+/// An answer to a check, without a heap behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply {
+    buffer: [u8; REPLY_LEN_MAX],
+    len: usize,
+}
+
+impl Reply {
+    fn write(emit: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<Self> {
+        let mut buffer = [0; REPLY_LEN_MAX];
+        let len = emit(&mut buffer)?;
+        Some(Self { buffer, len })
+    }
+}
+
+impl Deref for Reply {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.buffer.get(..self.len).unwrap_or(&[])
+    }
+}
+
+/// What came, by what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IceStats {
+    /// Checks that were answered.
+    pub answered: u64,
+    /// Not a STUN request at all, malformed, or without USERNAME, MESSAGE-INTEGRITY or FINGERPRINT.
+    pub malformed: u64,
+    /// Signed with another password.
+    pub bad_integrity: u64,
+    /// Signed with our password, but meant for or from somebody else.
+    pub bad_username: u64,
+    /// Signed, but with an attribute that we would have to understand.
+    pub unknown_attribute: u64,
+}
+
+/// The lite agent of one session.
+#[derive(Debug)]
+pub struct IceLite {
+    local_ufrag: String,
+    remote_ufrag: String,
+    key: IntegrityKey,
+    selected: Option<Path>,
+    /// The last authenticated check on the selected pair; the start of the session before.
+    heard: Instant,
+    nominated: bool,
+    stats: IceStats,
+}
+
+impl IceLite {
+    /// An agent that has heard nothing yet.
+    #[must_use]
+    pub fn new(local: IceCredentials, remote: IceCredentials, now: Instant) -> Self {
+        Self {
+            key: IntegrityKey::new(&local.pwd),
+            local_ufrag: local.ufrag,
+            remote_ufrag: remote.ufrag,
+            selected: None,
+            heard: now,
+            nominated: false,
+            stats: IceStats::default(),
+        }
+    }
+
+    /// Takes a STUN datagram that came from `remote` to our address `local`.
+    pub fn handle_request(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &[u8]) -> IceReply {
+        let Some(message) = self.authenticated(data) else { return IceReply::default() };
+        if message.unknown_required {
+            // RFC 8489 section 6.3.1 answers 420 with a list; the sender can make do with 400.
+            self.stats.unknown_attribute += 1;
+            let reply = Reply::write(|out| stun::emit_error(&message.transaction, 400, "Bad Request", &self.key, out));
+            return IceReply { reply, event: None };
+        }
+        self.stats.answered += 1;
+        let event = self.heard_on(now, Path { remote, local }, message.use_candidate);
+        // A dual-stack socket shows IPv4 peers as mapped addresses: they know themselves without.
+        let mapped = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let reply = Reply::write(|out| stun::emit_success(&message.transaction, mapped, &self.key, out));
+        IceReply { reply, event }
+    }
+
+    /// The message, if it is a request of our peer. Who else it is from gets no answer, so that
+    /// nobody learns or gains anything from asking.
+    fn authenticated<'a>(&mut self, data: &'a [u8]) -> Option<Message<'a>> {
+        let message = Message::parse(data).ok();
+        // RFC 8445 section 7.1: checks carry all three.
+        let message = message.filter(|message| {
+            message.class == Class::Request && message.has_integrity() && message.fingerprint && message.username.is_some()
+        });
+        let Some(message) = message else {
+            self.stats.malformed += 1;
+            return None;
+        };
+        if !message.verify(&self.key) {
+            self.stats.bad_integrity += 1;
+            return None;
+        }
+        // RFC 8445 section 7.3: our fragment, then the peer's.
+        let expected = (self.local_ufrag.as_str(), self.remote_ufrag.as_str());
+        if message.username.and_then(|username| username.split_once(':')) != Some(expected) {
+            self.stats.bad_username += 1;
+            return None;
+        }
+        Some(message)
+    }
+
+    /// An authenticated check came on `path`.
+    fn heard_on(&mut self, now: Instant, path: Path, nominates: bool) -> Option<IceEvent> {
+        let Some(from) = self.selected else {
+            self.select(now, path, nominates);
+            return Some(IceEvent::Selected(path));
+        };
+        if from == path {
+            self.nominated |= nominates;
+            self.heard = now;
+            return None;
+        }
+        // A peer whose NAT forgot it goes on from another address, and not every one nominates again.
+        let silent = now.saturating_duration_since(self.heard) >= SILENCE_MAX;
+        if !nominates && !silent {
+            return None;
+        }
+        self.select(now, path, nominates);
+        Some(IceEvent::Moved { from, to: path })
+    }
+
+    fn select(&mut self, now: Instant, path: Path, nominated: bool) {
+        self.selected = Some(path);
+        self.nominated = nominated;
+        self.heard = now;
+    }
+
+    /// Where media goes. The first pair to prove itself, until another is nominated.
+    #[must_use]
+    pub fn selected(&self) -> Option<Path> {
+        self.selected
+    }
+
+    /// Whether the peer nominated the selected pair.
+    #[must_use]
+    pub fn is_nominated(&self) -> bool {
+        self.nominated
+    }
+
+    /// When consent ends unless another check comes on the selected pair. Before the first check it
+    /// counts from the start of the session.
+    #[must_use]
+    pub fn expires_at(&self) -> Instant {
+        self.heard + CONSENT_TIMEOUT
+    }
+
+    /// Whether consent has ended: nothing may be sent any more (RFC 7675 section 5.1).
+    #[must_use]
+    pub fn expired(&self, now: Instant) -> bool {
+        now >= self.expires_at()
+    }
+
+    /// What came so far.
+    #[must_use]
+    pub fn stats(&self) -> IceStats {
+        self.stats
+    }
+}
+
+/// Our user name fragment in a Binding request: whose it claims to be. Nothing is proven.
+#[must_use]
+pub fn username_local_ufrag(data: &[u8]) -> Option<&str> {
+    let (local, _) = stun::peek_username(data)?.split_once(':')?;
+    (1..=UFRAG_LEN_MAX).contains(&local.len()).then_some(local)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,129 @@
-//! Placeholder until its room is built.
+//! Offer in, answer out: WHIP and WHEP negotiation as one pure function.
+//!
+//! [`negotiate`] takes the offer's text and what the server brings (addresses, credentials,
+//! certificate), and returns the answer's text with all that a session needs to know. It owns no
+//! state, allocates nothing that outlives a refusal, and never accepts half an offer: the first
+//! m-line that cannot be served refuses the whole (RFC 9725 section 4.2).
+//!
+//! The order of work: [`limits`] looks at the raw text, `rtc::sdp` splits it into lines, `offer`
+//! reads the lines into our terms, `codec` chooses, `answer` writes.
+//!
+//! We do not do this: renegotiation, simulcast, RTX, FEC, RED, data channels, trickled answers.
+
+mod answer;
+mod codec;
+mod error;
+mod extension;
+mod limits;
+mod offer;
+mod params;
+#[cfg(test)]
+mod tests;
+
+pub use self::error::{ErrorClass, NegotiateError};
+pub use self::params::{
+    CodecParams, Direction, DtlsRole, ExtensionIds, Fingerprint, HashAlgorithm, IceCredentials, LocalParams, MediaParams,
+    SessionParams,
+};
+
+use weir_source::{MediaKind, TrackId};
+
+use self::offer::{Offer, OfferedMedia, Section, Setup};
+
+/// Answers `offer`, or says why not.
+///
+/// `direction` is what the HTTP side was asked for; `local` is what this server brings.
+///
+/// # Errors
+///
+/// [`NegotiateError`], whose [`class`](NegotiateError::class) tells a malformed offer from one
+/// that is well-formed but cannot be served. Nothing is left behind by either.
+pub fn negotiate(offer: &str, direction: Direction, local: &LocalParams<'_>) -> Result<(String, SessionParams), NegotiateError> {
+    limits::check(offer)?;
+    let offer = Offer::parse(offer)?;
+    check_tracks(&offer, direction)?;
+
+    let mut media = Vec::new();
+    for section in &offer.sections {
+        if let Section::Media(offered) = section {
+            media.push(accept(offered, direction, local)?);
+        }
+    }
+    let params = SessionParams {
+        direction,
+        local_ice: local.ice.clone(),
+        remote_ice: offer.ice.clone(),
+        remote_fingerprints: offer.fingerprints.clone(),
+        // RFC 5763 section 5: who offers `actpass` leaves the choice to us, and passive saves
+        // the peer a round trip because it need not wait for our first message.
+        dtls_role: match offer.setup {
+            Setup::ActPass | Setup::Active => DtlsRole::Passive,
+            Setup::Passive => DtlsRole::Active,
+        },
+        cname: format!("{:016x}", local.session_id),
+        media,
+    };
+    Ok((answer::write(&offer, &params, local), params))
+}
+
+/// One audio and one video at most, of one stream, all in the right direction.
+fn check_tracks(offer: &Offer, direction: Direction) -> Result<(), NegotiateError> {
+    let mut seen = [0_usize; 2];
+    let mut stream: Option<&str> = None;
+    for media in offer.media() {
+        let count = match media.kind {
+            MediaKind::Audio => &mut seen[0],
+            MediaKind::Video => &mut seen[1],
+        };
+        *count += 1;
+        if *count > 1 {
+            return Err(NegotiateError::TooManyTracks(media.kind));
+        }
+        if !media.direction.suits(direction) {
+            return Err(NegotiateError::WrongDirection { mid: media.mid.clone(), offered: media.direction.name() });
+        }
+        // RFC 9725 section 4.4.1: all tracks of a WHIP session belong to one MediaStream. "-"
+        // says that a track belongs to none (RFC 8830 section 2), which contradicts nobody.
+        if let (Direction::Publish, Some(id)) = (direction, media.stream.as_deref()) {
+            match stream {
+                Some(other) if other != id => return Err(NegotiateError::TooManyStreams),
+                _ => stream = Some(id),
+            }
+        }
+    }
+    if seen == [0, 0] { Err(NegotiateError::NoMedia) } else { Ok(()) }
+}
+
+/// Chooses codecs and extensions for one m-line.
+fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>) -> Result<MediaParams, NegotiateError> {
+    let extensions = extension::choose(&offered.extensions, offered.kind, direction);
+    let wish = codec::Wish {
+        direction,
+        forced: local.codec.filter(|codec| codec.kind() == offered.kind),
+        live: local.prefer.and_then(|tracks| tracks.of_kind(offered.kind)).map(|track| &**track),
+        transport_cc: extensions.transport_cc.is_some(),
+    };
+    let codecs = codec::choose(&offered.formats, offered.kind, &wish);
+    if codecs.is_empty() {
+        return Err(NegotiateError::NoCommonCodec { kind: offered.kind, mid: offered.mid.clone() });
+    }
+    let mut extensions = extensions;
+    // The extension without the feedback (or the other way round) would be dead weight.
+    if !codecs.iter().any(|codec| codec.transport_cc) {
+        extensions.transport_cc = None;
+    }
+    let (track, local_ssrc) = match offered.kind {
+        MediaKind::Audio => (TrackId::AUDIO, local.audio_ssrc),
+        MediaKind::Video => (TrackId::VIDEO, local.video_ssrc),
+    };
+    Ok(MediaParams {
+        mid: offered.mid.clone(),
+        kind: offered.kind,
+        track,
+        codecs,
+        extensions,
+        local_ssrc,
+        remote_ssrcs: offered.ssrcs.clone(),
+        rtx_ssrc: None,
+    })
+}

@@ -1,1 +1,332 @@
-//! Placeholder until its room is built.
+//! One peer, sans-IO: ICE, DTLS, SRTP, RTP and RTCP of a publisher or a player.
+//!
+//! [`Session`] owns all protocol state of one WebRTC peer. It takes datagrams and instants and
+//! returns [`Output`]s; it never reads a clock, opens a socket, spawns, locks or logs per packet.
+//! Contract: one mutation (`handle_*`, a run of `forward`s, `resend`, `request_keyframe`, `close`),
+//! then drain [`Session::poll_output`], then sleep until [`Session::poll_timeout`].
+//!
+//! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
+//! `reception`, `arrival`, `keyframe`, `clock`) or `outbound` (a player: `rewrite`, `history`,
+//! `report`).
+
+mod arrival;
+mod clock;
+mod config;
+mod extensions;
+mod gaps;
+mod gate;
+mod history;
+mod inbound;
+mod keyframe;
+mod outbound;
+mod output;
+mod reception;
+mod report;
+mod rewrite;
+mod stats;
+mod stream;
+mod transport;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use tracing::debug;
+use weir_source::{MediaTime, Packet, Tracks};
+
+pub use config::SessionConfig;
+pub use output::{CloseReason, Output, Resend};
+pub use stats::{Drops, SessionStats};
+
+use crate::{
+    dtls::Identity,
+    ice::Path,
+    sdp::{Direction, MediaParams, SessionParams},
+    wire::ext::ExtensionIds,
+};
+use config::Wall;
+use inbound::Inbound;
+use outbound::Outbound;
+use output::{Compounds, Outputs};
+use transport::{Incoming, Transport};
+
+/// A peer that has not connected by then holds its place in vain. Browsers give ICE up earlier.
+const SETUP_MAX: Duration = Duration::from_secs(15);
+
+/// One WebRTC peer. See the module for the contract of its calls.
+pub struct Session {
+    id: String,
+    state: State,
+    transport: Transport,
+    media: Media,
+    outputs: Outputs,
+    /// Scratch of `poll_media`: empty between calls.
+    rtcp: Compounds,
+    stats: SessionStats,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// ICE and DTLS are under way.
+    Connecting {
+        deadline: Instant,
+    },
+    Connected,
+    Closed,
+}
+
+/// Which way media flows.
+enum Media {
+    In(Box<Inbound>),
+    Out(Box<Outbound>),
+}
+
+impl Session {
+    /// A session as negotiated. `made` is `Source::made()`, the zero of the clock on which packets
+    /// are stamped; `id` is the peer's trace id, for its log lines.
+    pub fn new(
+        params: SessionParams,
+        identity: &Identity,
+        config: &SessionConfig,
+        now: Instant,
+        made: Instant,
+        id: &str,
+    ) -> Self {
+        let media = match params.direction {
+            Direction::Publish => Media::In(Box::new(Inbound::new(&params, now, made))),
+            Direction::Play => Media::Out(Box::new(Outbound::new(&params, made, Wall::new(config, made)))),
+        };
+        Self {
+            id: id.to_owned(),
+            state: State::Connecting { deadline: now + SETUP_MAX },
+            transport: Transport::new(&params, identity, now),
+            media,
+            outputs: Outputs::default(),
+            rtcp: Compounds::default(),
+            stats: SessionStats::default(),
+        }
+    }
+
+    /// Publisher: the source's timeline already stands at `floor` (`Source::floor()`): the first
+    /// packet is stamped after it. Call before the first datagram.
+    pub fn set_floor(&mut self, floor: MediaTime) {
+        if let Media::In(inbound) = &mut self.media {
+            inbound.set_floor(floor);
+        }
+    }
+
+    /// Player: the tracks of the packets lane as they stand now, and whenever they change: payload
+    /// types are chosen by them. Call before forwarding packets that need it. Without this call
+    /// each track is taken to have the first codec agreed.
+    pub fn set_tracks(&mut self, tracks: &Tracks) {
+        if let Media::Out(outbound) = &mut self.media {
+            outbound.set_tracks(tracks);
+        }
+    }
+
+    /// Player: what is captured before `live` (`Packet::capture` of the newest packet in the ring)
+    /// is backlog, kept since the last keyframe. The viewer gets its pictures fast-forwarded and
+    /// its sound from `live` on. Call before the first [`Session::forward`]; without this call all
+    /// packets count as live.
+    pub fn join(&mut self, live: MediaTime) {
+        if let Media::Out(outbound) = &mut self.media {
+            outbound.join(live);
+        }
+    }
+
+    /// Player: the reader of the ring lost packets (`Read::Lagged`): go on at the next keyframe.
+    pub fn skip_to_keyframe(&mut self) {
+        if let Media::Out(outbound) = &mut self.media {
+            outbound.skip_to_keyframe();
+        }
+    }
+
+    /// One datagram from the network. Whatever is bad is counted and dropped. `data` is decrypted
+    /// in place.
+    pub fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.stats.bytes_in += data.len() as u64;
+        let incoming = self.transport.handle_datagram(now, remote, local, data, &mut self.outputs, &mut self.stats);
+        match incoming {
+            Incoming::Rtp { index, len } => {
+                self.stats.packets_in += 1;
+                if let (Media::In(inbound), Some(plain)) = (&mut self.media, data.get(..len)) {
+                    inbound.handle_rtp(now, index, plain, &mut self.stats);
+                }
+            }
+            Incoming::Rtcp { len } => {
+                let Some(plain) = data.get(..len) else { return };
+                match &mut self.media {
+                    Media::In(inbound) => inbound.handle_rtcp(now, plain, &mut self.stats),
+                    Media::Out(outbound) => outbound.handle_rtcp(now, plain, &mut self.stats, &mut self.outputs),
+                }
+            }
+            other => self.take(now, other),
+        }
+        self.poll_media(now);
+    }
+
+    /// Does what has become due by `now`. Calling it too early does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Closed => return,
+            State::Connecting { deadline } if deadline <= now => return self.end(now, CloseReason::SetupTimeout),
+            State::Connected if self.transport.consent_until() <= now => return self.end(now, CloseReason::ConsentExpired),
+            State::Connecting { .. } | State::Connected => {}
+        }
+        let incoming = self.transport.handle_timeout(now, &mut self.outputs, &mut self.stats);
+        self.take(now, incoming);
+        self.poll_media(now);
+    }
+
+    /// When [`Session::handle_timeout`] is wanted next; `None` once closed. May be past. Changes
+    /// with every input, and with a `forward` after which a report is due or a keyframe is wanted.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let own = match self.state {
+            State::Connecting { deadline } => deadline,
+            State::Connected => self.transport.consent_until(),
+            State::Closed => return None,
+        };
+        let media = match (&self.media, self.is_connected()) {
+            (Media::In(inbound), true) => inbound.next_due(),
+            (Media::Out(outbound), true) => outbound.next_due(),
+            _ => None,
+        };
+        [self.transport.poll_timeout(), media].into_iter().flatten().fold(own, Instant::min).into()
+    }
+
+    /// The next thing to do, or `None` when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop()
+    }
+
+    /// Publisher: moves what came in since the last call to the end of `out`, ready for
+    /// `Publisher::push`.
+    pub fn take_packets(&mut self, out: &mut Vec<Packet>) {
+        if let Media::In(inbound) = &mut self.media {
+            inbound.take_packets(out);
+        }
+    }
+
+    /// Publisher: asks the peer for a keyframe (PLI), at most once in 500 ms; wishes in between are
+    /// one wish, granted at the end of that time unless a keyframe comes by itself.
+    pub fn request_keyframe(&mut self, now: Instant) {
+        if let Media::In(inbound) = &mut self.media {
+            inbound.request_keyframe(now);
+        }
+        self.poll_media(now);
+    }
+
+    /// Player, the hot path: writes `packet`, which is at `position` of the ring, as SRTP for this
+    /// viewer into `out` and returns its length. `None`: not for this viewer. `out` should hold the
+    /// payload and 128 bytes; packets that do not fit are lost to this viewer.
+    pub fn forward(&mut self, now: Instant, position: u64, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state)
+        else {
+            return None;
+        };
+        outbound.forward(now, position, packet, &keys.protect, &mut self.stats, out)
+    }
+
+    /// Player: writes a packet again. `packet` is the ring's item at `resend.position`; `None` if it
+    /// is another than was sent.
+    pub fn resend(&mut self, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state)
+        else {
+            return None;
+        };
+        outbound.resend(resend, packet, &keys.protect, &mut self.stats, out)
+    }
+
+    /// Where media goes, once ICE has chosen.
+    pub fn path(&self) -> Option<Path> {
+        self.transport.path()
+    }
+
+    /// ICE and DTLS are done, and the session is not over.
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// The session is over.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Ends it: queues close_notify and `Closed(Local)`.
+    pub fn close(&mut self, now: Instant) {
+        if self.state != State::Closed {
+            self.end(now, CloseReason::Local);
+        }
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> SessionStats {
+        let mut stats = self.stats.clone();
+        stats.drops.output = self.outputs.dropped();
+        match &self.media {
+            Media::In(inbound) => inbound.fill_stats(&mut stats),
+            Media::Out(outbound) => outbound.fill_stats(&mut stats),
+        }
+        stats
+    }
+
+    fn take(&mut self, now: Instant, incoming: Incoming) {
+        match incoming {
+            Incoming::Connected => {
+                self.state = State::Connected;
+                debug!(id = self.id, profile = ?self.stats.profile, "connected");
+                self.outputs.push(Output::Connected);
+                if let Media::Out(outbound) = &mut self.media {
+                    outbound.connected(now);
+                }
+            }
+            Incoming::Over(reason) => self.end(now, reason),
+            Incoming::Rtp { .. } | Incoming::Rtcp { .. } | Incoming::Nothing => {}
+        }
+    }
+
+    fn end(&mut self, now: Instant, reason: CloseReason) {
+        self.transport.close(now, &mut self.outputs, &mut self.stats);
+        self.state = State::Closed;
+        debug!(id = self.id, %reason, "closed");
+        self.outputs.push(Output::Closed(reason));
+    }
+
+    /// Sends what the media side has to say.
+    fn poll_media(&mut self, now: Instant) {
+        if self.state != State::Connected {
+            return;
+        }
+        let Self { transport, media, outputs, stats, rtcp, .. } = self;
+        match media {
+            Media::In(inbound) => {
+                if let Some(tracks) = inbound.take_tracks() {
+                    outputs.push(Output::Tracks(tracks));
+                }
+                inbound.poll(now, stats, rtcp);
+            }
+            Media::Out(outbound) => outbound.poll(now, outputs, rtcp),
+        }
+        transport.send_rtcp(rtcp, outputs, stats);
+        rtcp.clear();
+    }
+}
+
+/// The ids of a bundle: one id means one thing in all of its sections (RFC 8843 section 9.1).
+fn merged_ids(media: &[MediaParams]) -> ExtensionIds {
+    media.iter().map(|media| media.extensions).fold(ExtensionIds::default(), |all, ids| ExtensionIds {
+        mid: all.mid.or(ids.mid),
+        rid: all.rid.or(ids.rid),
+        transport_cc: all.transport_cc.or(ids.transport_cc),
+        abs_send_time: all.abs_send_time.or(ids.abs_send_time),
+        audio_level: all.audio_level.or(ids.audio_level),
+        video_orientation: all.video_orientation.or(ids.video_orientation),
+        playout_delay: all.playout_delay.or(ids.playout_delay),
+        abs_capture_time: all.abs_capture_time.or(ids.abs_capture_time),
+        dependency_descriptor: all.dependency_descriptor.or(ids.dependency_descriptor),
+    })
+}

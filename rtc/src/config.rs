@@ -1,0 +1,57 @@
+//! What the WebRTC side of a server can be told.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Settings of an [`RtcServer`](crate::RtcServer).
+#[derive(Clone, Debug)]
+pub struct RtcConfig {
+    /// The UDP addresses to listen on: 1 to 4, of different IP addresses. Port 0 lets the kernel
+    /// choose. An IPv6 address takes IPv6 only. Default `0.0.0.0:8000`.
+    pub listen: Vec<SocketAddr>,
+    /// Threads, each with a loop of its own; 0 (default) for one per core. At most 64.
+    pub workers: usize,
+    /// The addresses that answers name. Empty (default): those of all usable interfaces.
+    pub candidates: Vec<IpAddr>,
+    /// Bytes of receive buffer per socket, of which each worker has one per listening address.
+    /// Default 8 MiB: a quarter of a second at 200 Mb/s while the thread is not scheduled. It is
+    /// kernel memory, used only while datagrams wait.
+    pub recv_buffer: usize,
+    /// Bytes of send buffer per socket. Default 8 MiB.
+    pub send_buffer: usize,
+    /// The most sessions at a time, waiting ones included. Default 10,000; one costs up to 100 KiB.
+    pub sessions_max: usize,
+    /// The most sessions that have an answer but have not been heard by UDP yet. Default 1,000.
+    pub waiting_max: usize,
+    /// The same for one client address. Loopback is exempt: there sit our own proxies and tests.
+    /// Default 64.
+    pub waiting_per_ip_max: usize,
+}
+
+impl Default for RtcConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8_000))],
+            workers: 0,
+            candidates: Vec::new(),
+            recv_buffer: 8 << 20,
+            send_buffer: 8 << 20,
+            sessions_max: 10_000,
+            waiting_max: 1_000,
+            waiting_per_ip_max: 64,
+        }
+    }
+}
+
+/// More threads than this would only contend for the lobby.
+const WORKERS_MAX: usize = 64;
+
+impl RtcConfig {
+    /// How many workers to start.
+    pub(crate) fn worker_count(&self) -> usize {
+        let wanted = match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            wanted => wanted,
+        };
+        wanted.clamp(1, WORKERS_MAX)
+    }
+}

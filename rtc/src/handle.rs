@@ -1,0 +1,419 @@
+//! All that the outside sees: start a server, open and close sessions, ask how they are.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex;
+use rand::Rng;
+use weir_source::{ClientInfo, ClientKind, Codec, Hub, Lane, Publisher, StreamKey, Track, TrackId, Tracks};
+
+use crate::{
+    Candidate, OpenError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
+    dtls::Identity,
+    lobby::{Bounds, Lobby, Refusal, Waiting},
+    net::{self, SOCKETS_MAX, Socket, SocketOptions},
+    record::{Facts, Record},
+    sdp::{Direction, IceCredentials, LocalParams, SessionParams, negotiate},
+    session::SessionConfig,
+    worker::{Mailbox, Parts, PeerWake, Worker},
+};
+
+/// How long [`RtcHandle::close`] waits for the owning thread, whose turn takes a millisecond or two:
+/// a client that deletes a session and opens the next must find its stream name free.
+const CLOSE_WAIT: Duration = Duration::from_millis(50);
+
+/// What a client asks for by HTTP.
+#[derive(Clone, Debug)]
+pub struct OpenRequest {
+    /// Publish or play.
+    pub direction: Direction,
+    /// The stream.
+    pub key: StreamKey,
+    /// The SDP offer.
+    pub offer: String,
+    /// An address of ours to name first.
+    pub extra_candidate: Option<Candidate>,
+    /// Publishing: this codec or none; playing: this one first.
+    pub codec: Option<Codec>,
+    /// The client's address as HTTP sees it.
+    pub client_ip: IpAddr,
+    /// The request's URL without its query.
+    pub url: String,
+    /// The page it came from.
+    pub page_url: String,
+    /// The trace id of the session: unique among living clients.
+    pub id: String,
+    /// Our ICE credentials, where the client wants to choose them.
+    pub ice: Option<IceCredentials>,
+}
+
+/// A session that was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its name: 32 random letters and digits, fit for a URL.
+    pub session: String,
+    /// The SDP answer.
+    pub answer: String,
+    /// A strong entity tag of its ICE session, with its quotes.
+    pub etag: String,
+    /// `our ufrag:theirs`, which SRS calls the session's id.
+    pub username: String,
+}
+
+/// The running server. Dropping it is [`RtcServer::shutdown`].
+pub struct RtcServer {
+    handle: RtcHandle,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Opens, closes and shows sessions. Cheap to clone; all calls are short and synchronous.
+#[derive(Clone)]
+pub struct RtcHandle(Arc<Shared>);
+
+struct Shared {
+    hub: Arc<Hub>,
+    lobby: Arc<Lobby>,
+    identity: Identity,
+    fingerprint: String,
+    mailboxes: Vec<Arc<Mailbox>>,
+    bound: Vec<SocketAddr>,
+    candidates: Vec<SocketAddr>,
+}
+
+impl RtcServer {
+    /// Binds the port, makes the certificate and starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left behind.
+    pub fn start(config: RtcConfig, hub: Arc<Hub>) -> Result<Self, StartError> {
+        let count = config.worker_count();
+        let sockets = bind(&config, count)?;
+        let bound: Vec<SocketAddr> =
+            sockets.first().map(|first| first.iter().map(Socket::local_addr).collect()).unwrap_or_default();
+        let candidates = candidate::gather(&bound, &config.candidates).map_err(StartError::Candidates)?;
+        let identity = Identity::generate()?;
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let session = Arc::new(SessionConfig::new(Instant::now(), unix));
+        let (sessions, waiting, waiting_per_ip) = (config.sessions_max, config.waiting_max, config.waiting_per_ip_max);
+        let lobby = Arc::new(Lobby::new(Bounds { sessions, waiting, waiting_per_ip }));
+
+        let mut mailboxes = Vec::with_capacity(count);
+        let mut inboxes = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (mailbox, inbox) = Mailbox::new(config.sessions_max).map_err(StartError::Worker)?;
+            mailboxes.push(mailbox);
+            inboxes.push(inbox);
+        }
+        let shared = Shared {
+            hub: Arc::clone(&hub),
+            lobby: Arc::clone(&lobby),
+            fingerprint: identity.fingerprint_sha256(),
+            identity,
+            mailboxes: mailboxes.clone(),
+            bound,
+            candidates,
+        };
+        let server = Self { handle: RtcHandle(Arc::new(shared)), threads: Mutex::default() };
+        for (index, (sockets, inbox)) in sockets.into_iter().zip(inboxes).enumerate() {
+            let worker = Worker::new(Parts {
+                index,
+                sockets,
+                inbox,
+                mailboxes: mailboxes.clone(),
+                lobby: Arc::clone(&lobby),
+                hub: Arc::clone(&hub),
+                identity: server.handle.0.identity.clone(),
+                session: Arc::clone(&session),
+            });
+            let thread = std::thread::Builder::new().name(format!("rtc-{index}")).spawn(move || worker.run());
+            server.threads.lock().push(thread.map_err(StartError::Worker)?);
+        }
+        Ok(server)
+    }
+
+    /// For the HTTP side.
+    pub fn handle(&self) -> RtcHandle {
+        self.handle.clone()
+    }
+
+    /// Ends every session with a DTLS close_notify and joins the threads: milliseconds. Later calls
+    /// do nothing.
+    pub fn shutdown(&self) {
+        let gone = self.handle.0.lobby.close();
+        gone.iter().for_each(|waiting| waiting.record.end());
+        drop(gone);
+        self.handle.0.mailboxes.iter().for_each(|mailbox| mailbox.stop());
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::warn!("an RTC worker had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for RtcServer {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// One socket per worker and listening address. The first worker's settle the ports.
+fn bind(config: &RtcConfig, count: usize) -> Result<Vec<Vec<Socket>>, StartError> {
+    let ips: HashSet<IpAddr> = config.listen.iter().map(SocketAddr::ip).collect();
+    if ips.len() != config.listen.len() || !(1..=SOCKETS_MAX).contains(&ips.len()) {
+        return Err(StartError::Listen);
+    }
+    let options = SocketOptions { reuse_port: count > 1, recv_buffer: config.recv_buffer, send_buffer: config.send_buffer };
+    let mut listen = config.listen.clone();
+    let mut all = Vec::with_capacity(count);
+    for worker in 0..count {
+        let mut sockets = Vec::with_capacity(listen.len());
+        for addr in &mut listen {
+            let failed = |error: std::io::Error| match error.kind() {
+                std::io::ErrorKind::AddrInUse => StartError::AddressInUse(*addr),
+                _ => StartError::Socket { addr: *addr, error },
+            };
+            if worker == 0 {
+                net::is_free(*addr).map_err(failed)?;
+            }
+            let socket = Socket::bind(*addr, &options).map_err(failed)?;
+            *addr = socket.local_addr();
+            sockets.push(socket);
+        }
+        all.push(sockets);
+    }
+    if let Some(socket) = all.first().and_then(|sockets| sockets.first()) {
+        warn_of_small_buffers(config, socket);
+    }
+    Ok(all)
+}
+
+fn warn_of_small_buffers(config: &RtcConfig, socket: &Socket) {
+    let granted = socket.granted();
+    if granted.recv < config.recv_buffer {
+        let (wanted, granted) = (config.recv_buffer, granted.recv);
+        tracing::warn!(
+            "the UDP receive buffer is {granted} bytes instead of {wanted}: run `sysctl -w net.core.rmem_max={wanted}`"
+        );
+    }
+    if granted.send < config.send_buffer {
+        let (wanted, granted) = (config.send_buffer, granted.send);
+        tracing::warn!("the UDP send buffer is {granted} bytes instead of {wanted}: run `sysctl -w net.core.wmem_max={wanted}`");
+    }
+}
+
+impl RtcHandle {
+    /// Negotiates a session and leaves it to wait for its first packet, up to ten seconds. A
+    /// publisher holds its stream's name from here on.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing is left behind.
+    pub fn open(&self, request: OpenRequest) -> Result<Opened, OpenError> {
+        let shared = &*self.0;
+        let now = Instant::now();
+        shared.sweep(now);
+        shared.lobby.admits(request.client_ip)?;
+        let ice = credentials(request.ice.as_ref())?;
+        let (answer, params) = shared.negotiate(&request, &ice)?;
+        let wake = Arc::new(PeerWake::default());
+        let publisher = match request.direction {
+            Direction::Publish => Some(shared.take_seat(&request, &wake, now)?),
+            Direction::Play => None,
+        };
+        let username = format!("{}:{}", ice.ufrag, params.remote_ice.ufrag);
+        let etag = format!("\"{}\"", random_text(ETAG_CHARS));
+        let codecs = params.media.iter().filter_map(|media| media.codecs.first()).map(|codec| codec.codec).collect();
+        let facts = Facts {
+            session: random_text(SESSION_CHARS),
+            id: request.id,
+            direction: request.direction,
+            key: request.key,
+            client_ip: request.client_ip,
+            since: now,
+            ufrag: ice.ufrag,
+            etag: etag.clone(),
+            username: username.clone(),
+            codecs,
+        };
+        let info = ClientInfo {
+            id: facts.id.clone(),
+            kind: if publisher.is_some() { ClientKind::RtcPublish } else { ClientKind::RtcPlay },
+            key: facts.key.clone(),
+            ip: facts.client_ip,
+            url: request.url,
+            page_url: request.page_url,
+            since: now,
+        };
+        let guard = shared.hub.clients().enter(info, Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
+        let record = Record::new(facts, wake);
+        let session = record.session.clone();
+        tracing::debug!(id = %record.id, key = %record.key, direction = ?record.direction, "session negotiated");
+        shared.lobby.enter(Waiting::new(record, guard, params, publisher, now))?;
+        Ok(Opened { session, answer, etag, username })
+    }
+
+    /// Ends a session: its peer is told, its stream name is free when this returns (or at the
+    /// latest some milliseconds after). `false`: there is no such session.
+    pub fn close(&self, session: &str) -> bool {
+        let Some(record) = self.0.lobby.session(session) else { return false };
+        if let Some(waiting) = self.0.lobby.withdraw(&record) {
+            drop(waiting);
+            record.end();
+        } else if record.is_deleted() {
+            return false;
+        } else {
+            record.delete();
+            record.wait_for_end(CLOSE_WAIT);
+        }
+        true
+    }
+
+    /// How a session is. `None`: there is no such session.
+    pub fn info(&self, session: &str) -> Option<SessionInfo> {
+        let record = self.0.lobby.session(session).filter(|record| !record.is_deleted())?;
+        Some(record.info(Instant::now()))
+    }
+
+    /// All sessions, waiting ones included.
+    pub fn list(&self) -> Vec<SessionInfo> {
+        let now = Instant::now();
+        self.0.lobby.sessions().0.iter().map(|record| record.info(now)).collect()
+    }
+
+    /// Gauges and counters of the whole server, at most a second old.
+    pub fn stats(&self) -> RtcStats {
+        self.0.sweep(Instant::now());
+        let (sessions, waiting) = self.0.lobby.sessions();
+        let publishers = sessions.iter().filter(|record| record.direction == Direction::Publish).count();
+        let connected = sessions.iter().filter(|record| record.is_connected()).count();
+        let mut stats = RtcStats {
+            workers: self.0.mailboxes.len(),
+            publishers,
+            players: sessions.len() - publishers,
+            waiting,
+            connected,
+            ..RtcStats::default()
+        };
+        for mailbox in &self.0.mailboxes {
+            stats.traffic.add(&mailbox.published());
+        }
+        stats
+    }
+
+    /// The UDP port of the first listening address.
+    pub fn local_port(&self) -> u16 {
+        self.0.bound.first().map_or(0, SocketAddr::port)
+    }
+
+    /// The addresses that answers name, as found at start.
+    pub fn candidates(&self) -> &[SocketAddr] {
+        &self.0.candidates
+    }
+}
+
+impl Shared {
+    /// Takes out who has waited too long.
+    fn sweep(&self, now: Instant) {
+        for waiting in self.lobby.expire(now) {
+            tracing::debug!(id = %waiting.record.id, key = %waiting.record.key, "session expired unheard");
+            let record = Arc::clone(&waiting.record);
+            drop(waiting);
+            record.end();
+        }
+    }
+
+    fn negotiate(&self, request: &OpenRequest, ice: &IceCredentials) -> Result<(String, SessionParams), OpenError> {
+        let candidates = candidate::with_first(&self.candidates, &self.bound, request.extra_candidate);
+        let prefer = match request.direction {
+            Direction::Publish => None,
+            Direction::Play => self.live_tracks(&request.key),
+        };
+        let mut rng = rand::rng();
+        let audio_ssrc = rng.random_range(1..u32::MAX);
+        let local = LocalParams {
+            ice: ice.clone(),
+            fingerprint: &self.fingerprint,
+            candidates: &candidates,
+            session_id: rng.random::<u64>() >> 1,
+            audio_ssrc,
+            // One more is another number, and neither is zero.
+            video_ssrc: audio_ssrc + 1,
+            stream_id: &format!("{}/{}", request.key.app(), request.key.stream()),
+            prefer: prefer.as_deref(),
+            codec: request.codec,
+        };
+        Ok(negotiate(&request.offer, request.direction, &local)?)
+    }
+
+    /// What a player of this stream will get, if somebody publishes it.
+    fn live_tracks(&self, key: &StreamKey) -> Option<Arc<Tracks>> {
+        let source = self.hub.get(key)?;
+        let native = source.publisher_lane()?;
+        let tracks = source.tracks(Lane::Packets);
+        match native {
+            Lane::Packets => (!tracks.list.is_empty()).then_some(tracks),
+            Lane::Frames if !tracks.list.is_empty() => Some(tracks),
+            // What the remuxer will make of it once somebody reads.
+            Lane::Frames => Some(Arc::new(Tracks {
+                list: vec![
+                    Arc::new(Track::new(TrackId::AUDIO, Codec::Opus, 48_000, 2)),
+                    Arc::new(Track::new(TrackId::VIDEO, Codec::H264, 90_000, 0)),
+                ],
+                ..Tracks::default()
+            })),
+        }
+    }
+
+    fn take_seat(
+        &self,
+        request: &OpenRequest,
+        wake: &Arc<PeerWake>,
+        now: Instant,
+    ) -> Result<Publisher<weir_source::Packet>, OpenError> {
+        let wake = Arc::clone(wake) as Arc<dyn weir_source::Wake>;
+        self.hub.publish_packets(&request.key, &request.id, wake, now).map_err(|_busy| OpenError::StreamBusy)
+    }
+}
+
+impl From<Refusal> for OpenError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Closed => Self::ShuttingDown,
+            Refusal::Full => Self::TooManySessions,
+            Refusal::UfragTaken => Self::BadIce,
+        }
+    }
+}
+
+/// SRS's lengths: short enough for the username, and 47 bits keep them apart.
+const UFRAG_CHARS: usize = 8;
+/// RFC 8839 section 5.4 wants 22 or more.
+const PWD_CHARS: usize = 32;
+/// 165 bits: nobody guesses a session's name.
+const SESSION_CHARS: usize = 32;
+/// Distinct for every ICE session there ever is.
+const ETAG_CHARS: usize = 16;
+
+fn credentials(wanted: Option<&IceCredentials>) -> Result<IceCredentials, OpenError> {
+    let Some(wanted) = wanted else {
+        return Ok(IceCredentials { ufrag: random_text(UFRAG_CHARS), pwd: random_text(PWD_CHARS) });
+    };
+    // RFC 8839 section 5.4: ice-char is a letter, a digit, "+" or "/".
+    let legal = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
+    let fits = (4..=256).contains(&wanted.ufrag.len()) && (22..=256).contains(&wanted.pwd.len());
+    if fits && legal(&wanted.ufrag) && legal(&wanted.pwd) { Ok(wanted.clone()) } else { Err(OpenError::BadIce) }
+}
+
+/// Lower-case letters and digits from the thread's cryptographic generator.
+fn random_text(chars: usize) -> String {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut rng = rand::rng();
+    (0..chars).map(|_| ALPHABET.get(rng.random_range(0..ALPHABET.len())).map_or('a', |byte| char::from(*byte))).collect()
+}

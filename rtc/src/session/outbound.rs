@@ -1,0 +1,345 @@
+//! A viewer's media: the source's packets out under the viewer's own numbers, its RTCP in.
+//!
+//! [`Outbound::forward`] is the hot path: no allocation (but for a table that grows a few times in
+//! its life), no lock, no log. It owns no keys: the caller lends the one to seal with.
+
+use std::time::{Duration, Instant};
+
+use weir_source::{MediaKind, MediaTime, Packet, TrackId, Tracks};
+
+use super::{
+    config::Wall,
+    extensions,
+    gate::KeyframeGate,
+    history::{Asked, History, SIZE_AUDIO, SIZE_VIDEO, Sent},
+    output::{Compounds, Output, Outputs, Resend},
+    report::SenderReports,
+    rewrite::{Refusal, Rewrite},
+    stats::SessionStats,
+};
+use crate::{
+    sdp::{MediaParams, SessionParams},
+    srtp::Protect,
+    wire::{
+        Ntp,
+        ext::ExtensionIds,
+        ntp,
+        rtcp::{self, Compound, ReportBlock, Rtcp},
+        rtp::Fields,
+    },
+};
+
+/// The longest header: 12 bytes and an extension block with a dependency descriptor of 255.
+const HEADER_MAX: usize = 384;
+/// Time between sender reports.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// A round trip beyond this is a receiver report gone wrong.
+const RTT_MAX: Duration = Duration::from_secs(10);
+
+/// All streams to one viewer.
+pub(super) struct Outbound {
+    streams: Vec<Stream>,
+    /// Place in `streams` by track.
+    by_track: [Option<u8>; TrackId::MAX],
+    cname: String,
+    wall: Wall,
+    made: Instant,
+    keyframes: KeyframeGate,
+    next_report: Option<Instant>,
+    rtt: Option<Duration>,
+    header: Box<[u8; HEADER_MAX]>,
+}
+
+/// One stream to one viewer.
+struct Stream {
+    media: MediaParams,
+    ids: ExtensionIds,
+    ssrc: u32,
+    clock_rate: u32,
+    /// Of the codec that the source sends now; `None` if the viewer did not agree to it.
+    payload_type: Option<u8>,
+    rewrite: Rewrite,
+    history: History,
+    reports: SenderReports,
+    /// What the viewer last said.
+    lost: u64,
+    jitter: Duration,
+}
+
+impl Outbound {
+    pub(super) fn new(params: &SessionParams, made: Instant, wall: Wall) -> Self {
+        let mut by_track = [None; TrackId::MAX];
+        for (place, media) in params.media.iter().enumerate().take(TrackId::MAX) {
+            if let Some(slot) = by_track.get_mut(media.track.index()) {
+                *slot = u8::try_from(place).ok();
+            }
+        }
+        Self {
+            streams: params.media.iter().map(Stream::new).collect(),
+            by_track,
+            cname: params.cname.clone(),
+            wall,
+            made,
+            keyframes: KeyframeGate::default(),
+            next_report: None,
+            rtt: None,
+            header: Box::new([0; HEADER_MAX]),
+        }
+    }
+
+    /// See [`Session::set_tracks`](super::Session::set_tracks).
+    pub(super) fn set_tracks(&mut self, tracks: &Tracks) {
+        for stream in &mut self.streams {
+            // A source without this track keeps what was: its next publisher may have it again.
+            let Some(track) = tracks.get(stream.media.track) else { continue };
+            let codec = stream.media.codec(track.codec);
+            let payload_type = codec.map(|codec| codec.payload_type);
+            if payload_type != stream.payload_type {
+                stream.payload_type = payload_type;
+                stream.clock_rate = codec.map_or(stream.clock_rate, |codec| codec.clock_rate);
+                stream.rewrite.interrupt();
+            }
+        }
+    }
+
+    pub(super) fn join(&mut self, live: MediaTime) {
+        self.streams.iter_mut().for_each(|stream| stream.rewrite.join(live));
+    }
+
+    pub(super) fn skip_to_keyframe(&mut self) {
+        self.streams.iter_mut().for_each(|stream| stream.rewrite.interrupt());
+    }
+
+    /// Reports begin.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.next_report = Some(now + REPORT_INTERVAL);
+    }
+
+    /// See [`Session::forward`](super::Session::forward).
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        position: u64,
+        packet: &Packet,
+        protect: &Protect,
+        stats: &mut SessionStats,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let stream = self.streams.get_mut(usize::from((*self.by_track.get(packet.track.index())?)?))?;
+        let Some(payload_type) = stream.payload_type else {
+            stats.drops.codec += 1;
+            return None;
+        };
+        let first = stream.rewrite.is_waiting();
+        let numbers = match stream.rewrite.map(packet) {
+            Ok(numbers) => numbers,
+            Err(refusal) => {
+                stats.drops.waiting += 1;
+                if refusal == Refusal::Waiting && stream.media.kind == MediaKind::Video {
+                    self.keyframes.wish(now);
+                }
+                return None;
+            }
+        };
+        if numbers.late && stream.history.contains(numbers.seq) {
+            stats.drops.duplicate += 1;
+            return None;
+        }
+        let sent = Sent {
+            out_seq: numbers.seq,
+            position,
+            seq: packet.seq as u32,
+            epoch: packet.epoch,
+            timestamp: numbers.timestamp,
+            len: 0,
+            payload_type,
+        };
+        let Some(len) = stream.seal(&sent, packet, self.wall, protect, &mut self.header[..], out) else {
+            stats.drops.too_large += 1;
+            return None;
+        };
+        let since = now.saturating_duration_since(self.made);
+        stream.history.record(Sent { len: len as u16, ..sent }, since.as_millis() as u32);
+        stream.reports.note(now, packet.payload.len(), packet.timestamp, packet.capture);
+        if first {
+            // What starts is reported at once: until then a browser cannot lip-sync it.
+            self.next_report = Some(now);
+        }
+        if packet.keyframe {
+            self.keyframes.fulfil();
+        }
+        stats.packets_out += 1;
+        stats.bytes_out += len as u64;
+        Some(len)
+    }
+
+    /// See [`Session::resend`](super::Session::resend).
+    pub(super) fn resend(
+        &mut self,
+        resend: &Resend,
+        packet: &Packet,
+        protect: &Protect,
+        stats: &mut SessionStats,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let stream = self.streams.get_mut(usize::from((*self.by_track.get(resend.track.index())?)?))?;
+        let sent = stream.history.get(resend.out_seq)?;
+        let same = sent.position == resend.position
+            && packet.track == resend.track
+            && sent.seq == packet.seq as u32
+            && sent.epoch == packet.epoch;
+        if !same {
+            stats.nack_refused += 1;
+            return None;
+        }
+        let len = stream.seal(&sent, packet, self.wall, protect, &mut self.header[..], out)?;
+        stream.reports.note_again(packet.payload.len());
+        stats.nack_served += 1;
+        stats.packets_out += 1;
+        stats.bytes_out += len as u64;
+        Some(len)
+    }
+
+    /// A decrypted RTCP packet.
+    pub(super) fn handle_rtcp(&mut self, now: Instant, data: &[u8], stats: &mut SessionStats, outputs: &mut Outputs) {
+        let ntp = self.wall.ntp(self.time(now));
+        let mut compound = Compound::new(data);
+        for packet in compound.by_ref() {
+            match packet {
+                Rtcp::Sr(report) => report.blocks().for_each(|block| self.take_report(&block, ntp)),
+                Rtcp::Rr(report) => report.blocks().for_each(|block| self.take_report(&block, ntp)),
+                Rtcp::Nack(nack) => self.take_nack(now, nack.media_ssrc, nack.lost(), stats, outputs),
+                Rtcp::Pli { media_ssrc, .. } => self.take_keyframe_request(now, media_ssrc, stats),
+                Rtcp::Fir(fir) => fir.entries().for_each(|(ssrc, _)| self.take_keyframe_request(now, ssrc, stats)),
+                _ => {}
+            }
+        }
+        stats.drops.malformed += u64::from(compound.malformed());
+    }
+
+    /// Emits what is due.
+    pub(super) fn poll(&mut self, now: Instant, outputs: &mut Outputs, rtcp: &mut Compounds) {
+        if self.keyframes.poll(now) {
+            outputs.push(Output::KeyframeWanted);
+        }
+        if self.next_report.is_none_or(|due| now < due) {
+            return;
+        }
+        self.next_report = Some(now + REPORT_INTERVAL);
+        let time = self.time(now);
+        for stream in &self.streams {
+            let wire = |timestamp| stream.rewrite.live_timestamp(timestamp);
+            let Some(info) = stream.reports.report(stream.ssrc, stream.clock_rate, now, time, self.wall, wire) else { continue };
+            rtcp::emit_sr(&info, &[], &mut rtcp.data);
+            // RFC 3550 6.1: every compound packet names its sender.
+            rtcp::emit_sdes_cname(stream.ssrc, &self.cname, &mut rtcp.data);
+            rtcp.end();
+        }
+    }
+
+    /// When [`Outbound::poll`] has something to do next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.keyframes.next_due().into_iter().chain(self.next_report).min()
+    }
+
+    pub(super) fn fill_stats(&self, stats: &mut SessionStats) {
+        stats.lost = self.streams.iter().map(|stream| stream.lost).sum();
+        stats.rtt = self.rtt;
+        stats.jitter = self.streams.iter().map(|stream| stream.jitter).max().unwrap_or_default();
+    }
+
+    fn time(&self, now: Instant) -> MediaTime {
+        MediaTime::ZERO + now.saturating_duration_since(self.made)
+    }
+
+    fn take_report(&mut self, block: &ReportBlock, now: Ntp) {
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == block.ssrc) else { return };
+        stream.lost = u64::try_from(block.cumulative_lost).unwrap_or(0);
+        let micros = u64::from(block.jitter) * 1_000_000 / u64::from(stream.clock_rate.max(1));
+        stream.jitter = Duration::from_micros(micros);
+        // RFC 3550 6.4.1: A - LSR - DLSR, modulo 2^32. A round trip below zero is a clock's rounding.
+        if block.last_sr != 0 {
+            let units = now.middle().wrapping_sub(block.last_sr).wrapping_sub(block.delay_since_last_sr) as i32;
+            let rtt = ntp::from_short(u32::try_from(units).unwrap_or(0));
+            self.rtt = (rtt < RTT_MAX).then_some(rtt).or(self.rtt);
+        }
+    }
+
+    fn take_nack(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        lost: impl Iterator<Item = u16>,
+        stats: &mut SessionStats,
+        outputs: &mut Outputs,
+    ) {
+        let since_ms = now.saturating_duration_since(self.made).as_millis() as u32;
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc) else { return };
+        for seq in lost {
+            stats.nack_received += 1;
+            match stream.history.ask(seq, since_ms, self.rtt) {
+                Asked::Resend(sent) => outputs.push(Output::Resend(Resend {
+                    position: sent.position,
+                    track: stream.media.track,
+                    out_seq: sent.out_seq,
+                })),
+                Asked::TooSoon | Asked::Unknown => stats.nack_refused += 1,
+            }
+        }
+    }
+
+    fn take_keyframe_request(&mut self, now: Instant, ssrc: u32, stats: &mut SessionStats) {
+        if self.streams.iter().any(|stream| stream.ssrc == ssrc && stream.media.kind == MediaKind::Video) {
+            stats.pli_received += 1;
+            self.keyframes.wish(now);
+        }
+    }
+}
+
+impl Stream {
+    fn new(media: &MediaParams) -> Self {
+        let video = media.kind == MediaKind::Video;
+        let codec = media.codecs.first();
+        let clock_rate = codec.map_or(90_000, |codec| codec.clock_rate);
+        Self {
+            ids: media.extensions,
+            ssrc: media.local_ssrc,
+            clock_rate,
+            payload_type: codec.map(|codec| codec.payload_type),
+            rewrite: Rewrite::new(video, clock_rate, rand::random()),
+            history: History::new(if video { SIZE_VIDEO } else { SIZE_AUDIO }),
+            reports: SenderReports::default(),
+            lost: 0,
+            jitter: Duration::ZERO,
+            media: media.clone(),
+        }
+    }
+
+    /// Writes and encrypts one packet. The same `sent` and packet give the same bytes.
+    fn seal(
+        &self,
+        sent: &Sent,
+        packet: &Packet,
+        wall: Wall,
+        protect: &Protect,
+        header: &mut [u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let fields = Fields {
+            marker: packet.marker,
+            payload_type: sent.payload_type,
+            sequence: sent.out_seq as u16,
+            timestamp: sent.timestamp,
+            ssrc: self.ssrc,
+        };
+        let values = extensions::to_viewer(packet, &self.media.mid, wall);
+        let header_len = fields.emit_with(false, &values, &self.ids, header)?;
+        // RFC 3711 3.3.1: the index is the roll-over counter and the sequence number.
+        let roc = (sent.out_seq >> 16) as u32;
+        protect.rtp_into(roc, header.get(..header_len)?, &packet.payload, out)
+    }
+}
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;

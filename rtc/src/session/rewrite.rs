@@ -1,0 +1,293 @@
+//! Numbering of one RTP stream to one viewer: sequence numbers and timestamps of its own.
+//!
+//! A viewer's stream starts at a keyframe with a fresh number, whatever the source has reached.
+//! What we leave out ourselves (before the keyframe, between two publishers, a codec not
+//! negotiated) makes no hole; packets that never reached us stay holes, and take their own number
+//! when a retransmission brings them late. It never looks into payloads and keeps no packets.
+
+use weir_source::{MediaTime, Packet};
+
+/// First sequence numbers are drawn below this: half the range is left before the first roll-over,
+/// so that a viewer whose first packets are lost or reordered cannot guess the roll-over counter
+/// wrongly (RFC 3711 3.3.1).
+const FIRST_SEQ_BELOW: u64 = 1 << 15;
+
+/// A hole larger than this is closed up: RFC 3711 3.3.1 finds the roll-over counter only for jumps
+/// below 2^15, and half of that leaves room for more loss behind us.
+const HOLE_MAX: u64 = 1 << 14;
+
+/// Backlog runs this many times faster than live: frames 33 ms apart become 1 ms apart, which a
+/// jitter buffer shows at once, and a group of three seconds fits into 100 ms.
+const SQUEEZE: u64 = 32;
+
+/// The numbers of one packet in the viewer's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// Extended sequence number: the SRTP index (RFC 3711 3.3.1), its low 16 bits go on the wire.
+    pub(crate) seq: u64,
+    /// RTP timestamp on the wire.
+    pub(crate) timestamp: u32,
+    /// Fills a hole: later numbers were used already.
+    pub(crate) late: bool,
+}
+
+/// Why a packet is not for the viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A keyframe must come first (for sound: the live point).
+    Waiting,
+    /// It belongs before the place where the viewer started.
+    Late,
+}
+
+/// State of one stream to one viewer.
+#[derive(Debug)]
+pub(crate) struct Rewrite {
+    video: bool,
+    clock_rate: u32,
+    run: Option<Run>,
+    /// Epoch of the newest packet sent.
+    epoch: Option<u32>,
+    /// First number not used yet.
+    next_seq: u64,
+    timestamp_offset: u32,
+    /// Capture time where the backlog ends.
+    live: Option<MediaTime>,
+    /// The same in the source's timestamps, once a packet has tied the two.
+    live_timestamp: Option<u64>,
+}
+
+/// A stretch of the source's numbers that goes to the viewer one to one.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    epoch: u32,
+    first: u64,
+    highest: u64,
+    /// Source number minus viewer number, modulo 2^64.
+    offset: u64,
+}
+
+impl Rewrite {
+    /// A stream that has sent nothing. `seed` is any random number.
+    pub(crate) fn new(video: bool, clock_rate: u32, seed: u64) -> Self {
+        Self {
+            video,
+            clock_rate,
+            run: None,
+            epoch: None,
+            next_seq: seed % FIRST_SEQ_BELOW,
+            timestamp_offset: (seed >> 32) as u32,
+            live: None,
+            live_timestamp: None,
+        }
+    }
+
+    /// Packets captured before `live` are backlog. Only before the first packet has been sent:
+    /// later the viewer's timeline stands.
+    pub(crate) fn join(&mut self, live: MediaTime) {
+        if self.epoch.is_none() {
+            self.live = Some(live);
+        }
+    }
+
+    /// Goes on at the next keyframe (sound: the next packet), without a hole.
+    pub(crate) fn interrupt(&mut self) {
+        self.run = None;
+    }
+
+    /// Sends nothing until a keyframe comes.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.run.is_none()
+    }
+
+    /// The numbers of `packet`. Taking them uses them up.
+    pub(crate) fn map(&mut self, packet: &Packet) -> Result<Numbers, Refusal> {
+        let late = match &mut self.run {
+            Some(run) if run.epoch == packet.epoch && packet.seq <= run.highest.saturating_add(HOLE_MAX) => {
+                if packet.seq < run.first {
+                    return Err(Refusal::Late);
+                }
+                let late = packet.seq <= run.highest;
+                run.highest = run.highest.max(packet.seq);
+                late
+            }
+            _ => {
+                self.start(packet)?;
+                false
+            }
+        };
+        let offset = self.run.map_or(0, |run| run.offset);
+        let seq = packet.seq.wrapping_sub(offset);
+        self.next_seq = self.next_seq.max(seq.wrapping_add(1));
+        Ok(Numbers { seq, timestamp: self.timestamp(packet.timestamp), late })
+    }
+
+    /// The wire timestamp for one of the source's as if it were live: what reports speak of.
+    pub(crate) fn live_timestamp(&self, timestamp: u64) -> u32 {
+        (timestamp as u32).wrapping_add(self.timestamp_offset)
+    }
+
+    /// The wire timestamp for one of the source's.
+    fn timestamp(&self, timestamp: u64) -> u32 {
+        let squeezed = match self.live_timestamp {
+            Some(live) if timestamp < live => live - (live - timestamp) / SQUEEZE,
+            _ => timestamp,
+        };
+        self.live_timestamp(squeezed)
+    }
+
+    fn start(&mut self, packet: &Packet) -> Result<(), Refusal> {
+        // Epochs only grow; what is left of a former publisher must not restart its run.
+        if self.epoch.is_some_and(|epoch| packet.epoch.wrapping_sub(epoch) > u32::MAX / 2) {
+            return Err(Refusal::Late);
+        }
+        if self.video && !packet.keyframe {
+            self.run = None;
+            return Err(Refusal::Waiting);
+        }
+        let first_ever = self.epoch.is_none();
+        if let (true, Some(live)) = (first_ever, self.live) {
+            if !self.video && packet.capture < live {
+                return Err(Refusal::Waiting);
+            }
+            let ahead = u64::try_from(MediaTime::from_micros(live - packet.capture).to_ticks(self.clock_rate));
+            self.live_timestamp = ahead.ok().map(|ticks| packet.timestamp.saturating_add(ticks));
+        }
+        self.epoch = Some(packet.epoch);
+        let offset = packet.seq.wrapping_sub(self.next_seq);
+        self.run = Some(Run { epoch: packet.epoch, first: packet.seq, highest: packet.seq, offset });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use weir_source::{PacketExtensions, TrackId};
+
+    use super::*;
+
+    const SEED: u64 = 0xdead_beef_1234_7fff;
+
+    fn packet(epoch: u32, seq: u64, ms: i64, keyframe: bool) -> Packet {
+        Packet {
+            track: TrackId::VIDEO,
+            epoch,
+            seq,
+            timestamp: 1_000_000 + u64::try_from(ms).unwrap_or(0) * 90,
+            capture: MediaTime::from_millis(ms),
+            marker: true,
+            keyframe,
+            extensions: PacketExtensions::default(),
+            payload: Bytes::new(),
+        }
+    }
+
+    fn video() -> Rewrite {
+        Rewrite::new(true, 90_000, SEED)
+    }
+
+    #[test]
+    fn starts_at_a_keyframe_with_a_number_below_half_the_range() {
+        let mut rewrite = video();
+        assert_eq!(rewrite.map(&packet(1, 70_000, 0, false)), Err(Refusal::Waiting));
+        let first = rewrite.map(&packet(1, 70_001, 33, true)).unwrap();
+        assert_eq!(first.seq, SEED % (1 << 15), "late joiners start with roll-over counter zero");
+        let next = rewrite.map(&packet(1, 70_002, 66, false)).unwrap();
+        assert_eq!(next.seq, first.seq + 1);
+        assert_eq!(next.timestamp.wrapping_sub(first.timestamp), 33 * 90);
+    }
+
+    #[test]
+    fn a_real_hole_stays_and_is_filled_under_its_own_number() {
+        let mut rewrite = video();
+        let first = rewrite.map(&packet(1, 10, 0, true)).unwrap();
+        let after = rewrite.map(&packet(1, 13, 99, false)).unwrap();
+        assert_eq!(after.seq, first.seq + 3);
+        let late = rewrite.map(&packet(1, 11, 33, false)).unwrap();
+        assert_eq!((late.seq, late.late), (first.seq + 1, true));
+        assert_eq!(rewrite.map(&packet(1, 9, -33, false)), Err(Refusal::Late), "from before the start");
+    }
+
+    #[test]
+    fn what_we_leave_out_makes_no_hole() {
+        let mut rewrite = video();
+        let first = rewrite.map(&packet(1, 10, 0, true)).unwrap();
+        rewrite.interrupt();
+        for seq in 11..40 {
+            assert_eq!(rewrite.map(&packet(1, seq, 33, false)), Err(Refusal::Waiting));
+        }
+        let again = rewrite.map(&packet(1, 40, 999, true)).unwrap();
+        assert_eq!(again.seq, first.seq + 1);
+        assert_eq!(again.timestamp.wrapping_sub(first.timestamp), 999 * 90, "time goes on all the same");
+        assert_eq!(rewrite.map(&packet(1, 39, 990, false)), Err(Refusal::Late));
+    }
+
+    #[test]
+    fn a_new_publisher_continues_at_its_first_keyframe() {
+        let mut rewrite = video();
+        let first = rewrite.map(&packet(1, 10, 0, true)).unwrap();
+        assert_eq!(rewrite.map(&packet(2, 11, 33, false)), Err(Refusal::Waiting));
+        assert!(rewrite.is_waiting());
+        assert_eq!(rewrite.map(&packet(2, 14, 99, true)).unwrap().seq, first.seq + 1);
+        assert_eq!(rewrite.map(&packet(1, 12, 50, true)), Err(Refusal::Late), "the former one is over");
+        assert_eq!(rewrite.map(&packet(2, 15, 132, false)).unwrap().seq, first.seq + 2);
+    }
+
+    #[test]
+    fn a_hole_too_large_for_srtp_is_closed_up() {
+        let mut rewrite = video();
+        let first = rewrite.map(&packet(1, 10, 0, true)).unwrap();
+        assert_eq!(rewrite.map(&packet(1, 60_000, 33, false)), Err(Refusal::Waiting));
+        assert_eq!(rewrite.map(&packet(1, 60_001, 66, true)).unwrap().seq, first.seq + 1);
+    }
+
+    #[test]
+    fn backlog_is_squeezed_and_ends_on_live_time() {
+        let mut rewrite = video();
+        rewrite.join(MediaTime::from_millis(3_000));
+        let stamps: Vec<u32> = (0..=94).map(|n| rewrite.map(&packet(1, n, n as i64 * 32, n == 0)).unwrap().timestamp).collect();
+        for pair in stamps[..93].windows(2) {
+            assert_eq!(pair[1].wrapping_sub(pair[0]), 90, "one millisecond apart");
+        }
+        let live = rewrite.timestamp(1_000_000 + 94 * 32 * 90);
+        assert_eq!(stamps[94], live);
+        assert_eq!(rewrite.timestamp(1_000_000 + 95 * 32 * 90).wrapping_sub(live), 32 * 90);
+        assert_eq!(live.wrapping_sub(rewrite.timestamp(1_000_000 + 3_000 * 90)), 8 * 90, "no step at the seam");
+    }
+
+    #[test]
+    fn sound_starts_at_the_live_point() {
+        let mut rewrite = Rewrite::new(false, 48_000, SEED);
+        rewrite.join(MediaTime::from_millis(100));
+        assert_eq!(rewrite.map(&packet(1, 5, 80, false)), Err(Refusal::Waiting));
+        let first = rewrite.map(&packet(1, 6, 100, false)).unwrap();
+        assert_eq!(first.seq, SEED % (1 << 15));
+        assert!(rewrite.map(&packet(2, 7, 120, false)).is_ok(), "no keyframe needed on a new epoch");
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_is_used_twice(steps in proptest::collection::vec((0u64..40, 0u32..3, any::<bool>(), any::<bool>()), 1..300)) {
+            let mut rewrite = video();
+            let (mut used, mut given) = (std::collections::HashSet::new(), std::collections::HashSet::new());
+            let (mut epoch, mut base) = (1, 100_000u64);
+            for (ahead, bump, keyframe, interrupt) in steps {
+                epoch += bump / 2;
+                base += ahead / 2;
+                if interrupt && ahead == 0 {
+                    rewrite.interrupt();
+                }
+                let seq = base + ahead;
+                // A ring holds each number of an epoch once.
+                if !given.insert((epoch, seq)) {
+                    continue;
+                }
+                if let Ok(numbers) = rewrite.map(&packet(epoch, seq, seq as i64, keyframe)) {
+                    prop_assert!(used.insert(numbers.seq));
+                }
+            }
+        }
+    }
+}

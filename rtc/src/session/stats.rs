@@ -1,0 +1,98 @@
+//! What a session counts. Plain integers, copied out whole; a session never logs per packet.
+
+use std::time::Duration;
+
+use crate::srtp::SrtpProfile;
+
+/// Counters and gauges of one session since it was made. Publisher and player count the same
+/// things from their own side: what does not apply stays zero.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionStats {
+    /// RTP packets that passed authentication.
+    pub packets_in: u64,
+    /// Bytes of all datagrams handed in.
+    pub bytes_in: u64,
+    /// RTP packets sealed, retransmissions among them.
+    pub packets_out: u64,
+    /// Bytes of RTP and RTCP made to be sent.
+    pub bytes_out: u64,
+    /// Publisher: packets that never came (RFC 3550 6.4.1, cumulative, all streams). Player: the
+    /// sum of its last receiver reports.
+    pub lost: u64,
+    /// Sequence numbers asked for again.
+    pub nack_sent: u64,
+    /// Sequence numbers that the viewer asked for again.
+    pub nack_received: u64,
+    /// Of those, the ones handed out as [`Output::Resend`](super::Output::Resend) and sent.
+    pub nack_served: u64,
+    /// Of those, the ones no longer (or never) in the history, or asked for again too soon.
+    pub nack_refused: u64,
+    /// Publisher: packets that a NACK brought back.
+    pub recovered: u64,
+    /// Keyframe requests sent to the publisher.
+    pub pli_sent: u64,
+    /// Keyframe requests (PLI, FIR) from the viewer.
+    pub pli_received: u64,
+    /// Round trip by RTCP, once known.
+    pub rtt: Option<Duration>,
+    /// Interarrival jitter: our own measure of a publisher's video (else audio), or what the viewer
+    /// last reported.
+    pub jitter: Duration,
+    /// Datagrams and packets thrown away, by reason.
+    pub drops: Drops,
+    /// SRTP profile in use, once DTLS is done.
+    pub profile: Option<SrtpProfile>,
+}
+
+/// Why something was thrown away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Neither STUN, DTLS, RTP nor RTCP.
+    pub unknown: u64,
+    /// STUN that was malformed, or failed authentication.
+    pub stun: u64,
+    /// DTLS, RTP or RTCP from an address that ICE has not proven.
+    pub unproven: u64,
+    /// RTP or RTCP before the keys were there.
+    pub early: u64,
+    /// SRTP or SRTCP that failed authentication or was replayed.
+    pub srtp: u64,
+    /// RTP or RTCP that did not parse.
+    pub malformed: u64,
+    /// RTP whose SSRC and payload type belong to no media section, or one SSRC too many.
+    pub unbound: u64,
+    /// RTP seen before, or too old to be of use.
+    pub duplicate: u64,
+    /// RTP without payload (probing). Counted, of no further use.
+    pub padding: u64,
+    /// Received packets that the owner did not take in time.
+    pub overflow: u64,
+    /// Player: packets of a codec that was not negotiated.
+    pub codec: u64,
+    /// Player: packets before the first keyframe (or the first one of a new publisher).
+    pub waiting: u64,
+    /// Player: packets too large for the buffer given.
+    pub too_large: u64,
+    /// Outputs that did not fit the session's queue.
+    pub output: u64,
+}
+
+impl Drops {
+    /// All reasons together.
+    pub const fn total(&self) -> u64 {
+        self.unknown
+            .saturating_add(self.stun)
+            .saturating_add(self.unproven)
+            .saturating_add(self.early)
+            .saturating_add(self.srtp)
+            .saturating_add(self.malformed)
+            .saturating_add(self.unbound)
+            .saturating_add(self.duplicate)
+            .saturating_add(self.padding)
+            .saturating_add(self.overflow)
+            .saturating_add(self.codec)
+            .saturating_add(self.waiting)
+            .saturating_add(self.too_large)
+            .saturating_add(self.output)
+    }
+}

@@ -1,0 +1,286 @@
+//! One SSRC of a publisher: order, holes, padding and statistics.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use weir_source::MediaKind;
+
+use super::{
+    gaps::{Arrival, Gaps},
+    keyframe::KeyframeDetector,
+    reception::Reception,
+};
+use crate::{
+    sdp::{CodecParams, MediaParams},
+    wire::{rtcp::ReportBlock, rtp::Fields},
+};
+
+/// Payloads are cut from blocks of this size: one allocation for some fifty packets. A block lives
+/// as long as any of its packets does, so it must not be much larger than what a ring holds.
+const BLOCK_LEN: usize = 64 * 1024;
+/// Recent padding packets remembered, to number what is reordered around them.
+const PADDINGS_MAX: usize = 64;
+
+/// Why a packet is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It came before, or too late.
+    Duplicate,
+    /// It carries nothing.
+    Padding,
+}
+
+/// What is known of a packet that is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// Its extended number, padding packets not counted.
+    pub(super) seq: u64,
+    /// A keyframe starts here.
+    pub(super) keyframe: bool,
+    /// It was asked for; how long ago, if known.
+    pub(super) recovered: Option<Option<Duration>>,
+}
+
+/// One SSRC.
+pub(super) struct Stream {
+    pub(super) ssrc: u32,
+    pub(super) section: usize,
+    pub(super) kind: MediaKind,
+    pub(super) local_ssrc: u32,
+    /// It feeds its media section's track. One stream of a section does.
+    pub(super) active: bool,
+    pub(super) said_bye: bool,
+    pub(super) last: Instant,
+    pub(super) gaps: Gaps,
+    pub(super) reception: Reception,
+    /// First number not passed on yet.
+    pub(super) next_seq: u64,
+    detector: KeyframeDetector,
+    /// Passed-on number minus SRTP index, modulo 2^64, but for the paddings below.
+    shift: u64,
+    /// Numbers of padding packets that no later packet has been passed on with yet, or lately.
+    paddings: VecDeque<u64>,
+    /// The stream before it on this track stopped at this number.
+    follows: Option<u64>,
+    /// Packets before this index have no number: it was the other stream's turn.
+    first: u64,
+    block: BytesMut,
+}
+
+impl Stream {
+    pub(super) fn new(ssrc: u32, section: usize, media: &MediaParams, now: Instant) -> Self {
+        let codec = media.codecs.first();
+        Self {
+            ssrc,
+            section,
+            kind: media.kind,
+            local_ssrc: media.local_ssrc,
+            active: false,
+            said_bye: false,
+            last: now,
+            gaps: Gaps::new(media.codecs.iter().any(|codec| codec.nack)),
+            reception: Reception::new(codec.map_or(90_000, |codec| codec.clock_rate)),
+            next_seq: 0,
+            detector: KeyframeDetector::default(),
+            shift: 0,
+            paddings: VecDeque::new(),
+            follows: None,
+            first: 0,
+            block: BytesMut::new(),
+        }
+    }
+
+    /// It continues a track that another stream of the publisher has numbered up to `next_seq`.
+    pub(super) fn take_over(&mut self, next_seq: u64) {
+        self.said_bye = false;
+        self.follows = Some(next_seq);
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        index: u64,
+        fields: &Fields,
+        payload: &[u8],
+        codec: &CodecParams,
+    ) -> Result<Accepted, Refused> {
+        self.last = now;
+        let arrival = self.gaps.receive(index, now);
+        if arrival == Arrival::Duplicate {
+            return Err(Refused::Duplicate);
+        }
+        self.reception.receive(index, fields.timestamp, now);
+        if let Some(next_seq) = self.follows.take() {
+            self.shift = next_seq.wrapping_sub(index);
+            self.paddings.clear();
+            self.first = index;
+        }
+        if index < self.first {
+            return Err(Refused::Duplicate);
+        }
+        // A padding packet leaves no hole, unless later packets have been numbered around it: then
+        // it goes on, empty, since a hole would be asked for in vain.
+        if payload.is_empty() && arrival == Arrival::Newest {
+            self.skip(index);
+            return Err(Refused::Padding);
+        }
+        let Some(seq) = self.number(index) else { return Err(Refused::Duplicate) };
+        self.next_seq = self.next_seq.max(seq.wrapping_add(1));
+        let keyframe = self.detector.starts_keyframe(codec.codec, fields.timestamp, payload);
+        if keyframe {
+            self.gaps.keyframe_at(index);
+        }
+        let recovered = if let Arrival::Recovered(after) = arrival { Some(after) } else { None };
+        Ok(Accepted { seq, keyframe, recovered })
+    }
+
+    /// A payload that outlives the datagram.
+    pub(super) fn freeze(&mut self, payload: &[u8]) -> Bytes {
+        if self.block.capacity() < payload.len() {
+            self.block = BytesMut::with_capacity(BLOCK_LEN.max(payload.len()));
+        }
+        self.block.extend_from_slice(payload);
+        self.block.split().freeze()
+    }
+
+    pub(super) fn report(&mut self, now: Instant) -> ReportBlock {
+        let block = self.reception.report(now);
+        ReportBlock {
+            ssrc: self.ssrc,
+            fraction_lost: block.fraction_lost,
+            cumulative_lost: block.lost,
+            highest_sequence: block.highest,
+            jitter: block.jitter,
+            last_sr: block.last_sr,
+            delay_since_last_sr: block.since_sr,
+        }
+    }
+
+    /// Numbers from here on close up over the padding packet `index`.
+    fn skip(&mut self, index: u64) {
+        if self.paddings.len() >= PADDINGS_MAX && self.paddings.pop_front().is_some() {
+            self.shift = self.shift.wrapping_sub(1);
+        }
+        self.paddings.push_back(index);
+    }
+
+    /// The number under which packet `index` goes on, or `None` if it is older than the paddings
+    /// remembered.
+    fn number(&self, index: u64) -> Option<u64> {
+        let skipped = self.paddings.iter().filter(|padding| **padding < index).count();
+        if skipped == 0 && self.paddings.len() >= PADDINGS_MAX {
+            return None;
+        }
+        Some(index.wrapping_add(self.shift).wrapping_sub(skipped as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_source::{Codec, TrackId};
+
+    use super::*;
+    use crate::sdp::ExtensionIds;
+
+    fn media() -> MediaParams {
+        let codec = CodecParams {
+            codec: Codec::H264,
+            payload_type: 96,
+            clock_rate: 90_000,
+            channels: 0,
+            fmtp: String::new(),
+            rtx_payload_type: None,
+            nack: true,
+            pli: true,
+            transport_cc: false,
+        };
+        MediaParams {
+            mid: "0".into(),
+            kind: MediaKind::Video,
+            track: TrackId::VIDEO,
+            codecs: vec![codec],
+            extensions: ExtensionIds::default(),
+            local_ssrc: 1,
+            remote_ssrcs: vec![],
+            rtx_ssrc: None,
+        }
+    }
+
+    struct Feed {
+        stream: Stream,
+        media: MediaParams,
+        now: Instant,
+    }
+
+    impl Feed {
+        fn new() -> Self {
+            let (media, now) = (media(), Instant::now());
+            Self { stream: Stream::new(7, 0, &media, now), media, now }
+        }
+
+        fn receive(&mut self, index: u64, payload: &[u8]) -> Result<u64, Refused> {
+            let fields = Fields { sequence: index as u16, timestamp: 9_000, ..Fields::default() };
+            let codec = self.media.codecs.first().unwrap();
+            self.stream.receive(self.now, index, &fields, payload, codec).map(|accepted| accepted.seq)
+        }
+    }
+
+    #[test]
+    fn padding_packets_leave_no_hole() {
+        let mut feed = Feed::new();
+        assert_eq!(feed.receive(100, b"a"), Ok(100));
+        assert_eq!(feed.receive(101, b""), Err(Refused::Padding));
+        assert_eq!(feed.receive(102, b""), Err(Refused::Padding));
+        assert_eq!(feed.receive(103, b"b"), Ok(101));
+        assert_eq!(feed.receive(103, b"b"), Err(Refused::Duplicate));
+    }
+
+    #[test]
+    fn what_is_reordered_around_padding_keeps_its_place() {
+        let mut feed = Feed::new();
+        assert_eq!(feed.receive(100, b"a"), Ok(100));
+        assert_eq!(feed.receive(103, b""), Err(Refused::Padding));
+        assert_eq!(feed.receive(104, b"d"), Ok(103));
+        assert_eq!(feed.receive(102, b"c"), Ok(102));
+        assert_eq!(feed.receive(101, b""), Ok(101), "late padding fills the hole that was left for it");
+    }
+
+    #[test]
+    fn long_probing_stays_bounded_and_numbered() {
+        let mut feed = Feed::new();
+        feed.receive(0, b"a").unwrap();
+        let mut last = 0;
+        for round in 0..1_000u64 {
+            assert_eq!(feed.receive(round * 2 + 1, b""), Err(Refused::Padding));
+            let seq = feed.receive(round * 2 + 2, b"x").unwrap();
+            assert_eq!(seq, last + 1);
+            last = seq;
+        }
+        assert!(feed.stream.paddings.len() <= PADDINGS_MAX);
+    }
+
+    #[test]
+    fn a_stream_that_takes_over_continues_the_numbers() {
+        let mut feed = Feed::new();
+        feed.stream.take_over(5_000);
+        assert_eq!(feed.receive(40, b"a"), Ok(5_000));
+        assert_eq!(feed.receive(42, b"c"), Ok(5_002));
+        assert_eq!(feed.receive(41, b"b"), Ok(5_001));
+        assert_eq!(feed.receive(39, b"z"), Err(Refused::Duplicate));
+    }
+
+    #[test]
+    fn payloads_share_blocks_and_outlive_them() {
+        let mut feed = Feed::new();
+        let kept: Vec<Bytes> = (0..500usize).map(|n| feed.stream.freeze(&vec![n as u8; 1_000])).collect();
+        for (n, payload) in kept.iter().enumerate() {
+            assert_eq!(payload.as_ref(), vec![n as u8; 1_000]);
+        }
+        let neighbours = kept.windows(2).filter(|pair| pair[0].as_ptr() as usize + 1_000 == pair[1].as_ptr() as usize);
+        assert!(neighbours.count() > 450);
+        assert_eq!(feed.stream.freeze(&vec![1; BLOCK_LEN + 1]).len(), BLOCK_LEN + 1);
+    }
+}

@@ -1,0 +1,245 @@
+//! ICE, DTLS and SRTP of one peer: datagrams in, plain RTP and RTCP out of them, and back.
+//!
+//! It owns all keys. Nothing but STUN is read before ICE has chosen a path, and DTLS is spoken on
+//! that path only, so that nobody gets an answer who has not shown the ICE password.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{
+    output::{CloseReason, Compounds, Output, Outputs},
+    stats::SessionStats,
+};
+use crate::{
+    dtls::{Dtls, DtlsError, DtlsEvent, Identity, KeyingMaterial},
+    ice::{IceLite, Path},
+    sdp::{DtlsRole, Fingerprint, SessionParams},
+    srtp::{KeyError, Protect, Unprotect},
+    wire::demux::{Class, classify},
+};
+
+/// What a datagram came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Incoming {
+    /// Its first `len` bytes are a plain RTP packet with this SRTP index.
+    Rtp {
+        /// Extended sequence number.
+        index: u64,
+        /// Length in bytes.
+        len: usize,
+    },
+    /// Its first `len` bytes are a plain compound RTCP packet.
+    Rtcp {
+        /// Length in bytes.
+        len: usize,
+    },
+    /// Keys were agreed.
+    Connected,
+    /// The session is over.
+    Over(CloseReason),
+    /// Nothing for the layers above.
+    Nothing,
+}
+
+/// Session keys of both directions.
+pub(super) struct Keys {
+    pub(super) protect: Protect,
+    unprotect: Unprotect,
+}
+
+impl Keys {
+    fn new(material: &KeyingMaterial) -> Result<Self, KeyError> {
+        Ok(Self {
+            protect: Protect::new(material.profile, &material.local_key, &material.local_salt)?,
+            unprotect: Unprotect::new(material.profile, &material.remote_key, &material.remote_salt)?,
+        })
+    }
+}
+
+/// Addresses that one peer may have proven and still use. Browsers check from each interface and
+/// each relay at once and then settle on one.
+const PROVEN_MAX: usize = 8;
+
+/// One peer's transport.
+pub(super) struct Transport {
+    ice: IceLite,
+    /// Addresses from which an authenticated check came, the newest last.
+    proven: SmallVec<[SocketAddr; 2]>,
+    dtls: Handshake,
+    pub(super) keys: Option<Keys>,
+    sealed: Vec<u8>,
+}
+
+/// DTLS starts with the first proven path: its clock runs from there, and an active one speaks at once.
+enum Handshake {
+    Waiting { identity: Identity, role: DtlsRole, remote: Vec<Fingerprint> },
+    Running(Box<Dtls>),
+}
+
+impl Handshake {
+    fn start(&mut self, now: Instant) {
+        if let Self::Waiting { identity, role, remote } = self {
+            *self = Self::Running(Box::new(Dtls::new(identity, *role, std::mem::take(remote), now)));
+        }
+    }
+
+    fn get(&mut self) -> Option<&mut Dtls> {
+        if let Self::Running(dtls) = self { Some(dtls) } else { None }
+    }
+}
+
+impl Transport {
+    pub(super) fn new(params: &SessionParams, identity: &Identity, now: Instant) -> Self {
+        Self {
+            ice: IceLite::new(params.local_ice.clone(), params.remote_ice.clone(), now),
+            proven: SmallVec::new(),
+            dtls: Handshake::Waiting {
+                identity: identity.clone(),
+                role: params.dtls_role,
+                remote: params.remote_fingerprints.clone(),
+            },
+            keys: None,
+            sealed: Vec::new(),
+        }
+    }
+
+    /// Where media goes.
+    pub(super) fn path(&self) -> Option<Path> {
+        self.ice.selected()
+    }
+
+    /// When the peer's consent to hear from us ends (RFC 7675 5.1), unless it shows more of it.
+    pub(super) fn consent_until(&self) -> Instant {
+        self.ice.expires_at()
+    }
+
+    pub(super) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local: IpAddr,
+        data: &mut [u8],
+        outputs: &mut Outputs,
+        stats: &mut SessionStats,
+    ) -> Incoming {
+        match classify(data) {
+            Class::Stun => {
+                self.handle_stun(now, Path { remote, local }, data, outputs, stats);
+                self.drain_dtls(outputs, stats)
+            }
+            _ if !self.proven.contains(&remote) => {
+                stats.drops.unproven += 1;
+                Incoming::Nothing
+            }
+            Class::Dtls => {
+                if let Some(dtls) = self.dtls.get() {
+                    dtls.handle_datagram(now, data);
+                }
+                self.drain_dtls(outputs, stats)
+            }
+            Class::Rtp | Class::Rtcp if self.keys.is_none() => {
+                stats.drops.early += 1;
+                Incoming::Nothing
+            }
+            Class::Rtp => match self.keys.as_mut().map(|keys| keys.unprotect.rtp(data)) {
+                Some(Ok(opened)) => Incoming::Rtp { index: opened.index, len: opened.plain_len },
+                _ => {
+                    stats.drops.srtp += 1;
+                    Incoming::Nothing
+                }
+            },
+            Class::Rtcp => match self.keys.as_mut().map(|keys| keys.unprotect.rtcp(data)) {
+                Some(Ok(len)) => Incoming::Rtcp { len },
+                _ => {
+                    stats.drops.srtp += 1;
+                    Incoming::Nothing
+                }
+            },
+            Class::Unknown => {
+                stats.drops.unknown += 1;
+                Incoming::Nothing
+            }
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
+        if let Some(dtls) = self.dtls.get() {
+            dtls.handle_timeout(now);
+        }
+        self.drain_dtls(outputs, stats)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        if let Handshake::Running(dtls) = &self.dtls { dtls.poll_timeout() } else { None }
+    }
+
+    /// Says goodbye, if there is anybody to say it to.
+    pub(super) fn close(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) {
+        if let Some(dtls) = self.dtls.get() {
+            dtls.close(now);
+        }
+        self.drain_dtls(outputs, stats);
+    }
+
+    fn handle_stun(&mut self, now: Instant, path: Path, data: &[u8], outputs: &mut Outputs, stats: &mut SessionStats) {
+        let answered = self.ice.stats().answered;
+        let reply = self.ice.handle_request(now, path.remote, path.local, data);
+        match reply.reply {
+            Some(reply) => outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) }),
+            None => stats.drops.stun += 1,
+        }
+        if self.ice.stats().answered == answered || self.proven.contains(&path.remote) {
+            return;
+        }
+        if self.proven.len() >= PROVEN_MAX {
+            self.proven.remove(0);
+        }
+        self.proven.push(path.remote);
+        self.dtls.start(now);
+    }
+
+    /// Seals compound RTCP packets and queues them.
+    pub(super) fn send_rtcp(&mut self, compounds: &Compounds, outputs: &mut Outputs, stats: &mut SessionStats) {
+        let (Some(path), Some(keys)) = (self.ice.selected(), &mut self.keys) else { return };
+        for plain in compounds.iter() {
+            self.sealed.clear();
+            if keys.protect.rtcp(plain, &mut self.sealed) {
+                stats.bytes_out += self.sealed.len() as u64;
+                outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&self.sealed) });
+            }
+        }
+    }
+
+    fn drain_dtls(&mut self, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
+        let (Some(dtls), Some(path)) = (self.dtls.get(), self.ice.selected()) else { return Incoming::Nothing };
+        while let Some(data) = dtls.poll_transmit() {
+            stats.bytes_out += data.len() as u64;
+            outputs.push(Output::Transmit { path, data });
+        }
+        let mut incoming = Incoming::Nothing;
+        while let Some(event) = dtls.poll_event() {
+            incoming = match event {
+                DtlsEvent::Connected(material) => match Keys::new(&material) {
+                    Ok(keys) => {
+                        stats.profile = Some(material.profile);
+                        self.keys = Some(keys);
+                        Incoming::Connected
+                    }
+                    Err(_) => Incoming::Over(CloseReason::DtlsFailed),
+                },
+                DtlsEvent::Closed => Incoming::Over(CloseReason::PeerClosed),
+                DtlsEvent::Failed(DtlsError::BadFingerprint) => Incoming::Over(CloseReason::BadFingerprint),
+                DtlsEvent::Failed(_) => Incoming::Over(CloseReason::DtlsFailed),
+            };
+            if matches!(incoming, Incoming::Over(_)) {
+                break;
+            }
+        }
+        incoming
+    }
+}

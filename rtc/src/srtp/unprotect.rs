@@ -1,0 +1,211 @@
+//! The peer's side of SRTP: opens what comes, once, and only if the peer wrote it.
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use super::cipher::{Cipher, ENCRYPTED, RTCP_CLEAR_LEN};
+use super::replay::ReplayWindow;
+use super::{KeyError, SrtpProfile};
+use crate::wire::read::{u8_at, u32_at};
+use crate::wire::rtp;
+
+/// Streams of one peer that are kept track of, RTP and RTCP each. Three simulcast layers with
+/// retransmission and audio are 8; 32 leave room for re-starts with new SSRCs. About 9 KiB each way.
+const STREAMS_MAX: usize = 32;
+/// A stream whose first packet is below this may have wrapped already: what came before is as much
+/// as a sender of 20 Mb/s emits in a second or two while the handshake ends.
+const WRAPPED_START_MAX: u16 = 4096;
+/// Packets longer than this are not tried twice. Nothing on the Internet's paths is.
+const RETRY_LEN_MAX: usize = 1500;
+
+/// Why a packet was not opened. It is the peer's fault, or somebody's between: count and drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnprotectError {
+    /// No RTP or RTCP header, or no room for the tag.
+    #[error("not an SRTP packet")]
+    Malformed,
+    /// Seen before, or too old to tell.
+    #[error("SRTP packet replayed")]
+    Replayed,
+    /// The tag is wrong: damaged, forged, or of other keys.
+    #[error("SRTP authentication failed")]
+    BadTag,
+    /// A stream beyond the 32 that one peer may have.
+    #[error("too many SRTP streams")]
+    SsrcLimit,
+    /// An RTCP packet whose encryption flag is not set: RFC 8827 section 6.5 forbids it.
+    #[error("SRTCP packet not encrypted")]
+    Unencrypted,
+}
+
+/// An RTP packet that was opened in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unprotected {
+    /// Its source.
+    pub ssrc: u32,
+    /// Its extended sequence number: roll-over count and sequence number, 48 bits.
+    pub index: u64,
+    /// Where the payload starts.
+    pub header_len: usize,
+    /// Length of header, payload and padding; the tag behind it is gone.
+    pub plain_len: usize,
+}
+
+/// Opens a peer's RTP and RTCP with its keys.
+pub struct Unprotect {
+    cipher: Cipher,
+    rtp: Streams,
+    rtcp: Streams,
+}
+
+impl Unprotect {
+    /// Derives the session keys from the peer's master key and salt.
+    ///
+    /// # Errors
+    /// The lengths are not the profile's.
+    pub fn new(profile: SrtpProfile, key: &[u8], salt: &[u8]) -> Result<Self, KeyError> {
+        Ok(Self { cipher: Cipher::new(profile, key, salt)?, rtp: Streams::default(), rtcp: Streams::default() })
+    }
+
+    /// The negotiated profile.
+    #[must_use]
+    pub fn profile(&self) -> SrtpProfile {
+        self.cipher.profile()
+    }
+
+    /// Opens an RTP packet in place.
+    ///
+    /// # Errors
+    /// Why not; `packet`'s bytes are worthless then, and nothing is remembered of it.
+    pub fn rtp(&mut self, packet: &mut [u8]) -> Result<Unprotected, UnprotectError> {
+        let header = rtp::Header::parse(packet).map_err(|_| UnprotectError::Malformed)?;
+        let (fields, header_len) = (header.fields, header.len);
+        let plain_len = packet.len().checked_sub(self.profile().tag_len()).ok_or(UnprotectError::Malformed)?;
+        if plain_len < header_len {
+            return Err(UnprotectError::Malformed);
+        }
+        let newest = self.rtp.find(fields.ssrc)?.and_then(ReplayWindow::newest);
+        let mut index = estimate_index(newest, fields.sequence).ok_or(UnprotectError::Replayed)?;
+        self.rtp.check(fields.ssrc, index)?;
+        if newest.is_none() && fields.sequence < WRAPPED_START_MAX {
+            index = self.open_first(fields.ssrc, index, packet, header_len).ok_or(UnprotectError::BadTag)?;
+        } else {
+            self.cipher.open_rtp(fields.ssrc, index, packet, header_len).ok_or(UnprotectError::BadTag)?;
+        }
+        self.rtp.mark(fields.ssrc, index);
+        Ok(Unprotected { ssrc: fields.ssrc, index, header_len, plain_len })
+    }
+
+    /// Opens the first packet of a stream, which may have wrapped before anything of it came: a
+    /// sender may start at any sequence number, and what it sends before our keys are ready is lost.
+    fn open_first(&self, ssrc: u32, index: u64, packet: &mut [u8], header_len: usize) -> Option<u64> {
+        let mut copy = [0; RETRY_LEN_MAX];
+        let mut copy = copy.get_mut(..packet.len());
+        if let Some(copy) = &mut copy {
+            copy.copy_from_slice(packet);
+        }
+        if self.cipher.open_rtp(ssrc, index, packet, header_len).is_some() {
+            return Some(index);
+        }
+        let wrapped = index + (1 << 16);
+        packet.copy_from_slice(copy?);
+        self.cipher.open_rtp(ssrc, wrapped, packet, header_len).map(|()| wrapped)
+    }
+
+    /// Opens an RTCP packet in place and returns the length of its plain text, from `packet`'s start on.
+    ///
+    /// # Errors
+    /// Why not; `packet`'s bytes are worthless then, and nothing is remembered of it.
+    pub fn rtcp(&mut self, packet: &mut [u8]) -> Result<usize, UnprotectError> {
+        let plain_len = packet.len().checked_sub(self.profile().rtcp_overhead());
+        let plain_len = plain_len.filter(|len| *len >= RTCP_CLEAR_LEN).ok_or(UnprotectError::Malformed)?;
+        if u8_at(packet, 0).is_none_or(|first| first >> 6 != 2) {
+            return Err(UnprotectError::Malformed);
+        }
+        let ssrc = u32_at(packet, 4).ok_or(UnprotectError::Malformed)?;
+        let trailer = self.cipher.rtcp_trailer(packet).ok_or(UnprotectError::Malformed)?;
+        if trailer & ENCRYPTED == 0 {
+            return Err(UnprotectError::Unencrypted);
+        }
+        let index = u64::from(trailer & !ENCRYPTED);
+        self.rtcp.check(ssrc, index)?;
+        self.cipher.open_rtcp(ssrc, trailer, packet).ok_or(UnprotectError::BadTag)?;
+        self.rtcp.mark(ssrc, index);
+        Ok(plain_len)
+    }
+}
+
+impl fmt::Debug for Unprotect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unprotect").field("profile", &self.profile()).finish_non_exhaustive()
+    }
+}
+
+/// The index that `sequence` most likely stands for, next to the `newest` one (RFC 3711 section
+/// 3.3.1). `None` if that is before the stream's start.
+fn estimate_index(newest: Option<u64>, sequence: u16) -> Option<u64> {
+    let Some(newest) = newest else { return Some(sequence.into()) };
+    // The distance to the nearest index with these low bits, -2^15 to 2^15 - 1.
+    let distance = sequence.wrapping_sub(newest as u16).cast_signed();
+    // RFC 3711 section 3.2.1: 48 bits are all that one key may count.
+    newest.checked_add_signed(distance.into()).filter(|index| *index < 1 << 48)
+}
+
+/// Replay windows by SSRC: few, so a list is the fastest table.
+#[derive(Default)]
+struct Streams {
+    ssrcs: SmallVec<[u32; 8]>,
+    windows: Vec<ReplayWindow>,
+}
+
+impl Streams {
+    fn position(&self, ssrc: u32) -> Option<usize> {
+        self.ssrcs.iter().position(|known| *known == ssrc)
+    }
+
+    /// The window of `ssrc`, if it has sent before.
+    fn find(&self, ssrc: u32) -> Result<Option<&ReplayWindow>, UnprotectError> {
+        match self.position(ssrc) {
+            Some(at) => Ok(self.windows.get(at)),
+            None if self.ssrcs.len() >= STREAMS_MAX => Err(UnprotectError::SsrcLimit),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a packet is worth opening.
+    fn check(&self, ssrc: u32, index: u64) -> Result<(), UnprotectError> {
+        match self.find(ssrc)? {
+            Some(window) if !window.is_new(index) => Err(UnprotectError::Replayed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers a packet that proved to be the peer's: only those take room here.
+    fn mark(&mut self, ssrc: u32, index: u64) {
+        let at = self.position(ssrc).unwrap_or_else(|| {
+            self.ssrcs.push(ssrc);
+            self.windows.push(ReplayWindow::default());
+            self.windows.len() - 1
+        });
+        if let Some(window) = self.windows.get_mut(at) {
+            window.mark(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_follows_the_sequence_number_over_the_wrap_and_back() {
+        assert_eq!(estimate_index(None, 65_000), Some(65_000));
+        assert_eq!(estimate_index(Some(65_535), 0), Some(65_536));
+        assert_eq!(estimate_index(Some(65_536), 65_535), Some(65_535));
+        assert_eq!(estimate_index(Some(0x3_0005), 0xfffe), Some(0x2_fffe));
+        assert_eq!(estimate_index(Some(3), 0xfffe), None, "before the first packet");
+        assert_eq!(estimate_index(Some((1 << 48) - 1), 0), None, "the key is used up");
+    }
+}

@@ -1,0 +1,77 @@
+//! Gauges and counters of the whole server.
+
+use crate::net::{RecvCounters, SendCounters};
+
+/// How the server is.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RtcStats {
+    /// Threads.
+    pub workers: usize,
+    /// Publishers, waiting ones included.
+    pub publishers: usize,
+    /// Players, waiting ones included.
+    pub players: usize,
+    /// Sessions that have an answer and have not been heard by UDP yet.
+    pub waiting: usize,
+    /// Sessions whose ICE and DTLS are done.
+    pub connected: usize,
+    /// What the workers counted, summed.
+    pub traffic: Traffic,
+}
+
+/// What the workers count, since the server started. Every datagram that came in is handed to a
+/// peer or counted under one reason.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Batches in.
+    pub recv: RecvCounters,
+    /// Batches out.
+    pub send: SendCounters,
+    /// Datagrams that the kernel dropped because a receive buffer was full.
+    pub kernel_drops: u64,
+    /// Dropped: neither STUN, DTLS, RTP nor RTCP.
+    pub unknown: u64,
+    /// Dropped: not STUN, and from an address that ICE has not proven.
+    pub unproven_tuple: u64,
+    /// Dropped: STUN that names no session of ours, or none at all.
+    pub unknown_ufrag: u64,
+    /// Dropped: STUN from a new address that is malformed or not signed with the session's password.
+    pub bad_mac: u64,
+    /// Handed to the worker that owns the peer, because the kernel gave it to another.
+    pub handed_over: u64,
+    /// Dropped: that worker's inbox was full.
+    pub inbox_full: u64,
+    /// Packets that a worker lost by falling behind a source, times its viewers.
+    pub lagged: u64,
+    /// Sessions ended by a panic in their turn. Each is a bug.
+    pub panics: u64,
+    /// Sessions claimed from the lobby.
+    pub claimed: u64,
+    /// Turns of the loops.
+    pub turns: u64,
+}
+
+impl Traffic {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.recv.add(&other.recv);
+        self.send.add(&other.send);
+        let pairs = [
+            (&mut self.kernel_drops, other.kernel_drops),
+            (&mut self.unknown, other.unknown),
+            (&mut self.unproven_tuple, other.unproven_tuple),
+            (&mut self.unknown_ufrag, other.unknown_ufrag),
+            (&mut self.bad_mac, other.bad_mac),
+            (&mut self.handed_over, other.handed_over),
+            (&mut self.inbox_full, other.inbox_full),
+            (&mut self.lagged, other.lagged),
+            (&mut self.panics, other.panics),
+            (&mut self.claimed, other.claimed),
+            (&mut self.turns, other.turns),
+        ];
+        for (mine, theirs) in pairs {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+}

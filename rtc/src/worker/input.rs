@@ -1,0 +1,156 @@
+//! Whose a datagram is. STUN finds its peer by the user name it carries and proves its address by
+//! the password; everything else must come from an address that was proven.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    Worker, guarded,
+    mailbox::{HandedOver, Home},
+    peers::{Peer, PeerKey, Role, Viewer},
+    settle::End,
+};
+use crate::{
+    ice,
+    lobby::{Place, Waiting},
+    session::Session,
+    wire::{
+        demux::{Class, classify},
+        stun,
+    },
+};
+
+impl Worker {
+    /// One datagram, from a socket of this worker or handed over by another.
+    pub(super) fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+        match classify(data) {
+            Class::Stun => self.handle_stun(now, remote, local, data),
+            Class::Dtls | Class::Rtp | Class::Rtcp => {
+                if let Some(key) = self.peers.by_address(&remote) {
+                    self.input(now, key, remote, local, data);
+                } else if let Some(owner) = self.foreign.find(&remote) {
+                    self.hand_over(owner, remote, local, data);
+                } else {
+                    // The only defence against injected media and handshakes, and against being
+                    // made to answer a third party: nothing is said.
+                    self.traffic.unproven_tuple += 1;
+                }
+            }
+            Class::Unknown => self.traffic.unknown += 1,
+        }
+    }
+
+    fn handle_stun(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+        let ufrag = ice::username_local_ufrag(data);
+        if let Some(key) = self.peers.by_address(&remote) {
+            let known = self.peers.get_mut(key).is_some_and(|peer| ufrag.is_none_or(|ufrag| ufrag == peer.record.ufrag));
+            if known {
+                self.input(now, key, remote, local, data);
+                return;
+            }
+            // The address serves another session now, or pretends to: that is to be proven below.
+        }
+        let Some(ufrag) = ufrag else {
+            self.traffic.unknown_ufrag += 1;
+            return;
+        };
+        if let Some(key) = self.peers.by_ufrag(ufrag) {
+            if self.peers.get_mut(key).is_some_and(|peer| is_proof(data, &peer.pwd)) {
+                self.foreign.forget(&remote);
+                self.peers.prove(key, remote);
+                self.input(now, key, remote, local, data);
+            } else {
+                self.traffic.bad_mac += 1;
+            }
+            return;
+        }
+        let Some((place, pwd)) = self.lobby.find(ufrag) else {
+            self.traffic.unknown_ufrag += 1;
+            return;
+        };
+        if !is_proof(data, &pwd) {
+            self.traffic.bad_mac += 1;
+            return;
+        }
+        match place {
+            Place::Waiting => match self.lobby.claim(ufrag, self.index) {
+                Some(waiting) => {
+                    let key = self.admit(now, *waiting);
+                    self.foreign.forget(&remote);
+                    self.peers.prove(key, remote);
+                    self.input(now, key, remote, local, data);
+                }
+                // Another worker was quicker. The client repeats its check.
+                None => self.traffic.unknown_ufrag += 1,
+            },
+            Place::Owned(owner) => {
+                self.peers.forget_address(&remote);
+                self.foreign.learn(remote, owner);
+                self.hand_over(owner, remote, local, data);
+            }
+        }
+    }
+
+    /// Makes a peer of one that waited in the lobby.
+    fn admit(&mut self, now: Instant, waiting: Waiting) -> PeerKey {
+        let Waiting { record, guard, params, publisher, .. } = waiting;
+        self.traffic.claimed += 1;
+        let pwd = params.local_ice.pwd.clone();
+        let (role, source) = match publisher {
+            Some(publisher) => {
+                let source = Arc::clone(publisher.source());
+                (Role::Publisher(publisher), source)
+            }
+            None => {
+                // From here on, so that a remuxer starts while the handshake goes on.
+                let (key, source) = self.sources.open(&self.hub, &self.inbox.mailbox, &record.key, now);
+                (Role::Viewer(Viewer { source: key, started: false, catch_up: None }), source)
+            }
+        };
+        let mut session = Session::new(params, &self.identity, &self.session, now, source.made(), &record.id);
+        match &role {
+            Role::Publisher(_) => session.set_floor(source.floor()),
+            Role::Viewer(_) => session.set_tracks(&source.tracks(weir_source::Lane::Packets)),
+        }
+        tracing::debug!(id = %record.id, key = %record.key, worker = self.index, "session claimed");
+        let place = if let Role::Viewer(viewer) = &role { Some(viewer.source) } else { None };
+        let key = self.peers.insert(Peer::new(session, Arc::clone(&record), guard, role, pwd, now));
+        if let Some(place) = place {
+            self.sources.enroll(key, place);
+        }
+        record.settle_in(Home { mailbox: Arc::clone(&self.inbox.mailbox), key });
+        key
+    }
+
+    /// Gives a datagram to the peer's session. The peer is settled at the end of the batch.
+    fn input(&mut self, now: Instant, key: PeerKey, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let session = &mut peer.session;
+        match guarded(|| session.handle_datagram(now, remote, local, data)) {
+            Some(()) => self.mark_dirty(key),
+            None => self.end(now, key, End::Panicked),
+        }
+    }
+
+    fn hand_over(&mut self, owner: usize, remote: SocketAddr, local: IpAddr, data: &[u8]) {
+        // Never to ourselves: a peer of ours that has just ended is still named for a moment.
+        let Some(mailbox) = self.mailboxes.get(owner).filter(|_| owner != self.index) else {
+            self.traffic.unproven_tuple += 1;
+            return;
+        };
+        if mailbox.hand_over(HandedOver { remote, local, data: data.into() }) {
+            self.traffic.handed_over += 1;
+        } else {
+            self.traffic.inbox_full += 1;
+        }
+    }
+}
+
+/// Whether `data` is a Binding request that only somebody who was told `pwd` can have written.
+fn is_proof(data: &[u8], pwd: &str) -> bool {
+    let key = stun::IntegrityKey::new(pwd);
+    stun::Message::parse(data).is_ok_and(|message| message.class == stun::Class::Request && message.verify(&key))
+}

@@ -1,0 +1,219 @@
+//! The sources that a worker's viewers watch: one cursor per source, shared by all of them.
+//!
+//! Packets up to a source's `next` were given to its live viewers. A viewer that joins is first sent
+//! what is cached from the last keyframe up to there, at a pace, and then becomes live: no packet
+//! comes twice and none is missed.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+use weir_source::{Hub, MediaTime, Packet, PacketSubscriber, Source, StreamKey, Tracks};
+
+use super::{
+    mailbox::{Mailbox, SourceWake},
+    peers::{Peer, PeerKey},
+};
+
+/// With so many viewers packets are gathered, so that those of one frame leave as one message.
+const GATHER_VIEWERS: usize = 16;
+/// How long a packet waits for the rest of its frame. A fifth of a frame's time, and less than any
+/// jitter buffer's step.
+const GATHER: Duration = Duration::from_millis(5);
+/// Gathered packets that are forwarded though the frame goes on: one GSO message.
+const GATHER_PACKETS: usize = 48;
+/// A batch that spans more media time than this is not live: a remuxer has just begun.
+const BURST_US: i64 = 300_000;
+
+/// A source's place and which of its tenants is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SourceKey {
+    index: usize,
+    generation: u64,
+}
+
+/// One source as a worker watches it.
+pub(super) struct Watched {
+    generation: u64,
+    pub(super) subscriber: PacketSubscriber,
+    wake: Arc<SourceWake>,
+    pub(super) tracks: Arc<Tracks>,
+    /// Read, and not yet given to the live viewers.
+    pub(super) pending: Vec<Packet>,
+    /// The position of the first of these, or of the next to be read.
+    pub(super) next: u64,
+    /// `pending` waits for the rest of its frame until then.
+    pub(super) gather_until: Option<Instant>,
+    /// Those that are live.
+    pub(super) viewers: Vec<PeerKey>,
+    /// All peers that watch it, connected or not.
+    pub(super) members: Vec<PeerKey>,
+    pub(super) marked: bool,
+}
+
+/// All sources of a worker.
+#[derive(Default)]
+pub(super) struct Sources {
+    slots: Slab<Watched>,
+    generation: u64,
+    by_name: HashMap<StreamKey, SourceKey, foldhash::quality::RandomState>,
+    /// Those that may have something new.
+    pub(super) marked: Vec<SourceKey>,
+    /// Those with packets that wait for the rest of their frame.
+    pub(super) gathering: Vec<SourceKey>,
+    /// Viewers that are being sent what is cached.
+    pub(super) catching_up: Vec<PeerKey>,
+    /// When these get their next packets.
+    pub(super) catch_up_at: Option<Instant>,
+}
+
+impl Sources {
+    /// Watches a source, which it may already do. A peer must [enroll](Sources::enroll) with it.
+    pub(super) fn open(
+        &mut self,
+        hub: &Arc<Hub>,
+        mailbox: &Arc<Mailbox>,
+        name: &StreamKey,
+        now: Instant,
+    ) -> (SourceKey, Arc<Source>) {
+        if let Some(key) = self.by_name.get(name).copied()
+            && let Some(watched) = self.get_mut(key)
+        {
+            return (key, Arc::clone(watched.subscriber.source()));
+        }
+        self.generation += 1;
+        let entry = self.slots.vacant_entry();
+        let key = SourceKey { index: entry.key(), generation: self.generation };
+        let wake = SourceWake::new(Arc::clone(mailbox), key);
+        let mut subscriber = hub.subscribe_packets(name, now);
+        // What is cached is each joiner's own matter.
+        subscriber.seek_live();
+        subscriber.watch(Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
+        let source = Arc::clone(subscriber.source());
+        entry.insert(Watched {
+            generation: key.generation,
+            wake,
+            tracks: subscriber.tracks(),
+            pending: Vec::new(),
+            next: subscriber.position(),
+            subscriber,
+            gather_until: None,
+            viewers: Vec::new(),
+            members: Vec::new(),
+            marked: false,
+        });
+        self.by_name.insert(name.clone(), key);
+        (key, source)
+    }
+
+    /// A peer watches the source until it [leaves](Sources::leave).
+    pub(super) fn enroll(&mut self, peer: PeerKey, key: SourceKey) {
+        if let Some(watched) = self.get_mut(key) {
+            watched.members.push(peer);
+        }
+    }
+
+    pub(super) fn get(&self, key: SourceKey) -> Option<&Watched> {
+        self.slots.get(key.index).filter(|watched| watched.generation == key.generation)
+    }
+
+    pub(super) fn get_mut(&mut self, key: SourceKey) -> Option<&mut Watched> {
+        self.slots.get_mut(key.index).filter(|watched| watched.generation == key.generation)
+    }
+
+    pub(super) fn source(&self, key: SourceKey) -> Option<&Arc<Source>> {
+        Some(self.get(key)?.subscriber.source())
+    }
+
+    /// A peer has left. With the last one the source is left too.
+    pub(super) fn leave(&mut self, peer: PeerKey, key: SourceKey) {
+        self.catching_up.retain(|other| *other != peer);
+        let Some(watched) = self.get_mut(key) else { return };
+        watched.viewers.retain(|other| *other != peer);
+        watched.members.retain(|other| *other != peer);
+        if watched.members.is_empty() {
+            let watched = self.slots.remove(key.index);
+            self.by_name.remove(watched.subscriber.source().key());
+        }
+    }
+
+    /// A viewer is connected: it catches up if something is cached, else it is live at once.
+    pub(super) fn join(&mut self, now: Instant, key: PeerKey, peer: &mut Peer) {
+        let Some(place) = peer.viewer().map(|viewer| viewer.source) else { return };
+        let Some(watched) = self.get_mut(place) else { return };
+        peer.session.set_tracks(&watched.tracks);
+        match watched.backlog() {
+            Some((from, live)) => self.start_catch_up(now, key, peer, from, live),
+            None => watched.viewers.push(key),
+        }
+    }
+
+    /// `from`: the position of a cached keyframe; `live`: the time of the newest packet.
+    pub(super) fn start_catch_up(&mut self, now: Instant, key: PeerKey, peer: &mut Peer, from: u64, live: MediaTime) {
+        let Some(viewer) = peer.viewer_mut() else { return };
+        viewer.catch_up = Some(from);
+        viewer.started = true;
+        peer.session.join(live);
+        self.catching_up.push(key);
+        self.catch_up_at.get_or_insert(now);
+    }
+
+    pub(super) fn mark(&mut self, key: SourceKey) {
+        let Some(watched) = self.get_mut(key) else { return };
+        watched.wake.clear();
+        if !watched.marked {
+            watched.marked = true;
+            self.marked.push(key);
+        }
+    }
+
+    pub(super) fn mark_all(&mut self) {
+        let all = self.slots.iter().map(|(index, watched)| SourceKey { index, generation: watched.generation });
+        for key in all.collect::<Vec<_>>() {
+            self.mark(key);
+        }
+    }
+
+    /// When the worker must look at its sources next, marked or not.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let gathered = self.gathering.iter().filter_map(|key| self.get(*key)?.gather_until).min();
+        gathered.into_iter().chain(self.catch_up_at).min()
+    }
+}
+
+impl Watched {
+    /// Where a joiner starts and up to which time it is behind, unless nothing is cached before
+    /// `next`.
+    fn backlog(&self) -> Option<(u64, MediaTime)> {
+        let ring = self.subscriber.source().packets();
+        let from = ring.join().filter(|from| *from < self.next)?;
+        let newest = ring.get(ring.live().checked_sub(1)?)?;
+        Some((from, newest.capture))
+    }
+
+    /// What was just read came all at once: a remuxer has begun with what it found cached. Where
+    /// its last keyframe is, and the time of its newest packet.
+    pub(super) fn burst(&self) -> Option<(u64, MediaTime)> {
+        let (first, last) = (self.pending.first()?, self.pending.last()?);
+        if last.capture - first.capture < BURST_US {
+            return None;
+        }
+        Some((self.subscriber.source().packets().join()?, last.capture))
+    }
+
+    /// The packets that wait go out now: the frame is whole, the time is up, or there are too few
+    /// viewers for waiting to pay.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        if self.pending.is_empty() {
+            return false;
+        }
+        let whole = self.viewers.len() < GATHER_VIEWERS
+            || self.pending.len() >= GATHER_PACKETS
+            || self.pending.iter().any(|packet| packet.marker);
+        let until = *self.gather_until.get_or_insert(now + GATHER);
+        whole || now >= until
+    }
+}

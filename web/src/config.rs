@@ -1,0 +1,42 @@
+//! The settings of this crate, each with the default that a server without a file runs on.
+
+use std::time::Duration;
+
+/// Settings of the HTTP side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebConfig {
+    /// The largest offer, fragment or JSON body taken, in bytes. Default 64 KiB: ten times the
+    /// offer of a browser with every codec.
+    pub body_bytes_max: usize,
+    /// How long a client may take to send a body. Default 10 s.
+    pub body_timeout: Duration,
+    /// Let any address end clients through the API. Default off: then only loopback may, and only
+    /// with a `Host` that a foreign page cannot have.
+    pub kick_from_anywhere: bool,
+    /// Let pages of any origin read `/api/v1`. Default off (SRS: on), for the lists name every
+    /// stream and address.
+    pub api_crossdomain: bool,
+    /// How long an HTTP-FLV viewer waits for a stream that nobody publishes yet. Default 5 min.
+    pub first_publish_wait: Duration,
+    /// How long an HTTP-FLV viewer waits for the publisher to come back. Default 30 s.
+    pub republish_wait: Duration,
+    /// Where RTMP listens, for the URLs that the pages show. Default 1935.
+    pub rtmp_port: u16,
+    /// Where the API listens, for the URLs that the pages show. Default 1985.
+    pub api_port: u16,
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 64 << 10,
+            body_timeout: Duration::from_secs(10),
+            kick_from_anywhere: false,
+            api_crossdomain: false,
+            first_publish_wait: Duration::from_secs(300),
+            republish_wait: Duration::from_secs(30),
+            rtmp_port: 1935,
+            api_port: 1985,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! HTTP-FLV: a body that reads the frames ring as fast as its connection takes it.
+//!
+//! There is no task and no queue per viewer: hyper polls the body when the socket has room, and
+//! the ring is the queue. A viewer that stops reading is left behind there and, after the
+//! connection's write stall time, closed.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, Method, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::Frame;
+use tokio::time::Sleep;
+use tracing::debug;
+use weir_source::{ClientInfo, ClientKind, StreamKey, Wake};
+
+use super::viewer::{Patience, Step, Viewer};
+use crate::{
+    peer::{Peer, kept_header},
+    router::AppState,
+    trace_id,
+};
+
+const HEADERS: [(header::HeaderName, &str); 2] =
+    [(header::CONTENT_TYPE, "video/x-flv"), (header::CACHE_CONTROL, "no-cache, no-store")];
+
+pub(super) fn play(state: &AppState, key: StreamKey, peer: Peer, method: &Method, headers: &HeaderMap) -> Response {
+    if method == Method::HEAD {
+        return HEADERS.into_response();
+    }
+    let id = trace_id();
+    debug!(%id, stream = %key, peer = %peer.0, "flv play");
+    let now = Instant::now();
+    let info = ClientInfo {
+        id,
+        kind: ClientKind::FlvPlay,
+        ip: peer.0,
+        url: format!("http://{}/{}", kept_header(headers, &header::HOST), key.app()),
+        page_url: kept_header(headers, &header::REFERER),
+        since: now,
+        key: key.clone(),
+    };
+    let wake = Arc::new(WakeBody::default());
+    let mut subscriber = state.hub.subscribe_frames(&key, now);
+    subscriber.watch(wake.clone());
+    let client = state.hub.clients().enter(info, wake.clone());
+    let patience = Patience { first: state.config.first_publish_wait, again: state.config.republish_wait };
+    let viewer = Viewer::new(subscriber, client, patience);
+    (HEADERS, Body::new(FlvBody { viewer, wake, timer: None })).into_response()
+}
+
+/// Wakes the task that polls the body.
+#[derive(Default)]
+struct WakeBody(AtomicWaker);
+
+impl Wake for WakeBody {
+    fn wake(&self) {
+        self.0.wake();
+    }
+}
+
+struct FlvBody {
+    viewer: Viewer,
+    wake: Arc<WakeBody>,
+    timer: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl http_body::Body for FlvBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let body = self.get_mut();
+        loop {
+            // Before the look, so that what comes after it wakes.
+            body.wake.0.register(cx.waker());
+            match body.viewer.step(Instant::now()) {
+                Step::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Step::End => return Poll::Ready(None),
+                Step::Wait(None) => {
+                    body.timer = None;
+                    return Poll::Pending;
+                }
+                Step::Wait(Some(until)) => {
+                    if body.poll_timer(until, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl FlvBody {
+    fn poll_timer(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let (_, timer) = match &mut self.timer {
+            Some(timer) if timer.0 == until => timer,
+            timer => timer.insert((until, Box::pin(tokio::time::sleep_until(until.into())))),
+        };
+        timer.as_mut().poll(cx)
+    }
+}

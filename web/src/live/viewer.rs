@@ -1,0 +1,108 @@
+//! One HTTP-FLV viewer, without its connection: frames in, FLV bytes out.
+//!
+//! It owns a cursor in the frames ring and the viewer's place on the client list. It reads no
+//! clock: `now` is passed in, and what it waits for comes back.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use weir_bridge::flv::Muxer;
+use weir_source::{ClientGuard, Frame, FrameSubscriber, Read};
+
+/// Frames taken from the ring at a time: half a second of picture and sound, few enough to be
+/// written in one call.
+const BATCH: usize = 64;
+
+/// What [`Viewer::step`] found.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Bytes to send.
+    Data(Bytes),
+    /// Nothing now: look again when woken, or at this time.
+    Wait(Option<Instant>),
+    /// The viewer is to be ended.
+    End,
+}
+
+/// How long a viewer waits for a publisher.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// For the first.
+    pub(super) first: Duration,
+    /// For one to come back.
+    pub(super) again: Duration,
+}
+
+pub(super) struct Viewer {
+    subscriber: FrameSubscriber,
+    client: ClientGuard,
+    muxer: Muxer,
+    patience: Patience,
+    batch: Vec<Frame>,
+    /// What is to be sent, the next last.
+    out: Vec<Bytes>,
+    has_sent: bool,
+    absent_since: Option<Instant>,
+}
+
+impl Viewer {
+    pub(super) fn new(subscriber: FrameSubscriber, client: ClientGuard, patience: Patience) -> Self {
+        Self {
+            subscriber,
+            client,
+            muxer: Muxer::new(),
+            patience,
+            batch: Vec::new(),
+            out: Vec::new(),
+            has_sent: false,
+            absent_since: None,
+        }
+    }
+
+    /// The next thing to do. Call again after [`Step::Data`], and when woken or at the time given
+    /// after [`Step::Wait`].
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        if self.client.is_kicked() {
+            return Step::End;
+        }
+        loop {
+            if let Some(data) = self.out.pop() {
+                self.client.sent(data.len());
+                self.has_sent = true;
+                return Step::Data(data);
+            }
+            if !self.read() {
+                return self.wait(now);
+            }
+        }
+    }
+
+    /// Muxes what the ring has; `false` if that is nothing.
+    fn read(&mut self) -> bool {
+        if let Read::Lagged(_) = self.subscriber.read(&mut self.batch, BATCH) {
+            self.muxer.lagged();
+            // Where the ring held no keyframe the publisher is asked for one.
+            if !self.batch.iter().any(|frame| weir_source::RingItem::is_join_point(frame)) {
+                self.subscriber.source().request_keyframe();
+            }
+        }
+        let is_empty = self.batch.is_empty();
+        let tracks = self.subscriber.tracks();
+        for frame in self.batch.drain(..) {
+            self.muxer.frame(&frame, &tracks, &mut self.out);
+        }
+        self.out.reverse();
+        !is_empty
+    }
+
+    /// Waits for frames, or while nobody publishes for the publisher, but not for ever.
+    fn wait(&mut self, now: Instant) -> Step {
+        if self.subscriber.source().publisher_lane().is_some() {
+            self.absent_since = None;
+            return Step::Wait(None);
+        }
+        let since = *self.absent_since.get_or_insert(now);
+        let end = since + if self.has_sent { self.patience.again } else { self.patience.first };
+        if now >= end { Step::End } else { Step::Wait(Some(end)) }
+    }
+}

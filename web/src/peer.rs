@@ -1,0 +1,116 @@
+//! Who asks: the peer's address, and whether a request can be an operator's own.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, HeaderName, header, request::Parts},
+};
+
+use crate::{Fault, Problem};
+
+/// The longest header value that is kept, in bytes: long enough for any honest Referer.
+const KEPT_BYTES_MAX: usize = 256;
+
+/// The address that the connection came from. Forwarding headers are not believed: any client can
+/// write them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+        // Unknown counts as foreign.
+        Ok(Self(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+    }
+}
+
+/// Refuses what is not a program of this machine's own. A page of any site may send requests to
+/// loopback from its reader's browser, under its own name (DNS rebinding) or another's, and a
+/// reverse proxy connects from loopback for everybody: so besides the address, `Host` must be
+/// loopback's and nothing may say that the request was passed on or comes from a page.
+pub(crate) fn require_local(peer: Peer, headers: &HeaderMap) -> Result<(), Problem> {
+    if !peer.0.is_loopback() {
+        return Err(Problem::new(Fault::Forbidden, "only loopback may do this; see kick_from_anywhere"));
+    }
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !is_loopback_host(host) {
+        return Err(Problem::new(Fault::Misdirected, "the Host must be localhost or a loopback address"));
+    }
+    let forwarded = [HeaderName::from_static("x-forwarded-for"), header::FORWARDED];
+    if forwarded.iter().any(|name| headers.contains_key(name)) {
+        return Err(Problem::new(Fault::Forbidden, "the request was passed on by a proxy"));
+    }
+    let same_origin = |origin: &str| origin.strip_prefix("http://").is_some_and(|name| name.eq_ignore_ascii_case(host));
+    match headers.get(header::ORIGIN) {
+        Some(origin) if !origin.to_str().is_ok_and(same_origin) => {
+            Err(Problem::new(Fault::Forbidden, "the request comes from a page of another origin"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return address.is_loopback();
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    name.eq_ignore_ascii_case("localhost")
+}
+
+/// A header's value as it may be kept and shown: visible ASCII, cut at 256 bytes, without the query
+/// (which may hold a token).
+pub(crate) fn kept_header(headers: &HeaderMap, name: &HeaderName) -> String {
+    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = value.split('?').next().unwrap_or_default();
+    value.chars().filter(char::is_ascii_graphic).take(KEPT_BYTES_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(peer: &str, headers: &[(&str, &str)]) -> Option<u16> {
+        let map = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::try_from(*name).unwrap(), value.parse().unwrap()))
+            .collect::<HeaderMap>();
+        require_local(Peer(peer.parse().unwrap()), &map).err().map(|problem| problem.fault.status().as_u16())
+    }
+
+    #[test]
+    fn a39_foreign_hosts_origins_and_proxies_are_refused_on_loopback() {
+        for host in ["localhost", "localhost:1985", "LOCALHOST:1985", "127.0.0.1:1985", "127.9.9.9", "[::1]:1985", "[::1]"] {
+            assert_eq!(check("127.0.0.1", &[("host", host)]), None, "{host}");
+        }
+        for host in ["evil.example", "evil.example:1985", "localhost.evil.example", "10.0.0.1:1985", "", "[::2]:1"] {
+            assert_eq!(check("::1", &[("host", host)]), Some(421), "{host}");
+        }
+        let local = ("host", "localhost:1985");
+        assert_eq!(check("127.0.0.1", &[local, ("origin", "http://localhost:1985")]), None);
+        for origin in ["null", "http://evil.example", "https://localhost:1985", "http://localhost:8080"] {
+            assert_eq!(check("127.0.0.1", &[local, ("origin", origin)]), Some(403), "{origin}");
+        }
+        assert_eq!(check("127.0.0.1", &[local, ("x-forwarded-for", "10.1.1.1")]), Some(403));
+        assert_eq!(check("192.0.2.1", &[local]), Some(403));
+    }
+
+    #[test]
+    fn a67_kept_headers_are_cut_and_cleaned_and_lose_their_query() {
+        let long = format!("http://a/{}?token=secret", "b".repeat(500));
+        let headers = HeaderMap::from_iter([(header::REFERER, long.parse().unwrap())]);
+        let kept = kept_header(&headers, &header::REFERER);
+        assert_eq!(kept.len(), KEPT_BYTES_MAX);
+        let headers = HeaderMap::from_iter([(header::REFERER, "http://a/p?token=secret".parse().unwrap())]);
+        assert_eq!(kept_header(&headers, &header::REFERER), "http://a/p");
+    }
+}

@@ -1,0 +1,82 @@
+//! The two routers: 1985 for signalling and the API, 8080 for streams and pages.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::map_response,
+    response::{IntoResponse, Response},
+};
+use weir_bridge::hls::Hls;
+use weir_rtc::RtcHandle;
+use weir_source::Hub;
+
+use crate::{Fault, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages, rtc_api, whip};
+
+/// What the handlers work on. Cloning shares it.
+#[derive(Clone)]
+pub struct AppState {
+    /// Streams and clients.
+    pub hub: Arc<Hub>,
+    /// The WebRTC server.
+    pub rtc: RtcHandle,
+    /// The HLS output.
+    pub hls: Arc<Hls>,
+    /// Settings.
+    pub config: Arc<WebConfig>,
+    /// Who we are.
+    pub ids: Arc<ServerIds>,
+    /// Bit rates for the API: somebody must run [`Rates::run`].
+    pub rates: Arc<Rates>,
+}
+
+impl AppState {
+    /// With fresh ids and nothing sampled yet.
+    pub fn new(hub: Arc<Hub>, rtc: RtcHandle, hls: Arc<Hls>, config: WebConfig) -> Self {
+        Self { hub, rtc, hls, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
+    }
+}
+
+/// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
+pub fn api_router(state: AppState) -> Router {
+    let routes = signalling().merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
+    finish(routes, state)
+}
+
+/// Port 8080: live streams and the pages, and what the pages need of the API under the same
+/// origin. Nothing can be changed through it but by signalling.
+pub fn http_router(state: AppState) -> Router {
+    let routes = signalling().merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
+    finish(routes, state)
+}
+
+fn signalling() -> Router<AppState> {
+    open(whip::routes().merge(rtc_api::routes()))
+}
+
+fn api_routes(state: &AppState, kicks: bool) -> Router<AppState> {
+    closed(state, api::routes(kicks))
+}
+
+/// Routes that pages of every origin may use.
+fn open(routes: Router<AppState>) -> Router<AppState> {
+    routes.method_not_allowed_fallback(wrong_method).layer(map_response(cors::open))
+}
+
+/// Routes that only our own pages may read, unless the configuration opens them.
+fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
+    if state.config.api_crossdomain { open(routes) } else { routes.method_not_allowed_fallback(wrong_method) }
+}
+
+fn finish(routes: Router<AppState>, state: AppState) -> Router {
+    routes.fallback(nothing).layer(map_response(cors::no_sniff)).with_state(state)
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(Fault::Method, "see Allow")
+}
+
+/// The path is not repeated: it is whatever the client wrote (A40).
+async fn nothing() -> Response {
+    cors::open(Problem::new(Fault::NotFound, "there is nothing at this path").into_response()).await
+}

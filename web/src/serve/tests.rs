@@ -1,0 +1,126 @@
+//! The accept loop over real connections.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{Router, extract::ConnectInfo, routing::get};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+struct Listening {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Serves on a free port with times that a test can wait for.
+async fn listen(limits: ServeLimits) -> Listening {
+    let router = Router::new()
+        .route("/", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
+        .route("/endless", get(|| async { Body::from_stream(futures_util::stream::repeat_with(|| Ok::<_, io::Error>(vec![7u8; 65_536]))) }))
+        .route("/never", get(|| async { Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, io::Error>>()) }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
+    Listening { address, stop, task }
+}
+
+fn short() -> ServeLimits {
+    let time = Duration::from_millis(100);
+    ServeLimits { header_timeout: time, write_stall_timeout: time, grace: time, ..ServeLimits::default() }
+}
+
+/// Sends `request` and reads to the end.
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _closed_or_reset = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the server closes");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn handlers_see_the_peers_address() {
+    let server = listen(short()).await;
+    let answer = exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
+}
+
+#[tokio::test]
+async fn a42_a_head_that_does_not_come_ends_the_connection() {
+    let server = listen(short()).await;
+    for half in ["", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow:"] {
+        let answer = exchange(server.address, half).await;
+        assert!(!answer.contains("200"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a42_a_peer_that_does_not_read_is_closed() {
+    let server = listen(short()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    // Nothing of what was sent is ever read; a reset shows as an error of the socket.
+    let reset = async {
+        while stream.take_error().unwrap().is_none() {
+            stream.ready(tokio::io::Interest::ERROR).await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, reset).await.expect("the server resets a stalled connection");
+}
+
+#[tokio::test]
+async fn a_full_server_says_503_and_recovers() {
+    let server = listen(ServeLimits { connections_max: 1, header_timeout: PATIENCE, ..short() }).await;
+    let mut held = TcpStream::connect(server.address).await.unwrap();
+    held.write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut head = [0u8; 12];
+    held.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    assert!(exchange(server.address, "").await.starts_with("HTTP/1.1 503"));
+    drop(held);
+    let again = async {
+        while !exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.starts_with("HTTP/1.1 200") {}
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("its place is free again");
+}
+
+#[tokio::test]
+async fn a45_requests_that_can_be_read_two_ways_are_400() {
+    let server = listen(short()).await;
+    for bad in [
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        "GET / HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
+    ] {
+        let answer = exchange(server.address, bad).await;
+        assert!(answer.starts_with("HTTP/1.1 400") || answer.is_empty(), "{bad:?} {answer}");
+    }
+    let connect = exchange(server.address, "CONNECT evil.example:80 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(connect.starts_with("HTTP/1.1 4"), "{connect}");
+    let huge = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(20_000));
+    let answer = exchange(server.address, &huge).await;
+    assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{answer}");
+}
+
+#[tokio::test]
+async fn the_stop_ends_live_streams_within_a_second() {
+    let server = listen(ServeLimits { header_timeout: PATIENCE, ..short() }).await;
+    let mut live = TcpStream::connect(server.address).await.unwrap();
+    live.write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut head = [0u8; 12];
+    live.read_exact(&mut head).await.unwrap();
+    let _idle = TcpStream::connect(server.address).await.unwrap();
+    server.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(1), server.task).await.expect("in time").unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}

@@ -1,0 +1,341 @@
+//! The rows of WHIP (H) and WHEP (W) that HTTP alone can show, against a pretended WebRTC server.
+
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
+
+use crate::{
+    OpenError, RtcDirection, WebConfig,
+    testing::{Answer, OFFER, Server, ask},
+};
+
+const ENDPOINTS: [&str; 6] =
+    ["/rtc/v1/whip/", "/rtc/v1/whip", "/rtc/v1/whep/", "/rtc/v1/whep", "/rtc/v1/whip-play/", "/rtc/v1/whip-play"];
+const WHIP: &str = "/rtc/v1/whip/?app=live&stream=s";
+const SDP: Option<&str> = Some("application/sdp");
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const CANDIDATES: &str = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n\
+    a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\na=candidate:2 1 udp 1 x.local 1 typ host\r\n\
+    a=candidate:3 1 tcp 1 ::1 9 typ host tcptype active\r\na=candidate:garbage\r\na=end-of-candidates\r\n";
+
+async fn post(server: &Server) -> Answer {
+    server.send(Method::POST, WHIP, SDP, OFFER).await
+}
+
+/// The path of a session's URL, without its query.
+fn location(answer: &Answer) -> String {
+    answer.header("location").split('?').next().unwrap().to_owned()
+}
+
+async fn patch(server: &Server, url: &str, if_match: Option<&str>, kind: Option<&str>, body: &str) -> Answer {
+    let mut request = Request::patch(url);
+    if let Some(tag) = if_match {
+        request = request.header("if-match", tag);
+    }
+    if let Some(kind) = kind {
+        request = request.header("content-type", kind);
+    }
+    server.ask(request.body(Body::from(body.to_owned())).unwrap()).await
+}
+
+/// H09, H49: every refusal is readable from any origin and says why in the same form.
+fn assert_problem(answer: &Answer, status: u16, slug: &str) {
+    assert_eq!(answer.status, status, "{:?}", answer.body);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert!(answer.header("access-control-expose-headers").contains("Retry-After"));
+    let json = answer.json();
+    assert_eq!(json["type"], format!("urn:weir:problem:{slug}"));
+    assert_eq!(json["status"], status);
+    for field in ["title", "detail"] {
+        assert!(!json[field].as_str().unwrap().is_empty(), "{field}");
+    }
+    assert!(json["code"].is_number());
+}
+
+#[tokio::test]
+async fn h01_an_offer_is_answered_with_201_and_a_session_url() {
+    let server = Server::new();
+    for path in ENDPOINTS {
+        let answer = server.send(Method::POST, &format!("{path}?app=a&stream=b"), SDP, OFFER).await;
+        assert_eq!(answer.status, 201, "{path}");
+        assert_eq!(answer.header("content-type"), "application/sdp");
+        assert!(answer.body.starts_with(b"v=0"));
+        assert!(location(&answer).starts_with("/rtc/v1/wh"), "{:?}", location(&answer));
+        assert_eq!(server.send(Method::GET, answer.header("location"), None, "").await.status, 204);
+        let opened = server.rtc.last_request();
+        assert_eq!(opened.key.to_string(), "/a/b");
+        assert_eq!(opened.direction == RtcDirection::Publish, path.trim_end_matches('/') == "/rtc/v1/whip", "{path}");
+        assert_eq!(opened.client_ip.to_string(), "127.0.0.1");
+    }
+    server.send(Method::POST, "/rtc/v1/whip/", SDP, OFFER).await;
+    assert_eq!(server.rtc.last_request().key.to_string(), "/live/livestream", "SRS's defaults");
+    server.send(Method::POST, "/rtc/v1/whip/?action=play&eip=192.0.2.9:99", SDP, OFFER).await;
+    let opened = server.rtc.last_request();
+    assert_eq!(opened.direction, RtcDirection::Play);
+    assert_eq!(opened.extra_candidate, Some(("192.0.2.9".parse().unwrap(), Some(99))));
+}
+
+#[tokio::test]
+async fn h02_only_application_sdp_is_taken() {
+    let server = Server::new();
+    for kind in [None, Some("text/plain"), Some("application/json"), Some("application/sdpx"), Some("")] {
+        let answer = server.send(Method::POST, WHIP, kind, OFFER).await;
+        assert_problem(&answer, 415, "media-type");
+        assert_eq!(answer.header("accept-post"), "application/sdp");
+    }
+    for kind in ["application/sdp; charset=utf-8", "APPLICATION/SDP", "application/sdp"] {
+        assert_eq!(server.send(Method::POST, WHIP, Some(kind), OFFER).await.status, 201, "{kind}");
+    }
+    assert_eq!(server.rtc.sessions(), 3);
+}
+
+#[tokio::test]
+async fn h03_malformed_offers_are_400_and_leave_nothing() {
+    let server = Server::new();
+    let bodies = ["v=0", "", "\u{1}\u{2}", "v=0\r\n\0m=audio 9 x 1\r\n"];
+    for body in bodies {
+        assert_problem(&server.send(Method::POST, WHIP, SDP, body).await, 400, "malformed");
+    }
+    assert_problem(&server.send(Method::POST, WHIP, SDP, vec![0xff, 0xfe, 0x00]).await, 400, "malformed");
+    assert_problem(&server.send(Method::POST, WHIP, SDP, "v=0\r\n").await, 422, "unprocessable-offer");
+    assert_eq!(server.rtc.sessions(), 0);
+}
+
+#[tokio::test]
+async fn a31_a_body_over_64_kib_is_413_before_it_is_looked_at() {
+    let server = Server::new();
+    let offer = |len: usize| format!("{OFFER}{}", "a".repeat(len - OFFER.len()));
+    for len in [65_537, 10 << 20] {
+        assert_problem(&server.send(Method::POST, WHIP, SDP, offer(len)).await, 413, "too-large");
+        let chunks = futures_util::stream::iter(offer(len).into_bytes().chunks(8_192).map(<[u8]>::to_vec).collect::<Vec<_>>());
+        let chunked = Body::from_stream(futures_util::StreamExt::map(chunks, Ok::<_, std::io::Error>));
+        assert_problem(&server.send(Method::POST, WHIP, SDP, chunked).await, 413, "too-large");
+    }
+    let declared = Request::post(WHIP).header("content-type", "application/sdp").header("content-length", "65537");
+    assert_problem(&server.ask(declared.body(Body::from("v=0")).unwrap()).await, 413, "too-large");
+    let packed = Request::post(WHIP).header("content-type", "application/sdp").header("content-encoding", "gzip");
+    assert_problem(&server.ask(packed.body(Body::from(OFFER)).unwrap()).await, 415, "media-type");
+    assert_eq!(server.rtc.sessions(), 0);
+    assert_eq!(server.send(Method::POST, WHIP, SDP, offer(65_536)).await.status, 201);
+}
+
+#[tokio::test]
+async fn a42_a_body_that_does_not_come_is_given_up() {
+    let config = WebConfig { body_timeout: std::time::Duration::from_millis(10), ..WebConfig::default() };
+    let server = Server::with(config);
+    let never = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    assert_problem(&server.send(Method::POST, WHIP, SDP, never).await, 408, "too-slow");
+}
+
+#[tokio::test]
+async fn h06_get_is_2xx_without_content_on_endpoint_and_session() {
+    let server = Server::new();
+    let session = location(&post(&server).await);
+    for path in ["/rtc/v1/whip/", "/rtc/v1/whip", &session] {
+        let answer = server.send(Method::GET, path, None, "").await;
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn w01_head_on_a_whep_endpoint_names_the_type_as_get_does() {
+    let server = Server::new();
+    for path in ["/rtc/v1/whep/", "/rtc/v1/whep", "/rtc/v1/whip-play/"] {
+        let head = server.send(Method::HEAD, path, None, "").await;
+        let get = server.send(Method::GET, path, None, "").await;
+        assert_eq!((head.status, head.header("content-type")), (200, "application/sdp"));
+        assert_eq!((get.status, get.body.len()), (200, 0));
+        assert_eq!(head.headers, get.headers);
+    }
+}
+
+#[tokio::test]
+async fn h07_h08_h40_options_answer_preflights_without_credentials() {
+    let server = Server::new();
+    let session = location(&post(&server).await);
+    for path in ENDPOINTS.iter().copied().chain([session.as_str(), "/rtc/v1/publish/", "/rtc/v1/play"]) {
+        let request = Request::options(path)
+            .header("origin", "https://page.example")
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type,if-match");
+        let answer = server.ask(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+        for name in ["Authorization", "Content-Type", "If-Match"] {
+            assert!(answer.header("access-control-allow-headers").contains(name), "{path} {name}");
+        }
+        if path.contains("/wh") {
+            for method in ["POST", "PATCH", "DELETE", "OPTIONS"] {
+                assert!(answer.header("access-control-allow-methods").contains(method), "{path} {method}");
+            }
+        }
+    }
+    for path in ENDPOINTS {
+        assert_eq!(server.send(Method::OPTIONS, path, None, "").await.header("accept-post"), "application/sdp");
+    }
+}
+
+#[tokio::test]
+async fn h09_pages_may_read_the_headers_they_need() {
+    let server = Server::new();
+    let exposed = post(&server).await.header("access-control-expose-headers").to_owned();
+    for name in ["Location", "ETag", "Link", "Retry-After", "Accept-Post"] {
+        assert!(exposed.contains(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn h10_h11_delete_ends_a_session_once_whatever_if_match_says() {
+    let server = Server::new();
+    let session = location(&post(&server).await);
+    let stale = Request::delete(&session).header("if-match", "\"other\"").body(Body::empty()).unwrap();
+    assert_eq!(server.ask(stale).await.status, 200);
+    assert_eq!(server.rtc.sessions(), 0);
+    assert_problem(&server.send(Method::DELETE, &session, None, "").await, 404, "no-session");
+    assert_problem(&patch(&server, &session, Some("*"), Some(FRAGMENT), CANDIDATES).await, 404, "no-session");
+    assert_problem(&server.send(Method::GET, &session, None, "").await, 404, "no-session");
+}
+
+#[tokio::test]
+async fn srs_clients_may_delete_by_token() {
+    let server = Server::new();
+    let session = location(&post(&server).await);
+    let token = session.rsplit('/').next().unwrap();
+    let url = format!("/rtc/v1/whip/?action=delete&token={token}&app=live&stream=s&session=abcdefgh:EsAw");
+    assert_eq!(server.send(Method::DELETE, &url, None, "").await.status, 200);
+    assert_eq!(server.rtc.sessions(), 0);
+    assert_eq!(server.send(Method::DELETE, &url, None, "").await.status, 200, "SRS: also when it is gone");
+    for bad in ["/rtc/v1/whip/", "/rtc/v1/whip/?token=", "/rtc/v1/whip/?action=publish&token=x"] {
+        assert_problem(&server.send(Method::DELETE, bad, None, "").await, 400, "bad-query");
+    }
+}
+
+#[tokio::test]
+async fn h14_other_types_and_broken_fragments_are_refused() {
+    let server = Server::new();
+    let created = post(&server).await;
+    let (session, tag) = (location(&created), created.header("etag"));
+    for kind in [None, Some("application/sdp"), Some("application/json")] {
+        let answer = patch(&server, &session, Some(tag), kind, CANDIDATES).await;
+        assert_problem(&answer, 415, "media-type");
+        assert_eq!(answer.header("accept-patch"), FRAGMENT);
+    }
+    for broken in ["", "nonsense", "a=ice-ufrag:EsAw\r\n"] {
+        assert_problem(&patch(&server, &session, Some(tag), Some(FRAGMENT), broken).await, 400, "malformed");
+    }
+    assert_eq!(patch(&server, &session, Some(tag), Some(FRAGMENT), CANDIDATES).await.status, 204, "still there");
+}
+
+#[tokio::test]
+async fn h15_h28_a_restart_is_422_and_the_session_lives_on() {
+    let server = Server::new();
+    let created = post(&server).await;
+    let (session, tag) = (location(&created), created.header("etag"));
+    let restart = "a=ice-ufrag:other\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n";
+    for if_match in ["*", "\"*\"", tag] {
+        let answer = patch(&server, &session, Some(if_match), Some(FRAGMENT), restart).await;
+        if if_match == "\"*\"" {
+            assert_problem(&answer, 412, "if-match-failed");
+        } else {
+            assert_problem(&answer, 422, "ice-restart");
+        }
+    }
+    assert_eq!(server.rtc.sessions(), 1);
+}
+
+#[tokio::test]
+async fn h16_every_session_has_its_own_strong_tag() {
+    let server = Server::new();
+    let mut tags = std::collections::HashSet::new();
+    for _ in 0..200 {
+        let created = post(&server).await;
+        let tag = created.header("etag").to_owned();
+        assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2 && !tag.contains('*'), "{tag}");
+        assert!(tags.insert(tag));
+    }
+}
+
+#[tokio::test]
+async fn h17_h18_h19_trickle_needs_the_right_tag() {
+    let server = Server::new();
+    let created = post(&server).await;
+    let (session, tag) = (location(&created), created.header("etag"));
+    assert_problem(&patch(&server, &session, None, Some(FRAGMENT), CANDIDATES).await, 428, "if-match-required");
+    for other in ["\"other\"", tag.trim_matches('"'), &format!("W/{tag}"), ""] {
+        assert_problem(&patch(&server, &session, Some(other), Some(FRAGMENT), CANDIDATES).await, 412, "if-match-failed");
+    }
+    for right in [tag, "*", &format!("\"x\", {tag}")] {
+        let answer = patch(&server, &session, Some(right), Some(FRAGMENT), CANDIDATES).await;
+        assert_eq!((answer.status, answer.body.len(), answer.header("etag")), (204, 0, ""));
+    }
+}
+
+#[tokio::test]
+async fn h36_h47_refusals_say_when_to_come_back() {
+    let server = Server::new();
+    let cases = [
+        (OpenError::StreamBusy, 409, "stream-busy", true),
+        (OpenError::TooManySessions, 503, "too-many-sessions", true),
+        (OpenError::ShuttingDown, 503, "shutting-down", true),
+        (OpenError::Unprocessable("no common codec".to_owned()), 422, "unprocessable-offer", false),
+    ];
+    for (error, status, slug, retry) in cases {
+        *server.rtc.failure.lock() = Some(error);
+        let answer = post(&server).await;
+        assert_problem(&answer, status, slug);
+        assert_eq!(answer.header("retry-after").parse::<u32>().is_ok(), retry, "{slug}");
+    }
+}
+
+#[tokio::test]
+async fn h44_session_urls_do_not_tell_and_are_never_reused() {
+    let server = Server::new();
+    let (a, b) = (post(&server).await, post(&server).await);
+    assert_ne!(location(&a), location(&b));
+    let id = location(&a).rsplit('/').next().unwrap().to_owned();
+    assert!(id.len() >= 22 && !id.contains("live"), "{id}");
+}
+
+#[tokio::test]
+async fn h47_other_methods_are_405_with_allow() {
+    let server = Server::new();
+    let session = location(&post(&server).await);
+    for (method, path) in [(Method::PUT, WHIP), (Method::PATCH, WHIP), (Method::POST, &session), (Method::GET, "/rtc/v1/play/")] {
+        let answer = server.send(method.clone(), path, None, "").await;
+        assert_problem(&answer, 405, "method");
+        assert!(answer.header("allow").contains("OPTIONS"), "{method} {path} {}", answer.header("allow"));
+    }
+    assert_problem(&server.send(Method::GET, "/rtc/v1/none", None, "").await, 404, "not-found");
+    assert_problem(&server.send(Method::GET, "/rtc/v1/whip/session/none", None, "").await, 404, "no-session");
+}
+
+#[tokio::test]
+async fn h48_created_names_the_patch_type() {
+    assert_eq!(post(&Server::new()).await.header("accept-patch"), FRAGMENT);
+}
+
+#[tokio::test]
+async fn a59_names_outside_the_alphabet_are_400() {
+    let server = Server::new();
+    let long = "a".repeat(65);
+    let bad = ["..", ".", "a%2fb", "%2e%2e", "a%00b", "a%0ab", "a%1bb", "%E2%80%AE", "%ff", "a%20b", "", "a%252e", &long];
+    for name in bad {
+        for path in [format!("{}?app=live&stream={name}", ENDPOINTS[0]), format!("{}?app={name}&stream=s", ENDPOINTS[2])] {
+            assert_problem(&server.send(Method::POST, &path, SDP, OFFER).await, 400, "bad-name");
+        }
+    }
+    let many: String = (0..100).map(|n| format!("&p{n}=v")).collect();
+    assert_eq!(server.send(Method::POST, &format!("{WHIP}{many}"), SDP, OFFER).await.status, 201);
+    assert_eq!(server.rtc.sessions(), 1);
+}
+
+#[tokio::test]
+async fn the_pages_port_takes_offers_too() {
+    let server = Server::new();
+    let request = Request::post(WHIP).header("content-type", "application/sdp").body(Body::from(OFFER)).unwrap();
+    assert_eq!(ask(&server.http, "192.0.2.3:5", request).await.status, 201);
+    assert_eq!(server.rtc.last_request().client_ip.to_string(), "192.0.2.3");
+}
