@@ -1,0 +1,12 @@
+//! End to end: the real server, real publishers and viewers, judged by decoded picture and sound.
+//!
+//! Needs what `tests/run install` installs. Recordings and logs stay in `target/tmp`.
+
+mod churn;
+mod early;
+mod hostile;
+mod matrix;
+mod media;
+mod republish;
+#[path = "../support/mod.rs"]
+mod support;
