@@ -24,7 +24,9 @@ pub(super) async fn playlist(state: &AppState, key: &StreamKey) -> Result<Respon
 /// A segment. Its name is never used again for other bytes, so it may be kept.
 pub(super) fn segment(state: &AppState, app: &str, file: &str) -> Result<Response, Problem> {
     let key = stream_of_segment(file).and_then(|stream| StreamKey::new(app, stream).ok());
-    let bytes = key.and_then(|key| state.hls.segment(&key, file)).ok_or_else(|| Problem::new(Fault::NotFound, "there is no such stream"))?;
+    let bytes = key
+        .and_then(|key| state.hls.segment(&key, file))
+        .ok_or_else(|| Problem::new(Fault::NotFound, "there is no such stream"))?;
     let headers = [(header::CONTENT_TYPE, "video/mp2t"), (header::CACHE_CONTROL, "public, max-age=60")];
     Ok((StatusCode::OK, headers, bytes).into_response())
 }
