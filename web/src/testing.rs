@@ -105,7 +105,7 @@ impl Server {
 
     /// How many sessions there are.
     pub(crate) fn sessions(&self) -> usize {
-        self.state.rtc.list().len()
+        self.rtc.handle().list().len()
     }
 
     /// The only client.
@@ -117,7 +117,8 @@ impl Server {
 
     /// Ends all sessions.
     pub(crate) fn end_all(&self) {
-        self.state.rtc.list().iter().for_each(|info| assert!(self.state.rtc.close(&info.session)));
+        let rtc = self.rtc.handle();
+        rtc.list().iter().for_each(|info| assert!(rtc.close(&info.session)));
     }
 
     /// Sends to the API port from loopback.

@@ -141,7 +141,7 @@ async fn a_client_has_srs_fields_and_a_session_its_statistics() {
     }
     assert!(client["vhost"].is_string() && client["stream"].is_string() && client["kbps"]["recv_30s"].is_u64());
     assert_eq!((&client["webrtc"]["connected"], &client["webrtc"]["lost"]), (&false.into(), &0.into()));
-    let session = server.state.rtc.list()[0].session.clone();
+    let session = server.rtc.handle().list()[0].session.clone();
     assert!(!client.to_string().contains(&session), "the secret name stays secret");
     assert_eq!(get(&server, "/api/v1/clients/none").await.json()["code"], 2049);
 }

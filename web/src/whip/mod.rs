@@ -144,6 +144,6 @@ fn text(body: bytes::Bytes) -> Result<String, Problem> {
 /// Ends a session. It waits some milliseconds for the thread that owns the session, so it must not
 /// hold up the runtime's.
 async fn close(state: &AppState, session: String) -> bool {
-    let rtc = state.rtc.clone();
+    let Some(rtc) = state.rtc.clone() else { return false };
     tokio::task::spawn_blocking(move || rtc.close(&session)).await.unwrap_or(false)
 }

@@ -429,3 +429,14 @@ async fn the_pages_port_takes_offers_too() {
     assert_eq!(ask(&server.http, "192.0.2.3:5", request).await.status, 201);
     assert_eq!(server.client().info.ip.to_string(), "192.0.2.3");
 }
+
+#[tokio::test]
+async fn a_server_without_webrtc_or_hls_says_so() {
+    let mut server = Server::new();
+    (server.state.rtc, server.state.hls) = (None, None);
+    let (api, http) = (crate::api_router(server.state.clone()), crate::http_router(server.state.clone()));
+    let request = Request::post(WHIP).header("content-type", "application/sdp").body(Body::from(OFFER)).unwrap();
+    assert_problem(&ask(&api, "127.0.0.1:1", request).await, 404, "not-found");
+    let request = Request::get("/live/s.m3u8").body(Body::empty()).unwrap();
+    assert_problem(&ask(&http, "127.0.0.1:1", request).await, 404, "not-found");
+}
