@@ -26,7 +26,9 @@ use rtc::{
     rtp,
     rtp_transceiver::{
         RTCRtpSenderId,
-        rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind},
+        rtp_sender::{
+            RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+        },
     },
     sansio::Protocol,
     shared::{TaggedBytesMut, TransportContext, TransportProtocol},
@@ -52,11 +54,6 @@ pub(crate) struct Peer {
     local: SocketAddr,
     pub(crate) state: RTCPeerConnectionState,
     pub(crate) got: Vec<Got>,
-    /// PLI and FIR that came.
-    pub(crate) keyframe_requests: usize,
-    /// Sender reports that came.
-    pub(crate) sender_reports: usize,
-    pub(crate) receiver_reports: usize,
     senders: HashMap<u8, (RTCRtpSenderId, u32)>,
     pub(crate) sequences: HashMap<u8, u16>,
 }
@@ -71,7 +68,8 @@ impl Peer {
                 codec: codec(payload_type).rtp_codec,
                 ..Default::default()
             };
-            let track = MediaStreamTrack::new("stream".into(), format!("track-{payload_type}"), "label".into(), kind, vec![encoding]);
+            let track =
+                MediaStreamTrack::new("stream".into(), format!("track-{payload_type}"), "label".into(), kind, vec![encoding]);
             let sender = peer.pc.add_track(track).expect("a sender");
             peer.senders.insert(payload_type, (sender, ssrc));
         }
@@ -100,9 +98,6 @@ impl Peer {
             socket,
             state: RTCPeerConnectionState::New,
             got: Vec::new(),
-            keyframe_requests: 0,
-            sender_reports: 0,
-            receiver_reports: 0,
             senders: HashMap::new(),
             sequences: HashMap::new(),
         }
@@ -176,6 +171,8 @@ impl Peer {
                     };
                     let message = BytesMut::from(&buffer[..len]);
                     let _ignored = self.pc.handle_read(TaggedBytesMut { now: Instant::now(), transport, message });
+                    // Keys are only in place once events were taken: media may follow at once.
+                    self.drain();
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => panic!("{error}"),
@@ -197,25 +194,14 @@ impl Peer {
             }
         }
         while let Some(TaggedRTCMessage { message, .. }) = self.pc.poll_read() {
-            match message {
-                RTCMessage::RtpPacket(_, packet) => self.got.push(Got {
+            if let RTCMessage::RtpPacket(_, packet) = message {
+                self.got.push(Got {
                     payload_type: packet.header.payload_type,
                     sequence: packet.header.sequence_number,
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,
                     payload: packet.payload,
-                }),
-                RTCMessage::RtcpPacket(_, packets) => {
-                    for packet in packets {
-                        match packet.header().packet_type {
-                            rtc::rtcp::header::PacketType::PayloadSpecificFeedback => self.keyframe_requests += 1,
-                            rtc::rtcp::header::PacketType::SenderReport => self.sender_reports += 1,
-                            rtc::rtcp::header::PacketType::ReceiverReport => self.receiver_reports += 1,
-                            _ => {}
-                        }
-                    }
-                }
-                _ => {}
+                });
             }
         }
     }

@@ -1,0 +1,6 @@
+//! The server as its clients see it, over loopback and in real time.
+
+mod media;
+mod peer;
+mod server;
+mod strangers;

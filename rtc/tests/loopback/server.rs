@@ -1,0 +1,81 @@
+//! A server on loopback, and what every test does with it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use weir_rtc::{OpenError, OpenRequest, Opened, RtcConfig, RtcHandle, RtcServer, sdp::Direction};
+use weir_source::{Hub, StreamKey};
+
+use crate::peer::{Peer, run_until};
+
+pub(crate) struct Server {
+    pub(crate) hub: Arc<Hub>,
+    server: RtcServer,
+    pub(crate) rtc: RtcHandle,
+    clients: AtomicU32,
+}
+
+impl Server {
+    pub(crate) fn start(workers: usize) -> Self {
+        let hub = Hub::new();
+        let config = RtcConfig { listen: vec![([127, 0, 0, 1], 0).into()], workers, ..RtcConfig::default() };
+        let server = RtcServer::start(config, Arc::clone(&hub)).expect("it starts");
+        let rtc = server.handle();
+        Self { hub, server, rtc, clients: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn open(&self, peer: &mut Peer, direction: Direction, name: &str) -> Result<Opened, OpenError> {
+        let number = self.clients.fetch_add(1, Ordering::Relaxed);
+        let opened = self.rtc.open(OpenRequest {
+            direction,
+            key: StreamKey::new("live", name).expect("a name"),
+            offer: peer.offer(),
+            extra_candidate: None,
+            codec: None,
+            client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            url: String::new(),
+            page_url: String::new(),
+            id: format!("peer{number}"),
+            ice: None,
+        })?;
+        peer.answer(&opened.answer);
+        Ok(opened)
+    }
+
+    pub(crate) fn publish(&self, name: &str) -> (Peer, Opened) {
+        let mut peer = Peer::publisher();
+        let opened = self.open(&mut peer, Direction::Publish, name).expect("a free name");
+        run_until(&mut [&mut peer], "the publisher connects", |peers| peers[0].is_connected());
+        (peer, opened)
+    }
+
+    pub(crate) fn play(&self, name: &str) -> (Peer, Opened) {
+        let mut peer = Peer::viewer();
+        let opened = self.open(&mut peer, Direction::Play, name).expect("anybody may play");
+        (peer, opened)
+    }
+
+    pub(crate) fn shutdown(&self) {
+        self.server.shutdown();
+    }
+
+    /// Sessions, clients, sources: all zero when all have left.
+    pub(crate) fn gauges(&self) -> [usize; 4] {
+        let stats = self.rtc.stats();
+        [stats.publishers + stats.players, stats.waiting, self.hub.clients().count(), self.hub.list().len()]
+    }
+
+    pub(crate) fn wait_for_nobody(&self) {
+        let limit = Instant::now() + Duration::from_secs(5);
+        while self.gauges() != [0; 4] {
+            assert!(Instant::now() < limit, "left behind: {:?}", self.gauges());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

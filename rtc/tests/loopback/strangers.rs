@@ -1,0 +1,186 @@
+//! Datagrams by hand: who is heard, who is answered, and who is not.
+
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use weir_rtc::{
+    Opened, Traffic,
+    sdp::Direction,
+    wire::stun::{Class, IntegrityKey, Message, Request, Role, TransactionId},
+};
+
+use crate::{peer::Peer, server::Server};
+
+/// A client that has an answer and can sign checks with it.
+struct Checker {
+    opened: Opened,
+    pwd: String,
+    server: SocketAddr,
+}
+
+impl Checker {
+    fn open(server: &Server, name: &str) -> Self {
+        let opened = server.open(&mut Peer::publisher(), Direction::Publish, name).expect("a free name");
+        let pwd = opened.answer.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).expect("a password").to_owned();
+        Self { opened, pwd, server: server.rtc.candidates()[0] }
+    }
+
+    fn check(&self, username: &str, pwd: &str) -> Vec<u8> {
+        let request = Request {
+            transaction: TransactionId([7; 12]),
+            username,
+            priority: 1,
+            role: Role::Controlling(1),
+            use_candidate: true,
+        };
+        let mut out = [0; 600];
+        let len = request.emit(&IntegrityKey::new(pwd), &mut out).expect("it fits");
+        out[..len].to_vec()
+    }
+
+    /// Whether a signed check from `socket` is answered, with the address it came from.
+    fn is_answered(&self, socket: &UdpSocket) -> bool {
+        send(socket, self.server, &self.check(&self.opened.username, &self.pwd));
+        let Some(answer) = receive(socket) else { return false };
+        let message = Message::parse(&answer).expect("STUN");
+        message.class == Class::Success
+            && message.mapped == socket.local_addr().ok()
+            && message.verify(&IntegrityKey::new(&self.pwd))
+    }
+}
+
+fn bind() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    socket
+}
+
+fn send(socket: &UdpSocket, to: SocketAddr, data: &[u8]) {
+    socket.send_to(data, to).expect("loopback takes it");
+}
+
+fn receive(socket: &UdpSocket) -> Option<Vec<u8>> {
+    let mut buffer = [0; 2_000];
+    match socket.recv_from(&mut buffer) {
+        Ok((len, _)) => Some(buffer[..len].to_vec()),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Counters are published once a second.
+fn counted(server: &Server, what: &str, enough: impl Fn(&Traffic) -> bool) {
+    let limit = Instant::now() + Duration::from_secs(5);
+    while !enough(&server.rtc.stats().traffic) {
+        assert!(Instant::now() < limit, "{what}: {:?}", server.rtc.stats().traffic);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A DTLS record header and nothing sensible behind it.
+const NOISE: [u8; 60] = {
+    let mut noise = [0; 60];
+    noise[0] = 22;
+    noise[1] = 0xfe;
+    noise[2] = 0xfd;
+    noise
+};
+
+#[test]
+fn strangers_are_met_with_silence_and_counted() {
+    let server = Server::start(2);
+    let checker = Checker::open(&server, "a");
+    let stranger = bind();
+    let (username, pwd) = (checker.opened.username.as_str(), checker.pwd.as_str());
+    let mut truncated = checker.check(username, pwd);
+    truncated.truncate(60);
+    let mut bare = checker.check("x:y", pwd);
+    bare.truncate(20);
+    bare[2..4].fill(0);
+    let rtp = [&[0x80, 96][..], &[1; 98]].concat();
+    for datagram in [
+        checker.check(username, "another password, long enough"),
+        checker.check(&format!("nobody:{username}"), pwd),
+        truncated,
+        bare,
+        NOISE.to_vec(),
+        rtp,
+        vec![0xff; 100],
+        vec![64],
+    ] {
+        send(&stranger, checker.server, &datagram);
+    }
+    assert_eq!(receive(&stranger), None);
+    counted(&server, "each under its reason", |traffic| {
+        (traffic.bad_mac, traffic.unknown_ufrag, traffic.unproven_tuple, traffic.unknown) == (1, 3, 2, 2)
+    });
+    assert_eq!(server.rtc.stats().waiting, 1, "the session still waits for its own client");
+    assert!(checker.is_answered(&bind()));
+    assert_eq!(server.rtc.stats().waiting, 0);
+}
+
+#[test]
+fn every_worker_hears_a_peer_and_one_owns_it() {
+    let server = Server::start(4);
+    let checker = Checker::open(&server, "a");
+    // The kernel spreads these over the four sockets by their ports.
+    let sockets: Vec<UdpSocket> = (0..24).map(|_| bind()).collect();
+    for socket in &sockets {
+        assert!(checker.is_answered(socket), "whichever worker hears it");
+    }
+    counted(&server, "most were heard by others", |traffic| traffic.claimed == 1 && traffic.handed_over > 0);
+    let before = server.rtc.stats().traffic.handed_over;
+    // The address of the last check is where the peer is now; the others were forgotten or not, but
+    // a stranger's datagrams are dropped by all workers.
+    for socket in &sockets {
+        send(socket, checker.server, &NOISE);
+    }
+    counted(&server, "what is not STUN follows", |traffic| traffic.handed_over > before);
+    assert!(server.rtc.close(&checker.opened.session));
+    server.wait_for_nobody();
+    for socket in sockets.iter().take(4) {
+        assert!(!checker.is_answered(socket), "its password has died with it");
+    }
+    assert_eq!(server.rtc.stats().traffic.panics, 0);
+}
+
+#[test]
+fn a_peer_that_never_comes_frees_its_name_after_ten_seconds() {
+    let server = Server::start(1);
+    let checker = Checker::open(&server, "a");
+    std::thread::sleep(Duration::from_secs(9));
+    assert_eq!(server.gauges(), [1, 1, 1, 1]);
+    server.wait_for_nobody();
+    assert!(server.rtc.info(&checker.opened.session).is_none());
+}
+
+#[test]
+fn random_datagrams_from_a_proven_address_do_no_harm() {
+    let server = Server::start(2);
+    let checker = Checker::open(&server, "a");
+    let socket = bind();
+    assert!(checker.is_answered(&socket));
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..6_000 {
+        let len = (random() % 200) as usize;
+        let mut datagram: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+        // Every class of first byte (RFC 7983), lengths from nothing on.
+        if let Some(first) = datagram.first_mut() {
+            *first = [1, 22, 0x80, 0x90, 0xa0, 63, 20][round % 7];
+        }
+        send(&socket, checker.server, &datagram);
+    }
+    while receive(&socket).is_some() {}
+    assert!(checker.is_answered(&socket), "it is still there");
+    counted(&server, "all were read", |traffic| traffic.recv.datagrams > 1_000);
+    assert_eq!(server.rtc.stats().traffic.panics, 0);
+}
