@@ -41,7 +41,7 @@ impl Server {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let hub = Hub::new();
         let runtime = tokio::runtime::Handle::current();
-//REMUX
+        //REMUX
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();

@@ -7,28 +7,28 @@
 
 mod support;
 mod hostile {
-    pub mod bombs;
-    pub mod canary;
-    pub mod chunks;
-    pub mod http;
-    pub mod names;
-    pub mod noise;
-    pub mod offers;
-    pub mod rtc;
-    pub mod rtmp;
-    pub mod udp;
-    pub mod vitals;
-    pub mod web;
+    pub(crate) mod bombs;
+    pub(crate) mod canary;
+    pub(crate) mod chunks;
+    pub(crate) mod http;
+    pub(crate) mod names;
+    pub(crate) mod noise;
+    pub(crate) mod offers;
+    pub(crate) mod rtc;
+    pub(crate) mod rtmp;
+    pub(crate) mod udp;
+    pub(crate) mod vitals;
+    pub(crate) mod web;
 
     use std::time::{Duration, Instant};
 
     /// What an attack needs to know.
-    pub struct Arena<'a> {
+    pub(crate) struct Arena<'a> {
         pub server: &'a crate::support::Weir,
     }
 
     /// Repeats `step` until it says that the connection is closed; how long that took since `began`.
-    pub fn drip<T>(connection: &mut T, began: Instant, mut step: impl FnMut(&mut T) -> bool) -> Duration {
+    pub(crate) fn drip<T>(connection: &mut T, began: Instant, mut step: impl FnMut(&mut T) -> bool) -> Duration {
         let patience = Duration::from_secs(20);
         while !step(connection) {
             assert!(began.elapsed() < patience, "a slow client was suffered for {patience:?}");

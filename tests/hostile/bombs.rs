@@ -35,7 +35,7 @@ fn bombs(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
 
 /// Bombs instead of `connect`'s object and after it, as AMF0 and AMF3-wrapped commands. The
 /// connection goes on: bad values are ignored, not fatal.
-pub fn amf_bombs_in_commands_are_ignored(arena: &Arena<'_>) {
+pub(crate) fn amf_bombs_in_commands_are_ignored(arena: &Arena<'_>) {
     const COMMAND_AMF3: u8 = 17;
     for (what, bomb) in bombs(20_000) {
         let mut client = Rtmp::greeted(arena.server.rtmp);
@@ -47,7 +47,7 @@ pub fn amf_bombs_in_commands_are_ignored(arena: &Arena<'_>) {
 }
 
 /// Bombs as a publisher's metadata, up to 300 KB, which only a publisher may send.
-pub fn amf_bombs_in_metadata_are_ignored(arena: &Arena<'_>) {
+pub(crate) fn amf_bombs_in_metadata_are_ignored(arena: &Arena<'_>) {
     let mut client = Rtmp::publisher(arena.server.rtmp, "bombs");
     let head = [text("@setDataFrame"), text("onMetaData")].concat();
     for (n, size) in [50_000, 300_000].into_iter().enumerate() {
@@ -62,7 +62,7 @@ pub fn amf_bombs_in_metadata_are_ignored(arena: &Arena<'_>) {
 
 /// The canary's own media, tampered with, published under another name and read by FLV, HLS and
 /// WebRTC: tags are dropped, the publisher stays.
-pub fn tampered_media_costs_its_own_stream_only(arena: &Arena<'_>) {
+pub(crate) fn tampered_media_costs_its_own_stream_only(arena: &Arena<'_>) {
     let tags = flv_tags(arena);
     assert!(tags.len() > 40, "{} tags of the canary", tags.len());
     let mut client = Rtmp::publisher(arena.server.rtmp, "tampered");

@@ -15,7 +15,7 @@ const RATE: u32 = 15;
 /// it was stopped.
 const TAIL: Duration = Duration::from_secs(3);
 
-pub struct Canary {
+pub(crate) struct Canary {
     publisher: Client,
     player: Client,
     sent: PathBuf,
@@ -33,7 +33,7 @@ struct Packet {
 
 impl Canary {
     /// Publishes `live/canary` and plays it until pictures are on the player's disk.
-    pub fn start(server: &Weir) -> Self {
+    pub(crate) fn start(server: &Weir) -> Self {
         let (sent, got) = (server.dir().join("sent.flv"), server.dir().join("got.flv"));
         let outputs = format!("[f=flv]{}|[f=flv:flush_packets=1]{}", server.rtmp_url("canary"), sent.display());
         let mut publish: Vec<&str> = "-re -f lavfi -i testsrc2=size=320x180:rate=15 \
@@ -55,7 +55,7 @@ impl Canary {
 
     /// Stops both and compares: the player must have every packet that the publisher sent since it
     /// joined, in order, unchanged and on the publisher's clock.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         assert!(self.publisher.is_running(), "the canary's publisher ended early");
         assert!(self.player.is_running(), "the canary's player ended early");
         let lasted = self.started.elapsed();

@@ -6,12 +6,19 @@ use std::time::Duration;
 use super::{
     Arena,
     noise::Noise,
-    rtmp::{self, COMMAND, End, Rtmp, SET_CHUNK_SIZE, VIDEO, header, message, number, null, opening, result, text},
+    rtmp::{self, COMMAND, End, Rtmp, SET_CHUNK_SIZE, VIDEO, header, message, null, number, opening, result, text},
 };
 
 /// TLS, HTTP and SSH are recognised by their first byte and closed at once.
-pub fn other_protocols_on_the_rtmp_port_are_closed(arena: &Arena<'_>) {
-    for first in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /open/1 HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", b"\0", b"\x06"] {
+pub(crate) fn other_protocols_on_the_rtmp_port_are_closed(arena: &Arena<'_>) {
+    for first in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /open/1 HTTP/1.1\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+        b"\0",
+        b"\x06",
+    ] {
         let mut client = Rtmp::silent(arena.server.rtmp);
         client.send(first);
         assert_eq!(client.end(), End::Closed, "{first:?}");
@@ -19,7 +26,7 @@ pub fn other_protocols_on_the_rtmp_port_are_closed(arena: &Arena<'_>) {
 }
 
 /// Noise instead of a handshake, instead of C2, and instead of chunks.
-pub fn noise_on_the_rtmp_port_ends_its_connection(arena: &Arena<'_>) {
+pub(crate) fn noise_on_the_rtmp_port_ends_its_connection(arena: &Arena<'_>) {
     let mut noise = Noise::new(0x12_7001);
     for round in 0..40 {
         let mut client = match round % 4 {
@@ -39,7 +46,7 @@ pub fn noise_on_the_rtmp_port_ends_its_connection(arena: &Arena<'_>) {
 }
 
 /// A whole publishing session, ended after each of its first bytes.
-pub fn cut_sessions_end_cleanly(arena: &Arena<'_>) {
+pub(crate) fn cut_sessions_end_cleanly(arena: &Arena<'_>) {
     let handshake = [rtmp::hello(), vec![0; 1_536]].concat();
     let commands = |n: usize| {
         let publish = [text("publish"), number(3.0), null(), text(&format!("cut{n}")), text("live")].concat();
@@ -58,7 +65,7 @@ pub fn cut_sessions_end_cleanly(arena: &Arena<'_>) {
 
 /// Messages that take turns chunk by chunk are read right, whatever the form of their chunk stream
 /// ids: this is no attack, and must work next to them.
-pub fn interleaved_chunks_are_read(arena: &Arena<'_>) {
+pub(crate) fn interleaved_chunks_are_read(arena: &Arena<'_>) {
     let mut client = Rtmp::greeted(arena.server.rtmp);
     let connect = rtmp::connect_command(&"live/".repeat(1).repeat(1));
     let padded = [text("createStream"), number(2.0), null(), text(&"p".repeat(300))].concat();
@@ -86,7 +93,7 @@ pub fn interleaved_chunks_are_read(arena: &Arena<'_>) {
 }
 
 /// Headers that break the protocol end the connection with a word in the log.
-pub fn lying_chunk_headers_end_their_connection(arena: &Arena<'_>) {
+pub(crate) fn lying_chunk_headers_end_their_connection(arena: &Arena<'_>) {
     let partial = |id: u8| [header(id, COMMAND, 0, 0, 1_000), vec![2; 128]].concat();
     let many_open: Vec<u8> = (2..64).flat_map(partial).collect();
     let many_open_two_bytes: Vec<u8> =
@@ -130,7 +137,7 @@ pub fn lying_chunk_headers_end_their_connection(arena: &Arena<'_>) {
 /// Publishers that each announce a message of 8 MiB, send a little of it and stall: half a
 /// gigabyte is announced, and the check of the server's memory at the end sees to it that none of
 /// it was allocated.
-pub fn announced_messages_cost_what_was_sent(arena: &Arena<'_>) {
+pub(crate) fn announced_messages_cost_what_was_sent(arena: &Arena<'_>) {
     let mut stalled = Vec::new();
     for n in 0..64 {
         let mut client = Rtmp::publisher(arena.server.rtmp, &format!("stalled{n}"));
@@ -144,7 +151,7 @@ pub fn announced_messages_cost_what_was_sent(arena: &Arena<'_>) {
 }
 
 /// Who says nothing, or one byte a second, is closed after ten seconds.
-pub fn slow_handshakes_are_closed(arena: &Arena<'_>) {
+pub(crate) fn slow_handshakes_are_closed(arena: &Arena<'_>) {
     let mut mute = Rtmp::silent(arena.server.rtmp);
     let mut half = Rtmp::silent(arena.server.rtmp);
     half.send(&rtmp::hello()[..900]);

@@ -9,16 +9,16 @@ use std::{
 use serde_json::Value;
 
 /// Longer than any of the server's own time limits: a test that waits so long has found a hang.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The most that is read of an answer.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 
 /// A response, read to the end of its connection.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -29,16 +29,16 @@ impl Answer {
         Some(Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 }
 
-pub fn connect(addr: SocketAddr) -> TcpStream {
+pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&addr, PATIENCE).expect("the port takes connections");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -48,7 +48,7 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
 
 /// Sends `bytes` as they are and reads until the server closes; `None` if it said nothing that is
 /// HTTP. Panics if it does not close.
-pub fn exchange(addr: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+pub(crate) fn exchange(addr: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = connect(addr);
     // A server that has heard enough may close before all is written.
     let _best_effort = stream.write_all(bytes);
@@ -56,14 +56,14 @@ pub fn exchange(addr: SocketAddr, bytes: &[u8]) -> Option<Answer> {
 }
 
 /// The same, but our side ends after `bytes`, as if the client had died there.
-pub fn exchange_cut(addr: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+pub(crate) fn exchange_cut(addr: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = connect(addr);
     let _best_effort = stream.write_all(bytes);
     let _best_effort = stream.shutdown(std::net::Shutdown::Write);
     Answer::parse(&read_to_end(stream))
 }
 
-pub fn read_to_end(stream: TcpStream) -> Vec<u8> {
+pub(crate) fn read_to_end(stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes) {
         Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
@@ -74,12 +74,12 @@ pub fn read_to_end(stream: TcpStream) -> Vec<u8> {
     }
 }
 
-pub fn get(addr: SocketAddr, target: &str) -> Option<Answer> {
+pub(crate) fn get(addr: SocketAddr, target: &str) -> Option<Answer> {
     exchange(addr, format!("GET {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").as_bytes())
 }
 
 /// A request with a body and its length.
-pub fn request(addr: SocketAddr, method: &str, target: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(addr: SocketAddr, method: &str, target: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "{method} {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -87,6 +87,6 @@ pub fn request(addr: SocketAddr, method: &str, target: &str, kind: &str, body: &
     [head.as_bytes(), body].concat()
 }
 
-pub fn post_sdp(addr: SocketAddr, target: &str, body: &[u8]) -> Answer {
+pub(crate) fn post_sdp(addr: SocketAddr, target: &str, body: &[u8]) -> Answer {
     exchange(addr, &request(addr, "POST", target, "application/sdp", body)).expect("an answer")
 }

@@ -10,8 +10,28 @@ use super::{
 /// As they are meant, before any escaping.
 fn corpus() -> Vec<String> {
     let plain = [
-        "..", ".", "../../etc/passwd", "a/b", "/etc/passwd", "a\\b", "..\\..\\x", "a%2e", "%2e%2e", "%252e%252e", "a\0b", "a\nb", "a\r\nb",
-        "\u{1b}[31mred", "\u{202e}drawkcab", "a b", "a;b", "<script>", "ä", "a'b\"", "${jndi:x}", "",
+        "..",
+        ".",
+        "../../etc/passwd",
+        "a/b",
+        "/etc/passwd",
+        "a\\b",
+        "..\\..\\x",
+        "a%2e",
+        "%2e%2e",
+        "%252e%252e",
+        "a\0b",
+        "a\nb",
+        "a\r\nb",
+        "\u{1b}[31mred",
+        "\u{202e}drawkcab",
+        "a b",
+        "a;b",
+        "<script>",
+        "ä",
+        "a'b\"",
+        "${jndi:x}",
+        "",
     ];
     let long = ["x".repeat(65), "x".repeat(4_096)];
     plain.into_iter().map(str::to_owned).chain(long).collect()
@@ -22,7 +42,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// WHIP and WHEP: 400 with a reason, and nothing of the name in the answer.
-pub fn bad_names_are_400_on_whip_and_whep(arena: &Arena<'_>) {
+pub(crate) fn bad_names_are_400_on_whip_and_whep(arena: &Arena<'_>) {
     for addr in [arena.server.api, arena.server.http] {
         for name in corpus() {
             let escaped = escaped(&name);
@@ -46,7 +66,7 @@ pub fn bad_names_are_400_on_whip_and_whep(arena: &Arena<'_>) {
 }
 
 /// FLV and HLS: the answer for a path that leaves the root is that for a stream that is not there.
-pub fn paths_that_leave_the_root_are_as_absent_as_any(arena: &Arena<'_>) {
+pub(crate) fn paths_that_leave_the_root_are_as_absent_as_any(arena: &Arena<'_>) {
     let addr = arena.server.http;
     let absent = get(addr, "/live/absent.m3u8").expect("an answer");
     assert_eq!(absent.status, 404);
@@ -68,8 +88,18 @@ pub fn paths_that_leave_the_root_are_as_absent_as_any(arena: &Arena<'_>) {
     }
     // Unescaped, as a browser would never send them.
     for target in [
-        "/../../../../etc/passwd", "/live/../../../etc/passwd", "/live/..", "/live/.", "//etc/passwd", "/live//etc/passwd",
-        "/assets/../../Cargo.toml", "/assets/%2e%2e/index.html", "/live/canary.flv/..", "\\..\\..\\x", "*", "http://other/../x",
+        "/../../../../etc/passwd",
+        "/live/../../../etc/passwd",
+        "/live/..",
+        "/live/.",
+        "//etc/passwd",
+        "/live//etc/passwd",
+        "/assets/../../Cargo.toml",
+        "/assets/%2e%2e/index.html",
+        "/live/canary.flv/..",
+        "\\..\\..\\x",
+        "*",
+        "http://other/../x",
     ] {
         let answer = get(addr, target);
         let status = answer.as_ref().map_or(400, |answer| answer.status);
@@ -79,13 +109,17 @@ pub fn paths_that_leave_the_root_are_as_absent_as_any(arena: &Arena<'_>) {
 }
 
 /// RTMP: an error that names no file and no insides, then the end of the connection.
-pub fn bad_names_are_refused_by_rtmp(arena: &Arena<'_>) {
+pub(crate) fn bad_names_are_refused_by_rtmp(arena: &Arena<'_>) {
     // What follows a question mark is no part of the name, and slashes around an app are its frame.
     for name in corpus() {
         for publishes in [true, false] {
             let mut client = Rtmp::opened(arena.server.rtmp, "live");
             let refusal = if publishes { "NetStream.Publish.BadName" } else { "NetStream.Play.StreamNotFound" };
-            if publishes { client.publish(&name) } else { client.play(&name) }
+            if publishes {
+                client.publish(&name)
+            } else {
+                client.play(&name)
+            }
             assert!(client.hears(refusal.as_bytes()), "{name:?}");
             assert_eq!(client.end(), End::Closed, "{name:?}");
         }
@@ -102,7 +136,7 @@ pub fn bad_names_are_refused_by_rtmp(arena: &Arena<'_>) {
 }
 
 /// No name of the corpus has become a stream.
-pub fn none_is_a_stream(streams: &serde_json::Value) {
+pub(crate) fn none_is_a_stream(streams: &serde_json::Value) {
     let known = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) && name.len() <= 64;
     for stream in streams["streams"].as_array().expect("a list") {
         let name = stream["name"].as_str().expect("a name");

@@ -14,12 +14,12 @@ fn nobody() -> String {
 }
 
 /// An offer of H.264 and Opus of a peer that will never come.
-pub fn plain(direction: &str) -> String {
+pub(crate) fn plain(direction: &str) -> String {
     offer(direction, UFRAG, PWD, &nobody())
 }
 
 /// An offer of H.264 and Opus. `fingerprint` with its algorithm.
-pub fn offer(direction: &str, ufrag: &str, pwd: &str, fingerprint: &str) -> String {
+pub(crate) fn offer(direction: &str, ufrag: &str, pwd: &str, fingerprint: &str) -> String {
     let shared = |mid: u8| {
         format!(
             "c=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na={direction}\r\na=rtcp-mux\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n\
@@ -77,12 +77,16 @@ fn table() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("a lone CR", good.replace("s=-", "s=a\rb"), 400),
     ];
     let mut table: Vec<_> = text.into_iter().map(|(what, offer, status)| (what, offer.into_bytes(), status)).collect();
-    table.push(("bytes that are no text", good.replace("s=-", "s=XX").bytes().map(|b| if b == b'X' { 0xff } else { b }).collect(), 400));
+    table.push((
+        "bytes that are no text",
+        good.replace("s=-", "s=XX").bytes().map(|b| if b == b'X' { 0xff } else { b }).collect(),
+        400,
+    ));
     table
 }
 
 /// Each is refused with its status, a reason for the developer, and leave for a page to read it.
-pub fn bad_offers_are_refused_with_a_reason(arena: &Arena<'_>) {
+pub(crate) fn bad_offers_are_refused_with_a_reason(arena: &Arena<'_>) {
     for addr in [arena.server.api, arena.server.http] {
         for (what, offer, status) in table() {
             let answer = post_sdp(addr, "/rtc/v1/whep/?app=live&stream=canary", &offer);
@@ -98,7 +102,7 @@ pub fn bad_offers_are_refused_with_a_reason(arena: &Arena<'_>) {
 
 /// An offer cut anywhere is refused or, where what is missing does not matter, served: never a
 /// broken connection.
-pub fn cut_offers_are_answered(arena: &Arena<'_>) {
+pub(crate) fn cut_offers_are_answered(arena: &Arena<'_>) {
     let offer = plain("sendonly");
     for end in (0..offer.len()).step_by(37) {
         let answer = post_sdp(arena.server.api, &format!("/rtc/v1/whip/?app=live&stream=cut{end}"), &offer.as_bytes()[..end]);
@@ -109,7 +113,7 @@ pub fn cut_offers_are_answered(arena: &Arena<'_>) {
 }
 
 /// What is larger than allowed is refused before it is read, however its length is told.
-pub fn large_bodies_are_413(arena: &Arena<'_>) {
+pub(crate) fn large_bodies_are_413(arena: &Arena<'_>) {
     let target = "/rtc/v1/whip/?app=live&stream=large";
     let head = |extra: &str| {
         format!("POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/sdp\r\n{extra}\r\n\r\n")
@@ -134,12 +138,14 @@ pub fn large_bodies_are_413(arena: &Arena<'_>) {
 }
 
 /// SRS's JSON signalling answers 200 with a code, whatever comes.
-pub fn bad_json_has_a_code(arena: &Arena<'_>) {
+pub(crate) fn bad_json_has_a_code(arena: &Arena<'_>) {
     let nested = "[".repeat(20_000);
     let escape = serde_json::json!({"streamurl": "webrtc://h/live/../x", "sdp": plain("recvonly")}).to_string();
     let no_codec = plain("recvonly").replace("H264/90000", "theora/90000");
     let no_codec = serde_json::json!({"streamurl": "webrtc://h/live/canary", "sdp": no_codec}).to_string();
-    for (body, code) in [("{}", 400), ("[", 400), (nested.as_str(), 400), (&escape, 400), (&no_codec, 422), (&"x".repeat(70_000), 413)] {
+    for (body, code) in
+        [("{}", 400), ("[", 400), (nested.as_str(), 400), (&escape, 400), (&no_codec, 422), (&"x".repeat(70_000), 413)]
+    {
         let bytes = http::request(arena.server.api, "POST", "/rtc/v1/play/", "application/json", body.as_bytes());
         let answer = exchange(arena.server.api, &bytes).expect("an answer");
         assert_eq!((answer.status, answer.json()["code"].as_u64()), (200, Some(code)), "{:.60}: {answer:?}", body);

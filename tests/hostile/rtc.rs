@@ -23,20 +23,20 @@ const UFRAG: &str = "player01";
 const PWD: &str = "playerplayerplayer012345";
 
 /// Our side of one session, and what the answer told.
-pub struct Player {
-    pub socket: UdpSocket,
-    pub server: SocketAddr,
+pub(crate) struct Player {
+    pub(crate) socket: UdpSocket,
+    pub(crate) server: SocketAddr,
     /// `theirs:ours`.
-    pub username: String,
+    pub(crate) username: String,
     /// Theirs.
-    pub pwd: String,
+    pub(crate) pwd: String,
     identity: Identity,
     fingerprint: Fingerprint,
 }
 
 /// What a handshake came to.
 #[derive(Debug)]
-pub enum Handshake {
+pub(crate) enum Handshake {
     Connected(KeyingMaterial),
     /// The server ended it.
     Refused,
@@ -44,7 +44,7 @@ pub enum Handshake {
 
 impl Player {
     /// Opens a session for `live/stream` whose offer has `announced` as its fingerprint, or our own.
-    pub fn open(arena: &Arena<'_>, stream: &str, announced: Option<&Identity>) -> Self {
+    pub(crate) fn open(arena: &Arena<'_>, stream: &str, announced: Option<&Identity>) -> Self {
         let identity = Identity::generate().expect("a certificate");
         let fingerprint = announced.unwrap_or(&identity).fingerprint_sha256();
         let offer = offers::offer("recvonly", UFRAG, PWD, &format!("sha-256 {fingerprint}"));
@@ -66,7 +66,7 @@ impl Player {
     }
 
     /// A nominating Binding request, signed with `pwd`.
-    pub fn check(&self, pwd: &str) -> Vec<u8> {
+    pub(crate) fn check(&self, pwd: &str) -> Vec<u8> {
         let request = stun::Request {
             transaction: TransactionId(*b"hostile-test"),
             username: &self.username,
@@ -81,7 +81,7 @@ impl Player {
     }
 
     /// Proves our address, as an honest client does.
-    pub fn prove(&self) {
+    pub(crate) fn prove(&self) {
         let deadline = Instant::now() + STAGE;
         let key = IntegrityKey::new(&self.pwd);
         while Instant::now() < deadline {
@@ -97,7 +97,7 @@ impl Player {
     }
 
     /// Shakes hands as the DTLS client. Media that comes meanwhile is an error.
-    pub fn shake_hands(&self) -> Handshake {
+    pub(crate) fn shake_hands(&self) -> Handshake {
         let mut dtls = Dtls::new(&self.identity, DtlsRole::Active, vec![self.fingerprint.clone()], Instant::now());
         let deadline = Instant::now() + STAGE;
         while Instant::now() < deadline {
@@ -128,20 +128,20 @@ impl Player {
     }
 
     /// How many RTP packets come in `time` that `keys` open.
-    pub fn watch(&self, keys: &KeyingMaterial, time: Duration) -> usize {
+    pub(crate) fn watch(&self, keys: &KeyingMaterial, time: Duration) -> usize {
         let mut unprotect = Unprotect::new(keys.profile, &keys.remote_key, &keys.remote_salt).expect("keys");
         let media = self.hear(time).into_iter().filter(|datagram| classify(datagram) == Class::Rtp);
         media.filter_map(|mut packet| unprotect.rtp(&mut packet).ok()).count()
     }
 
     /// Every datagram of `time`.
-    pub fn hear(&self, time: Duration) -> Vec<Vec<u8>> {
+    pub(crate) fn hear(&self, time: Duration) -> Vec<Vec<u8>> {
         hear(&self.socket, time)
     }
 }
 
 /// Connects and watches `live/stream`, whatever comes of it.
-pub fn watch(arena: &Arena<'_>, stream: &str, time: Duration) -> usize {
+pub(crate) fn watch(arena: &Arena<'_>, stream: &str, time: Duration) -> usize {
     let player = Player::open(arena, stream, None);
     player.prove();
     match player.shake_hands() {
@@ -151,13 +151,13 @@ pub fn watch(arena: &Arena<'_>, stream: &str, time: Duration) -> usize {
 }
 
 /// A UDP socket of loopback that waits 50 ms at a time.
-pub fn quiet_socket() -> UdpSocket {
+pub(crate) fn quiet_socket() -> UdpSocket {
     let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0)).expect("a socket");
     socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
     socket
 }
 
-pub fn hear(socket: &UdpSocket, time: Duration) -> Vec<Vec<u8>> {
+pub(crate) fn hear(socket: &UdpSocket, time: Duration) -> Vec<Vec<u8>> {
     let deadline = Instant::now() + time;
     let mut heard = Vec::new();
     let mut buffer = [0; 2_048];

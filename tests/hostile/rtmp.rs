@@ -11,24 +11,24 @@ use super::http::connect;
 /// How long an answer, or the end of a bad connection, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Message types (RTMP 1.0, sections 5.4, 6.2 and 7.1).
-pub const SET_CHUNK_SIZE: u8 = 1;
-pub const USER_CONTROL: u8 = 4;
-pub const AUDIO: u8 = 8;
-pub const VIDEO: u8 = 9;
-pub const DATA: u8 = 18;
-pub const COMMAND: u8 = 20;
+pub(crate) const SET_CHUNK_SIZE: u8 = 1;
+pub(crate) const USER_CONTROL: u8 = 4;
+pub(crate) const AUDIO: u8 = 8;
+pub(crate) const VIDEO: u8 = 9;
+pub(crate) const DATA: u8 = 18;
+pub(crate) const COMMAND: u8 = 20;
 /// The size of the chunks we send.
 const CHUNK_BYTES: usize = 128;
 const HANDSHAKE_BYTES: usize = 1_536;
 
 /// Whether a connection was ended by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Closed,
     Open,
 }
 
-pub struct Rtmp {
+pub(crate) struct Rtmp {
     stream: TcpStream,
     heard: Vec<u8>,
     over: bool,
@@ -36,14 +36,14 @@ pub struct Rtmp {
 
 impl Rtmp {
     /// A connection without a word said.
-    pub fn silent(addr: SocketAddr) -> Self {
+    pub(crate) fn silent(addr: SocketAddr) -> Self {
         let stream = connect(addr);
         stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         Self { stream, heard: Vec::new(), over: false }
     }
 
     /// A connection after the handshake.
-    pub fn greeted(addr: SocketAddr) -> Self {
+    pub(crate) fn greeted(addr: SocketAddr) -> Self {
         let mut client = Self::silent(addr);
         client.send(&hello());
         let deadline = Instant::now() + PATIENCE;
@@ -57,7 +57,7 @@ impl Rtmp {
     }
 
     /// A connection with an app and message stream 1.
-    pub fn opened(addr: SocketAddr, app: &str) -> Self {
+    pub(crate) fn opened(addr: SocketAddr, app: &str) -> Self {
         let mut client = Self::greeted(addr);
         client.send(&opening(app));
         assert!(client.hears(&result(2.0)), "createStream is not answered");
@@ -65,7 +65,7 @@ impl Rtmp {
     }
 
     /// A publisher of `live/stream`.
-    pub fn publisher(addr: SocketAddr, stream: &str) -> Self {
+    pub(crate) fn publisher(addr: SocketAddr, stream: &str) -> Self {
         let mut client = Self::opened(addr, "live");
         client.publish(stream);
         assert!(client.hears(b"NetStream.Publish.Start"), "{stream} is not accepted");
@@ -73,22 +73,22 @@ impl Rtmp {
     }
 
     /// Writes bytes. That the server may have closed already is for the caller to find by listening.
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         if self.stream.write_all(bytes).is_err() {
             self.over = true;
         }
     }
 
-    pub fn publish(&mut self, name: &str) {
+    pub(crate) fn publish(&mut self, name: &str) {
         self.send(&message(3, COMMAND, 1, &[text("publish"), number(3.0), null(), text(name), text("live")].concat()));
     }
 
-    pub fn play(&mut self, name: &str) {
+    pub(crate) fn play(&mut self, name: &str) {
         self.send(&message(3, COMMAND, 1, &[text("play"), number(3.0), null(), text(name)].concat()));
     }
 
     /// Whether `words` come before the end and the end of patience.
-    pub fn hears(&mut self, words: &[u8]) -> bool {
+    pub(crate) fn hears(&mut self, words: &[u8]) -> bool {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.heard.windows(words.len()).position(|window| window == words) {
@@ -103,7 +103,7 @@ impl Rtmp {
     }
 
     /// Whether the server still works for this connection: it answers a ping.
-    pub fn is_served(&mut self, stamp: u32) -> bool {
+    pub(crate) fn is_served(&mut self, stamp: u32) -> bool {
         let ping = [&6_u16.to_be_bytes()[..], &stamp.to_be_bytes()].concat();
         let pong = [&7_u16.to_be_bytes()[..], &stamp.to_be_bytes()].concat();
         self.send(&message(2, USER_CONTROL, 0, &ping));
@@ -111,11 +111,11 @@ impl Rtmp {
     }
 
     /// Waits for the server to close the connection.
-    pub fn end(&mut self) -> End {
+    pub(crate) fn end(&mut self) -> End {
         self.end_within(PATIENCE)
     }
 
-    pub fn end_within(&mut self, patience: Duration) -> End {
+    pub(crate) fn end_within(&mut self, patience: Duration) -> End {
         let deadline = Instant::now() + patience;
         while !self.over && Instant::now() < deadline {
             self.listen();
@@ -124,7 +124,7 @@ impl Rtmp {
     }
 
     /// Ends our side, as if the client had died.
-    pub fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         let _best_effort = self.stream.shutdown(std::net::Shutdown::Write);
     }
 
@@ -140,35 +140,35 @@ impl Rtmp {
 }
 
 /// C0 and C1 of the simple handshake.
-pub fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let mut bytes = vec![0; 1 + HANDSHAKE_BYTES];
     bytes[0] = 3;
     bytes
 }
 
 /// `connect` and `createStream` with the transactions 1 and 2.
-pub fn opening(app: &str) -> Vec<u8> {
+pub(crate) fn opening(app: &str) -> Vec<u8> {
     let create = [text("createStream"), number(2.0), null()].concat();
     [message(3, COMMAND, 0, &connect_command(app)), message(3, COMMAND, 0, &create)].concat()
 }
 
-pub fn connect_command(app: &str) -> Vec<u8> {
+pub(crate) fn connect_command(app: &str) -> Vec<u8> {
     let pairs = [key("app"), text(app), key("tcUrl"), text("rtmp://hostile.example/live"), vec![0, 0, 9]].concat();
     [text("connect"), number(1.0), vec![3], pairs].concat()
 }
 
 /// What the answer to `transaction` starts with.
-pub fn result(transaction: f64) -> Vec<u8> {
+pub(crate) fn result(transaction: f64) -> Vec<u8> {
     [text("_result"), number(transaction)].concat()
 }
 
 /// A message in chunks of 128 bytes, on a chunk stream from 2 to 63.
-pub fn message(chunk_stream: u8, kind: u8, stream_id: u32, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(chunk_stream: u8, kind: u8, stream_id: u32, body: &[u8]) -> Vec<u8> {
     stamped(chunk_stream, kind, stream_id, 0, body)
 }
 
 /// The same with a timestamp, below 2^24 - 1.
-pub fn stamped(chunk_stream: u8, kind: u8, stream_id: u32, timestamp: u32, body: &[u8]) -> Vec<u8> {
+pub(crate) fn stamped(chunk_stream: u8, kind: u8, stream_id: u32, timestamp: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = header(chunk_stream, kind, stream_id, timestamp, body.len());
     for (n, chunk) in body.chunks(CHUNK_BYTES).enumerate() {
         if n > 0 {
@@ -180,7 +180,7 @@ pub fn stamped(chunk_stream: u8, kind: u8, stream_id: u32, timestamp: u32, body:
 }
 
 /// A type 0 header that announces `length` bytes.
-pub fn header(chunk_stream: u8, kind: u8, stream_id: u32, timestamp: u32, length: usize) -> Vec<u8> {
+pub(crate) fn header(chunk_stream: u8, kind: u8, stream_id: u32, timestamp: u32, length: usize) -> Vec<u8> {
     let mut bytes = vec![chunk_stream];
     bytes.extend_from_slice(&timestamp.to_be_bytes()[1..]);
     bytes.extend_from_slice(&(length as u32).to_be_bytes()[1..]);
@@ -190,18 +190,18 @@ pub fn header(chunk_stream: u8, kind: u8, stream_id: u32, timestamp: u32, length
 }
 
 /// AMF0 values.
-pub fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     match u16::try_from(text.len()) {
         Ok(len) => [&[2][..], &len.to_be_bytes(), text.as_bytes()].concat(),
         Err(_) => [&[12][..], &(text.len() as u32).to_be_bytes(), text.as_bytes()].concat(),
     }
 }
 
-pub fn number(number: f64) -> Vec<u8> {
+pub(crate) fn number(number: f64) -> Vec<u8> {
     [&[0][..], &number.to_be_bytes()].concat()
 }
 
-pub fn null() -> Vec<u8> {
+pub(crate) fn null() -> Vec<u8> {
     vec![5]
 }
 

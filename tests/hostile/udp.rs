@@ -22,7 +22,7 @@ fn assert_silence(socket: &UdpSocket, what: &str) {
 }
 
 /// Every first byte and every small length, and noise up to the largest datagram.
-pub fn noise_on_the_media_port_is_not_answered(arena: &Arena<'_>) {
+pub(crate) fn noise_on_the_media_port_is_not_answered(arena: &Arena<'_>) {
     let mut noise = Noise::new(0x0d9);
     let socket = quiet_socket();
     let send = |bytes: &[u8]| socket.send_to(bytes, arena.server.rtc).expect("it is sent");
@@ -44,7 +44,7 @@ pub fn noise_on_the_media_port_is_not_answered(arena: &Arena<'_>) {
 }
 
 /// RTP, RTCP and ClientHellos from an address that no ICE check has proven.
-pub fn strangers_are_not_answered(arena: &Arena<'_>) {
+pub(crate) fn strangers_are_not_answered(arena: &Arena<'_>) {
     let mut noise = Noise::new(0x57a);
     let sockets: Vec<UdpSocket> = (0..8).map(|_| quiet_socket()).collect();
     let hello = client_hello();
@@ -85,7 +85,7 @@ fn with_null_ciphers(hello: &[u8]) -> Vec<u8> {
 }
 
 /// Bare Binding requests, and thousands that name sessions which are not there.
-pub fn stun_of_nobody_is_not_answered(arena: &Arena<'_>) {
+pub(crate) fn stun_of_nobody_is_not_answered(arena: &Arena<'_>) {
     let mut noise = Noise::new(0x575);
     let sockets: Vec<UdpSocket> = (0..8).map(|_| quiet_socket()).collect();
     let mut bare = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
@@ -123,7 +123,7 @@ fn named_request(noise: &mut Noise) -> Vec<u8> {
 
 /// A session's own check, spoilt in every way by somebody who has seen its user name: before the
 /// player comes, and while it watches. The player connects and sees its stream all the same.
-pub fn a_session_survives_forged_checks_media_and_handshakes(arena: &Arena<'_>) {
+pub(crate) fn a_session_survives_forged_checks_media_and_handshakes(arena: &Arena<'_>) {
     let player = Player::open(arena, "canary", None);
     let attacker = quiet_socket();
     forge(&player, &attacker);
@@ -186,7 +186,7 @@ fn forge(player: &Player, attacker: &UdpSocket) {
 
 /// A peer that proves its address but has another certificate than its offer announced gets an
 /// alert and not one media packet.
-pub fn a_wrong_fingerprint_gets_no_media(arena: &Arena<'_>) {
+pub(crate) fn a_wrong_fingerprint_gets_no_media(arena: &Arena<'_>) {
     let somebody = Identity::generate().expect("a certificate");
     let player = Player::open(arena, "canary", Some(&somebody));
     player.prove();
@@ -195,7 +195,7 @@ pub fn a_wrong_fingerprint_gets_no_media(arena: &Arena<'_>) {
 }
 
 /// A proven peer whose DTLS makes no sense: its session ends or waits for its time to be over.
-pub fn broken_handshakes_end_their_own_session(arena: &Arena<'_>) {
+pub(crate) fn broken_handshakes_end_their_own_session(arena: &Arena<'_>) {
     let mut noise = Noise::new(0xd715);
     let hello = client_hello();
     for round in 0..6 {

@@ -16,7 +16,7 @@ const GAUGES_PATIENCE: Duration = Duration::from_secs(14);
 const LOG_BYTES_MAX: usize = 2 << 20;
 
 #[derive(Debug)]
-pub struct Vitals {
+pub(crate) struct Vitals {
     pid: u32,
     rss_kib: u64,
     clients: u64,
@@ -24,13 +24,13 @@ pub struct Vitals {
 }
 
 impl Vitals {
-    pub fn of(server: &Weir) -> Self {
+    pub(crate) fn of(server: &Weir) -> Self {
         let (clients, streams) = gauges(server);
         Self { pid: server.pid(), rss_kib: memory_kib(server.pid(), "VmRSS"), clients, streams }
     }
 
     /// Compares the server with what it was.
-    pub fn check(&self, server: &mut Weir) {
+    pub(crate) fn check(&self, server: &mut Weir) {
         assert!(server.is_running(), "the server ended");
         assert_eq!(server.pid(), self.pid);
         let wanted = (self.clients, self.streams);

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Noise, TLS, RTMP and HTTP/2 get 400 or nothing, and the end of the connection.
-pub fn noise_on_the_http_ports_ends_its_connection(arena: &Arena<'_>) {
+pub(crate) fn noise_on_the_http_ports_ends_its_connection(arena: &Arena<'_>) {
     let mut noise = Noise::new(0x477);
     for addr in [arena.server.api, arena.server.http] {
         let mut rows: Vec<Vec<u8>> = (0..24).map(|n| noise.bytes(1 + n * 200)).collect();
@@ -28,7 +28,7 @@ pub fn noise_on_the_http_ports_ends_its_connection(arena: &Arena<'_>) {
 }
 
 /// A good request, ended after each of its parts: nothing is opened for half a request.
-pub fn cut_requests_open_nothing(arena: &Arena<'_>) {
+pub(crate) fn cut_requests_open_nothing(arena: &Arena<'_>) {
     let offer = offers::plain("sendonly");
     for addr in [arena.server.api, arena.server.http] {
         let whole = request(addr, "POST", "/rtc/v1/whip/?app=live&stream=cutrequest", "application/sdp", offer.as_bytes());
@@ -41,7 +41,7 @@ pub fn cut_requests_open_nothing(arena: &Arena<'_>) {
 }
 
 /// Heads that are too large, too many, or ambiguous.
-pub fn odd_heads_are_refused(arena: &Arena<'_>) {
+pub(crate) fn odd_heads_are_refused(arena: &Arena<'_>) {
     let head = |extra: &str| format!("GET /api/v1/versions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{extra}\r\n");
     let rows = [
         ("a head of 64 KB", head(&format!("X: {}\r\n", "y".repeat(64_000)))),
@@ -68,7 +68,7 @@ pub fn odd_heads_are_refused(arena: &Arena<'_>) {
 }
 
 /// A head at a byte per half second, and a body that does not come, end after ten seconds.
-pub fn slow_requests_are_closed(arena: &Arena<'_>) {
+pub(crate) fn slow_requests_are_closed(arena: &Arena<'_>) {
     std::thread::scope(|scope| {
         for addr in [arena.server.api, arena.server.http] {
             scope.spawn(move || {
@@ -85,7 +85,8 @@ pub fn slow_requests_are_closed(arena: &Arena<'_>) {
             });
         }
         scope.spawn(|| {
-            let bytes = request(arena.server.api, "POST", "/rtc/v1/whip/?app=live&stream=slow", "application/sdp", &[b'a'; 2_000]);
+            let bytes =
+                request(arena.server.api, "POST", "/rtc/v1/whip/?app=live&stream=slow", "application/sdp", &[b'a'; 2_000]);
             let answer = exchange(arena.server.api, &bytes[..bytes.len() - 1_000]).expect("an answer");
             assert_eq!(answer.status, 408, "{answer:?}");
         });
