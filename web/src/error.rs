@@ -71,9 +71,7 @@ impl Fault {
             Self::NoSession => (StatusCode::NOT_FOUND, "no-session", "There is no such session", 404),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here", 404),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed here", 405),
-            Self::PreconditionRequired => {
-                (StatusCode::PRECONDITION_REQUIRED, "if-match-required", "If-Match is required", 428)
-            }
+            Self::PreconditionRequired => (StatusCode::PRECONDITION_REQUIRED, "if-match-required", "If-Match is required", 428),
             Self::PreconditionFailed => {
                 (StatusCode::PRECONDITION_FAILED, "if-match-failed", "If-Match names another ICE session", 412)
             }

@@ -35,8 +35,7 @@ macro_rules! asset {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-const INDEX: Asset =
-    Asset { path: "/", kind: "text/html; charset=utf-8", bytes: include_bytes!("../assets/index.html") };
+const INDEX: Asset = Asset { path: "/", kind: "text/html; charset=utf-8", bytes: include_bytes!("../assets/index.html") };
 
 const ASSETS: &[Asset] = &[
     asset!("style.css", "text/css; charset=utf-8"),
@@ -72,9 +71,9 @@ pub(crate) fn routes() -> Router<AppState> {
         let etag = etag(asset.bytes);
         router.route(asset.path, get(move |headers: HeaderMap| async move { serve(asset, &etag, &headers) }))
     });
-    let pages = REDIRECTS.iter().fold(files, |router, (path, to)| {
-        router.route(path, get(move || async move { Redirect::temporary(to) }))
-    });
+    let pages = REDIRECTS
+        .iter()
+        .fold(files, |router, (path, to)| router.route(path, get(move || async move { Redirect::temporary(to) })));
     pages
         .route("/favicon.ico", get(|| async { Redirect::temporary("/assets/icon.svg") }))
         .route("/assets/server.json", get(server))
@@ -108,4 +107,65 @@ async fn server(State(state): State<AppState>) -> Json<Value> {
         "rtmp_port": state.config.rtmp_port,
         "api_port": state.config.api_port,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+
+    use super::*;
+    use crate::testing::{Server, ask};
+
+    #[tokio::test]
+    async fn a41_pages_run_nothing_but_their_own_files() {
+        let server = Server::new();
+        let index = server.get("/").await;
+        assert_eq!((index.status, index.header("content-type")), (200, "text/html; charset=utf-8"));
+        assert_eq!(index.header("content-security-policy"), POLICY);
+        assert!(!POLICY.contains("unsafe") && !POLICY.contains('*') && !POLICY.contains("http:"));
+        for forbidden in ["<script>", "style=", "onclick", "http://", "https://"] {
+            assert!(!index.text().contains(forbidden), "{forbidden}");
+        }
+        for asset in ASSETS.iter().filter(|asset| asset.kind == SCRIPT && !asset.path.contains("vendor")) {
+            let text = std::str::from_utf8(asset.bytes).unwrap();
+            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+                assert!(!text.contains(forbidden), "{} has {forbidden}", asset.path);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_file_that_a_page_names_is_there() {
+        let server = Server::new();
+        let texts = std::iter::once(&INDEX).chain(ASSETS).filter(|asset| !asset.path.contains("vendor"));
+        let mut named = 0;
+        for asset in texts {
+            let text = std::str::from_utf8(asset.bytes).unwrap();
+            for found in text.match_indices("\"/assets/").map(|(at, _)| &text[at + 1..]) {
+                let path = found.split('"').next().unwrap();
+                assert_eq!(server.get(path).await.status, 200, "{path} in {}", asset.path);
+                named += 1;
+            }
+        }
+        assert!(named > 10);
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_file_is_304() {
+        let server = Server::new();
+        let first = server.get("/assets/style.css").await;
+        assert_eq!((first.status, first.header("content-type")), (200, "text/css; charset=utf-8"));
+        let request = Request::get("/assets/style.css").header("if-none-match", first.header("etag"));
+        let again = ask(&server.http, "127.0.0.1:1", request.body(Body::empty()).unwrap()).await;
+        assert_eq!((again.status, again.body.len()), (304, 0));
+    }
+
+    #[tokio::test]
+    async fn srs_page_names_lead_to_the_right_tab() {
+        let server = Server::new();
+        let answer = server.get("/players/whip.html").await;
+        assert_eq!((answer.status, answer.header("location")), (307, "/?tab=publish"));
+        assert_eq!(server.get("/players/whep.html").await.header("location"), "/?tab=play&protocol=whep");
+        assert_eq!(server.get("/assets/server.json").await.json()["rtmp_port"], 1935);
+    }
 }

@@ -18,10 +18,10 @@ use crate::{Fault, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages,
 pub struct AppState {
     /// Streams and clients.
     pub hub: Arc<Hub>,
-    /// The WebRTC server.
-    pub rtc: RtcHandle,
-    /// The HLS output.
-    pub hls: Arc<Hls>,
+    /// The WebRTC server, unless it is off.
+    pub rtc: Option<RtcHandle>,
+    /// The HLS output, unless it is off.
+    pub hls: Option<Arc<Hls>>,
     /// Settings.
     pub config: Arc<WebConfig>,
     /// Who we are.
@@ -32,8 +32,19 @@ pub struct AppState {
 
 impl AppState {
     /// With fresh ids and nothing sampled yet.
-    pub fn new(hub: Arc<Hub>, rtc: RtcHandle, hls: Arc<Hls>, config: WebConfig) -> Self {
+    pub fn new(hub: Arc<Hub>, rtc: impl Into<Option<RtcHandle>>, hls: impl Into<Option<Arc<Hls>>>, config: WebConfig) -> Self {
+        let (rtc, hls) = (rtc.into(), hls.into());
         Self { hub, rtc, hls, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
+    }
+
+    /// The WebRTC server, or the answer of one that has none.
+    pub(crate) fn rtc(&self) -> Result<&RtcHandle, Problem> {
+        self.rtc.as_ref().ok_or_else(|| Problem::new(Fault::NotFound, "WebRTC is off on this server"))
+    }
+
+    /// The HLS output, or the answer of a server that has none.
+    pub(crate) fn hls(&self) -> Result<&Arc<Hls>, Problem> {
+        self.hls.as_ref().ok_or_else(|| Problem::new(Fault::NotFound, "HLS is off on this server"))
     }
 }
 

@@ -135,9 +135,10 @@ mod tests {
                 assert!(json["sessionid"].as_str().unwrap().contains(':'));
                 assert!(json["server"].is_string() && json["service"].is_string() && json["pid"].is_string());
                 assert_eq!(answer.header("access-control-allow-origin"), "*");
-                let opened = server.rtc.last_request();
-                assert_eq!(opened.key.to_string(), "/live/s");
-                assert_eq!(opened.direction == Direction::Publish, path.contains("publish"));
+                let client = server.client();
+                assert_eq!(client.info.key.to_string(), "/live/s");
+                assert_eq!(client.info.kind.is_publisher(), path.contains("publish"));
+                server.end_all();
             }
         }
     }
@@ -150,6 +151,7 @@ mod tests {
             ("[".to_owned(), 400),
             (request("webrtc://h/live/../x", OFFER), 400),
             (request("webrtc://h/live/s", "v=0"), 400),
+            (request("webrtc://h/live/s", &OFFER.replace("a=group:BUNDLE 0 1\r\n", "")), 422),
             ("[".repeat(20_000), 400),
             (request("webrtc://h/live/s", &"x".repeat(70_000)), 413),
         ];
@@ -158,7 +160,7 @@ mod tests {
             assert_eq!((answer.status, answer.json()["code"].as_u64()), (200, Some(code)));
             assert!(!answer.json()["detail"].as_str().unwrap().is_empty());
         }
-        assert_eq!(server.rtc.sessions(), 0);
+        assert_eq!(server.sessions(), 0);
     }
 
     #[tokio::test]
@@ -168,6 +170,6 @@ mod tests {
             let body = request("webrtc://h/live/s", OFFER);
             assert_eq!(server.send(Method::POST, "/rtc/v1/publish/", Some(kind), body).await.status, 415);
         }
-        assert_eq!(server.rtc.sessions(), 0);
+        assert_eq!(server.sessions(), 0);
     }
 }

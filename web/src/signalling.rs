@@ -41,7 +41,7 @@ pub(crate) fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<
         id: id.clone(),
         ice: params.ice()?,
     };
-    match state.rtc.open(request) {
+    match state.rtc()?.open(request) {
         Ok(opened) => {
             debug!(%id, stream = %name, ?direction, peer = %peer.0, "session opened");
             Ok(opened)

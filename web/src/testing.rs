@@ -1,10 +1,8 @@
-//! A whole server in memory for this crate's tests: a real hub, pretended WebRTC and HLS.
+//! A whole server for this crate's tests: a real hub, a real WebRTC server on a port of loopback,
+//! and real HLS.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Instant,
 };
@@ -17,18 +15,23 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::ServiceExt;
-use weir_source::{ClientGuard, ClientInfo, ClientKind, Frame, Hub, StreamKey, Tracks, Wake};
+use weir_bridge::hls::{Hls, HlsConfig};
+use weir_rtc::{RtcConfig, RtcServer};
+use weir_source::{Client, ClientGuard, ClientInfo, ClientKind, Hub, StreamKey, Wake};
 
-use crate::{
-    AppState, FlvMux, HlsOutput, HlsUnavailable, OpenError, OpenRequest, Opened, Rates, Rtc, ServerIds, SessionInfo, WebConfig,
-    api_router, http_router, ids,
-};
+use crate::{AppState, WebConfig, api_router, http_router};
 
-/// Enough of an offer for [`FakeRtc`].
-pub(crate) const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendrecv\r\n";
+/// What a browser offers, for either direction. Its ICE user fragment is `EsAw`.
+pub(crate) const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
+    a=fingerprint:sha-256 19:E2:1C:3B:4B:9F:81:E6:B8:5C:F4:A5:A8:D8:73:04:BB:05:2F:70:9F:04:A9:0E:05:E9:26:33:E8:70:88:A2\r\n\
+    a=setup:actpass\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 106\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
+    a=fingerprint:sha-256 19:E2:1C:3B:4B:9F:81:E6:B8:5C:F4:A5:A8:D8:73:04:BB:05:2F:70:9F:04:A9:0E:05:E9:26:33:E8:70:88:A2\r\n\
+    a=setup:actpass\r\na=mid:1\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:106 H264/90000\r\na=rtcp-fb:106 nack\r\n\
+    a=rtcp-fb:106 nack pli\r\na=fmtp:106 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
 
 /// Wakes nobody.
 pub(crate) struct NoWake;
@@ -51,85 +54,6 @@ pub(crate) fn client(hub: &Hub, key: &StreamKey, id: &str, kind: ClientKind) -> 
     hub.clients().enter(info, Arc::new(NoWake))
 }
 
-/// Opens a session for any text that starts as SDP does.
-#[derive(Default)]
-pub(crate) struct FakeRtc {
-    pub(crate) sessions: Mutex<HashMap<String, SessionInfo>>,
-    pub(crate) requests: Mutex<Vec<OpenRequest>>,
-    /// What the next `open` fails with.
-    pub(crate) failure: Mutex<Option<OpenError>>,
-}
-
-impl FakeRtc {
-    pub(crate) fn sessions(&self) -> usize {
-        self.sessions.lock().len()
-    }
-
-    pub(crate) fn last_request(&self) -> OpenRequest {
-        self.requests.lock().last().cloned().expect("a request was made")
-    }
-}
-
-impl Rtc for FakeRtc {
-    fn open(&self, request: OpenRequest) -> Result<Opened, OpenError> {
-        if let Some(error) = self.failure.lock().take() {
-            return Err(error);
-        }
-        if !request.offer.starts_with("v=0\r\n") {
-            return Err(OpenError::Malformed("no version".to_owned()));
-        }
-        if !request.offer.contains("m=audio") {
-            return Err(OpenError::Unprocessable("no media".to_owned()));
-        }
-        let session = ids::random(32);
-        let info = SessionInfo { etag: ids::random(16), remote_ufrag: "EsAw".to_owned(), client: request.id.clone() };
-        let etag = info.etag.clone();
-        self.sessions.lock().insert(session.clone(), info);
-        self.requests.lock().push(request);
-        Ok(Opened { session, answer: "v=0\r\na=ice-lite\r\n".to_owned(), etag, username: "abcdefgh:EsAw".to_owned() })
-    }
-
-    fn close(&self, session: &str) -> bool {
-        self.sessions.lock().remove(session).is_some()
-    }
-
-    fn info(&self, session: &str) -> Option<SessionInfo> {
-        self.sessions.lock().get(session).cloned()
-    }
-
-    fn client_stats(&self, client: &str) -> Option<Value> {
-        self.sessions.lock().values().any(|info| info.client == client).then(|| json!({"rtt_ms": 12}))
-    }
-}
-
-/// One stream, `live/s-1`, with one segment.
-struct FakeHls;
-
-impl HlsOutput for FakeHls {
-    fn playlist<'a>(&'a self, key: &'a StreamKey) -> Pin<Box<dyn Future<Output = Result<Bytes, HlsUnavailable>> + Send + 'a>> {
-        let known = key.to_string() == "/live/s-1";
-        let text = known.then(|| Bytes::from_static(b"#EXTM3U\ns-1-7-1.ts\n")).ok_or(HlsUnavailable::NoStream);
-        Box::pin(async move { text })
-    }
-
-    fn segment(&self, key: &StreamKey, name: &str) -> Option<Bytes> {
-        (key.to_string() == "/live/s-1" && name == "s-1-7-1.ts").then(|| Bytes::from_static(b"\x47ts"))
-    }
-}
-
-/// Writes one byte string per call, so that tests can read them.
-struct TextMux;
-
-impl FlvMux for TextMux {
-    fn start(&mut self, audio: bool, video: bool, _tracks: &Tracks, out: &mut VecDeque<Bytes>) {
-        out.push_back(Bytes::from(format!("[head a={audio} v={video}]")));
-    }
-
-    fn frame(&mut self, frame: &Frame, out: &mut VecDeque<Bytes>) {
-        out.push_back(frame.data.clone());
-    }
-}
-
 /// An answer with its body read.
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -142,6 +66,10 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {:?}", self.body))
     }
 
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -150,7 +78,7 @@ impl Answer {
 /// Both routers over one state.
 pub(crate) struct Server {
     pub(crate) state: AppState,
-    pub(crate) rtc: Arc<FakeRtc>,
+    pub(crate) rtc: RtcServer,
     pub(crate) api: Router,
     pub(crate) http: Router,
 }
@@ -161,17 +89,36 @@ impl Server {
     }
 
     pub(crate) fn with(config: WebConfig) -> Self {
-        let rtc = Arc::new(FakeRtc::default());
-        let state = AppState {
-            hub: Hub::new(),
-            rtc: rtc.clone(),
-            hls: Arc::new(FakeHls),
-            config: Arc::new(config),
-            ids: Arc::new(ServerIds::new()),
-            rates: Arc::new(Rates::default()),
-            flv: || Box::new(TextMux),
-        };
+        Self::limited(config, RtcConfig::default().sessions_max)
+    }
+
+    pub(crate) fn limited(config: WebConfig, sessions_max: usize) -> Self {
+        let hub = Hub::new();
+        let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+        let rtc =
+            RtcConfig { listen, workers: 1, sessions_max, recv_buffer: 1 << 16, send_buffer: 1 << 16, ..RtcConfig::default() };
+        let rtc = RtcServer::start(rtc, Arc::clone(&hub)).expect("loopback has a free port");
+        let hls = Hls::new(Arc::clone(&hub), HlsConfig::default(), tokio::runtime::Handle::current());
+        let state = AppState::new(hub, rtc.handle(), hls, config);
         Self { rtc, api: api_router(state.clone()), http: http_router(state.clone()), state }
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn sessions(&self) -> usize {
+        self.rtc.handle().list().len()
+    }
+
+    /// The only client.
+    pub(crate) fn client(&self) -> Arc<Client> {
+        let list = self.state.hub.clients().list();
+        assert_eq!(list.len(), 1);
+        Arc::clone(&list[0])
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn end_all(&self) {
+        let rtc = self.rtc.handle();
+        rtc.list().iter().for_each(|info| assert!(rtc.close(&info.session)));
     }
 
     /// Sends to the API port from loopback.

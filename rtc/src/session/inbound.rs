@@ -346,9 +346,14 @@ impl Inbound {
     }
 }
 
-/// RFC 6298 2.3's weight of a new sample.
+/// A packet that was only late comes sooner after its request than a retransmission would: short
+/// samples count for little.
 fn smooth(old: Option<Duration>, sample: Duration) -> Duration {
-    old.map_or(sample, |old| (old * 7 + sample) / 8)
+    match old {
+        Some(old) if sample < old => (old * 31 + sample) / 32,
+        Some(old) => (old * 3 + sample) / 4,
+        None => sample,
+    }
 }
 
 #[cfg(test)]

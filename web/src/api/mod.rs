@@ -5,9 +5,9 @@
 mod clients;
 mod rates;
 mod streams;
-mod webrtc;
 #[cfg(test)]
 mod tests;
+mod webrtc;
 
 use axum::{
     Json, Router,
@@ -66,9 +66,7 @@ pub(crate) fn routes(kicks: bool) -> Router<AppState> {
     let client = if kicks { get(clients::one).delete(clients::kick) } else { get(clients::one) };
     [("/api/v1/versions", get(versions)), ("/api/v1/streams", get(streams::list)), ("/api/v1/clients", get(clients::list))]
         .into_iter()
-        .fold(Router::new(), |router, (path, methods)| {
-            router.route(path, methods.clone()).route(&format!("{path}/"), methods)
-        })
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
         .route("/api/v1/streams/{id}", get(streams::one))
         .route("/api/v1/clients/{id}", client)
 }

@@ -141,9 +141,7 @@ impl Meter {
         let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else { return Kbps::default() };
         let millis = u64::try_from(last.at.saturating_duration_since(first.at).as_millis()).unwrap_or(u64::MAX);
         // Bits per millisecond are kilobits per second.
-        let rate = |first: u64, last: u64| {
-            last.saturating_sub(first).saturating_mul(8).checked_div(millis).unwrap_or(0)
-        };
+        let rate = |first: u64, last: u64| last.saturating_sub(first).saturating_mul(8).checked_div(millis).unwrap_or(0);
         Kbps { recv_30s: rate(first.recv, last.recv), send_30s: rate(first.send, last.send) }
     }
 }

@@ -75,9 +75,7 @@ pub(super) async fn list(State(state): State<AppState>, uri: Uri) -> Result<Resp
 
 pub(super) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> Response {
     match state.hub.list().iter().find(|source| state.ids.stream(source.key()) == id) {
-        Some(source) => {
-            answer(&state, 0, json!({"stream": row(&state, source, &Counts::of(&state), Instant::now())}))
-        }
+        Some(source) => answer(&state, 0, json!({"stream": row(&state, source, &Counts::of(&state), Instant::now())})),
         None => failure(&state, ERROR_STREAM_NOT_FOUND),
     }
 }

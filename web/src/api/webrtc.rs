@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use serde::Serialize;
-use weir_rtc::{SessionInfo, srtp::SrtpProfile};
+use weir_rtc::{RtcHandle, SessionInfo, srtp::SrtpProfile};
 
 use crate::router::AppState;
 
@@ -12,7 +12,8 @@ pub(super) struct Sessions(HashMap<String, SessionInfo>);
 
 impl Sessions {
     pub(super) fn of(state: &AppState) -> Self {
-        Self(state.rtc.list().into_iter().map(|info| (info.id.clone(), info)).collect())
+        let list = state.rtc.as_ref().map(RtcHandle::list).unwrap_or_default();
+        Self(list.into_iter().map(|info| (info.id.clone(), info)).collect())
     }
 
     pub(super) fn take(&mut self, id: &str) -> Option<WebRtc> {

@@ -12,7 +12,7 @@ use crate::{Fault, Problem, router::AppState};
 /// The live playlist. It changes with every segment and must not be kept; its query (player's
 /// tokens, cache busters) is not looked at.
 pub(super) async fn playlist(state: &AppState, key: &StreamKey) -> Result<Response, Problem> {
-    let text = state.hls.playlist(key).await.map_err(|error| match error {
+    let text = state.hls()?.playlist(key).await.map_err(|error| match error {
         HlsError::NotFound => Problem::new(Fault::NotFound, "there is no such stream"),
         HlsError::Timeout => Problem::new(Fault::NotReady, error.to_string()),
         _ => Problem::new(Fault::TooManySessions, error.to_string()),
@@ -23,8 +23,10 @@ pub(super) async fn playlist(state: &AppState, key: &StreamKey) -> Result<Respon
 
 /// A segment. Its name is never used again for other bytes, so it may be kept.
 pub(super) fn segment(state: &AppState, app: &str, file: &str) -> Result<Response, Problem> {
+    let hls = state.hls()?;
     let key = stream_of_segment(file).and_then(|stream| StreamKey::new(app, stream).ok());
-    let bytes = key.and_then(|key| state.hls.segment(&key, file)).ok_or_else(|| Problem::new(Fault::NotFound, "there is no such stream"))?;
+    let found = key.and_then(|key| hls.segment(&key, file));
+    let bytes = found.ok_or_else(|| Problem::new(Fault::NotFound, "there is no such stream"))?;
     let headers = [(header::CONTENT_TYPE, "video/mp2t"), (header::CACHE_CONTROL, "public, max-age=60")];
     Ok((StatusCode::OK, headers, bytes).into_response())
 }

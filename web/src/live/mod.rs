@@ -2,9 +2,9 @@
 
 mod flv;
 mod hls;
-mod viewer;
 #[cfg(test)]
 mod tests;
+mod viewer;
 
 use axum::{
     Router,

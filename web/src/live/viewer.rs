@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use weir_bridge::flv::Muxer;
-use weir_source::{ClientGuard, Frame, FrameSubscriber, Read};
+use weir_source::{ClientGuard, Frame, FrameSubscriber, Read, RingItem};
 
 /// Frames taken from the ring at a time: half a second of picture and sound, few enough to be
 /// written in one call.
@@ -82,7 +82,7 @@ impl Viewer {
         if let Read::Lagged(_) = self.subscriber.read(&mut self.batch, BATCH) {
             self.muxer.lagged();
             // Where the ring held no keyframe the publisher is asked for one.
-            if !self.batch.iter().any(|frame| weir_source::RingItem::is_join_point(frame)) {
+            if !self.batch.iter().any(RingItem::is_join_point) {
                 self.subscriber.source().request_keyframe();
             }
         }

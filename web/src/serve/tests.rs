@@ -24,7 +24,10 @@ struct Listening {
 async fn listen(limits: ServeLimits) -> Listening {
     let router = Router::new()
         .route("/", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
-        .route("/endless", get(|| async { Body::from_stream(futures_util::stream::repeat_with(|| Ok::<_, io::Error>(vec![7u8; 65_536]))) }))
+        .route(
+            "/endless",
+            get(|| async { Body::from_stream(futures_util::stream::repeat_with(|| Ok::<_, io::Error>(vec![7u8; 65_536]))) }),
+        )
         .route("/never", get(|| async { Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, io::Error>>()) }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -88,7 +91,10 @@ async fn a_full_server_says_503_and_recovers() {
     assert!(exchange(server.address, "").await.starts_with("HTTP/1.1 503"));
     drop(held);
     let again = async {
-        while !exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.starts_with("HTTP/1.1 200") {}
+        while !exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 200")
+        {}
     };
     tokio::time::timeout(PATIENCE, again).await.expect("its place is free again");
 }

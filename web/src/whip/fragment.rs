@@ -46,7 +46,9 @@ mod tests {
     #[test]
     fn refuses_what_is_no_fragment() {
         let pwd = "P2uYro0UCOQ4zxjKXaWCBui1";
-        for bad in ["", "\r\n", "hello", "{\"a\":1}", "ab=1", "A=1", "a=ice-ufrag:EsAw", &format!("a=ice-ufrag:x\na=ice-pwd:{pwd}")] {
+        for bad in
+            ["", "\r\n", "hello", "{\"a\":1}", "ab=1", "A=1", "a=ice-ufrag:EsAw", &format!("a=ice-ufrag:x\na=ice-pwd:{pwd}")]
+        {
             assert_eq!(Fragment::parse(bad), None, "{bad:?}");
         }
     }

@@ -49,9 +49,9 @@ impl Endpoint {
 
 /// The endpoints, with and without the last slash, and the sessions below them.
 pub(crate) fn routes() -> Router<AppState> {
-    [("/rtc/v1/whip", Endpoint::Whip), ("/rtc/v1/whep", Endpoint::Whep), ("/rtc/v1/whip-play", Endpoint::Whep)]
-        .into_iter()
-        .fold(Router::new(), |router, (path, endpoint)| {
+    [("/rtc/v1/whip", Endpoint::Whip), ("/rtc/v1/whep", Endpoint::Whep), ("/rtc/v1/whip-play", Endpoint::Whep)].into_iter().fold(
+        Router::new(),
+        |router, (path, endpoint)| {
             let methods = get(move || async move { describe(endpoint) })
                 .options(|| async { options() })
                 .post(move |state, peer, uri, headers, body| offer(endpoint, state, peer, uri, headers, body))
@@ -60,7 +60,8 @@ pub(crate) fn routes() -> Router<AppState> {
                 .route(path, methods.clone())
                 .route(&format!("{path}/"), methods)
                 .route(&format!("{path}/session/{{id}}"), session::methods())
-        })
+        },
+    )
 }
 
 /// RFC 9725 section 4.2: GET answers without content; the WHEP draft wants HEAD, and so GET, to
@@ -110,8 +111,7 @@ fn created(opened: Opened, direction: Direction, key: &StreamKey) -> Result<Resp
         Direction::Play => "whep",
     };
     // App and stream are for the reader of logs and for SRS's tools; the session alone decides.
-    let location =
-        format!("/rtc/v1/{path}/session/{}?app={}&stream={}", opened.session, key.app(), key.stream());
+    let location = format!("/rtc/v1/{path}/session/{}?app={}&stream={}", opened.session, key.app(), key.stream());
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, location),
@@ -144,6 +144,6 @@ fn text(body: bytes::Bytes) -> Result<String, Problem> {
 /// Ends a session. It waits some milliseconds for the thread that owns the session, so it must not
 /// hold up the runtime's.
 async fn close(state: &AppState, session: String) -> bool {
-    let rtc = state.rtc.clone();
+    let Some(rtc) = state.rtc.clone() else { return false };
     tokio::task::spawn_blocking(move || rtc.close(&session)).await.unwrap_or(false)
 }

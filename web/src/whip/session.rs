@@ -70,7 +70,7 @@ fn check_if_match(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
 }
 
 fn find(state: &AppState, id: &str) -> Result<SessionInfo, Problem> {
-    state.rtc.info(id).ok_or_else(no_session)
+    state.rtc()?.info(id).ok_or_else(no_session)
 }
 
 fn no_session() -> Problem {
