@@ -228,6 +228,7 @@ impl RtcHandle {
             Direction::Play => None,
         };
         let username = format!("{}:{}", ice.ufrag, params.remote_ice.ufrag);
+        let etag = format!("\"{}\"", random_text(ETAG_CHARS));
         let codecs = params.media.iter().filter_map(|media| media.codecs.first()).map(|codec| codec.codec).collect();
         let facts = Facts {
             session: random_text(SESSION_CHARS),
@@ -237,6 +238,8 @@ impl RtcHandle {
             client_ip: request.client_ip,
             since: now,
             ufrag: ice.ufrag,
+            etag: etag.clone(),
+            username: username.clone(),
             codecs,
         };
         let info = ClientInfo {
@@ -253,7 +256,7 @@ impl RtcHandle {
         let session = record.session.clone();
         tracing::debug!(id = %record.id, key = %record.key, direction = ?record.direction, "session negotiated");
         shared.lobby.enter(Waiting::new(record, guard, params, publisher, now))?;
-        Ok(Opened { session, answer, etag: format!("\"{}\"", random_text(ETAG_CHARS)), username })
+        Ok(Opened { session, answer, etag, username })
     }
 
     /// Ends a session: its peer is told, its stream name is free when this returns (or at the

@@ -27,6 +27,10 @@ pub struct SessionInfo {
     pub session: String,
     /// The trace id of its log lines, its id in the list of clients.
     pub id: String,
+    /// The strong entity tag of its ICE session, with its quotes.
+    pub etag: String,
+    /// `our ufrag:theirs`.
+    pub username: String,
     /// Publisher or player.
     pub direction: Direction,
     /// The stream.
@@ -59,6 +63,8 @@ pub(crate) struct Record {
     pub(crate) since: Instant,
     /// Our ICE user name fragment: the key of the lobby and of the workers' tables.
     pub(crate) ufrag: String,
+    etag: String,
+    username: String,
     pub(crate) wake: Arc<PeerWake>,
     delete: AtomicBool,
     shown: Mutex<Shown>,
@@ -85,16 +91,18 @@ pub(crate) struct Facts {
     pub(crate) client_ip: IpAddr,
     pub(crate) since: Instant,
     pub(crate) ufrag: String,
+    pub(crate) etag: String,
+    pub(crate) username: String,
     pub(crate) codecs: Vec<Codec>,
 }
 
 impl Record {
     pub(crate) fn new(facts: Facts, wake: Arc<PeerWake>) -> Arc<Self> {
-        let Facts { session, id, direction, key, client_ip, since, ufrag, codecs } = facts;
+        let Facts { session, id, direction, key, client_ip, since, ufrag, etag, username, codecs } = facts;
         let shown = Mutex::new(Shown { codecs, ..Shown::default() });
         let (ended, ending) = (Mutex::new(false), Condvar::new());
         let delete = AtomicBool::new(false);
-        Arc::new(Self { session, id, direction, key, client_ip, since, ufrag, wake, delete, shown, ended, ending })
+        Arc::new(Self { session, id, direction, key, client_ip, since, ufrag, etag, username, wake, delete, shown, ended, ending })
     }
 
     pub(crate) fn info(&self, now: Instant) -> SessionInfo {
@@ -102,6 +110,8 @@ impl Record {
         SessionInfo {
             session: self.session.clone(),
             id: self.id.clone(),
+            etag: self.etag.clone(),
+            username: self.username.clone(),
             direction: self.direction,
             key: self.key.clone(),
             client_ip: self.client_ip,

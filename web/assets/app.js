@@ -215,16 +215,17 @@ async function list() {
   try {
     const response = await fetch("/api/v1/streams/?count=100");
     const { streams = [], server: id } = await response.json();
-    showServer("up", id);
+    showServer("up", "online", id);
     showStreams(streams.filter((stream) => stream.publish.active));
   } catch {
-    showServer("down", "no answer");
+    showServer("down", "no answer", "");
   }
 }
 
-function showServer(state, text) {
+function showServer(state, text, id) {
   $("server").dataset.state = state;
-  $("server-text").textContent = text || "";
+  $("server").title = id || "";
+  $("server-text").textContent = text;
 }
 
 function showStreams(streams) {

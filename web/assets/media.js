@@ -50,7 +50,10 @@ async function testPicture(width, height) {
     tone.connect(gain).connect(destination);
     tone.start();
   }
-  audio.resume().catch(() => {});
+  // A page that nobody has touched yet makes no sound: the first touch starts it.
+  const resume = () => audio.resume().catch(() => {});
+  resume();
+  addEventListener("pointerdown", resume);
   destination.stream.getAudioTracks().forEach((track) => stream.addTrack(track));
 
   let frame = 0;
@@ -73,6 +76,7 @@ async function testPicture(width, height) {
     stream,
     stop() {
       ticker.terminate();
+      removeEventListener("pointerdown", resume);
       stream.getTracks().forEach((track) => track.stop());
       audio.close();
     },

@@ -6,9 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use weir_rtc::{OpenError, sdp::ErrorClass};
 use weir_source::NameError;
-
-use crate::OpenError;
 
 /// Every reason for which a request is refused. Its [`Fault::slug`] never changes meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +31,8 @@ pub enum Fault {
     StreamBusy,
     /// The server has as many sessions as it takes.
     TooManySessions,
+    /// What was asked for will be there soon.
+    NotReady,
     /// The server is going down.
     ShuttingDown,
     /// There is no such session.
@@ -65,6 +66,7 @@ impl Fault {
             Self::Query => (StatusCode::BAD_REQUEST, "bad-query", "A query parameter cannot be used", 400),
             Self::StreamBusy => (StatusCode::CONFLICT, "stream-busy", "The stream is being published", 5020),
             Self::TooManySessions => (StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", "The server is full", 503),
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "It is not ready yet", 503),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The server is going down", 503),
             Self::NoSession => (StatusCode::NOT_FOUND, "no-session", "There is no such session", 404),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here", 404),
@@ -102,7 +104,7 @@ impl Fault {
 pub struct Problem {
     /// The reason.
     pub fault: Fault,
-    /// What of this request is at fault, in our words: nothing of the request is repeated in it.
+    /// What of this request is at fault. No part of a URL is repeated in it.
     pub detail: String,
     retry_after_s: Option<u32>,
     accepts: Option<(&'static str, &'static str)>,
@@ -110,14 +112,18 @@ pub struct Problem {
 
 /// A publisher that was silent for 2 s may be replaced: by then a retry can succeed.
 const RETRY_BUSY_S: u32 = 2;
+const RETRY_SOON_S: u32 = 1;
 /// Sessions that never connect are freed after 10 s.
 const RETRY_FULL_S: u32 = 10;
+/// Two lines of a log.
+const DETAIL_CHARS_MAX: usize = 256;
 
 impl Problem {
     /// A problem with its explanation.
     pub fn new(fault: Fault, detail: impl Into<String>) -> Self {
         let retry_after_s = match fault {
             Fault::StreamBusy => Some(RETRY_BUSY_S),
+            Fault::NotReady => Some(RETRY_SOON_S),
             Fault::TooManySessions | Fault::ShuttingDown => Some(RETRY_FULL_S),
             _ => None,
         };
@@ -140,13 +146,19 @@ impl From<NameError> for Problem {
 impl From<OpenError> for Problem {
     fn from(error: OpenError) -> Self {
         let fault = match &error {
-            OpenError::Malformed(_) => Fault::Malformed,
-            OpenError::Unprocessable(_) => Fault::Unprocessable,
+            OpenError::Negotiate(error) => match error.class() {
+                ErrorClass::Malformed => Fault::Malformed,
+                ErrorClass::Unprocessable => Fault::Unprocessable,
+            },
             OpenError::StreamBusy => Fault::StreamBusy,
-            OpenError::TooManySessions => Fault::TooManySessions,
+            OpenError::BadIce => Fault::Query,
             OpenError::ShuttingDown => Fault::ShuttingDown,
+            // Whatever else it will be, it is not this client's fault.
+            OpenError::TooManySessions | _ => Fault::TooManySessions,
         };
-        Self::new(fault, error.to_string())
+        // An offer's words may be in it, which can be long.
+        let detail = error.to_string().chars().take(DETAIL_CHARS_MAX).collect::<String>();
+        Self::new(fault, detail)
     }
 }
 

@@ -1,11 +1,13 @@
 //! The query of a signalling request: which stream, and SRS's switches.
 
-use std::net::{IpAddr, SocketAddr};
-
 use axum::{extract::Query, http::Uri};
-use weir_source::StreamKey;
+use weir_rtc::{
+    Candidate,
+    sdp::{Direction, IceCredentials},
+};
+use weir_source::{Codec, StreamKey};
 
-use crate::{Fault, IceOverride, Problem, RtcDirection, ids};
+use crate::{Fault, Problem, ids};
 
 /// SRS's names for a request that gives none.
 const DEFAULT_APP: &str = "live";
@@ -45,29 +47,39 @@ impl Params {
     }
 
     /// `action`, where it is given.
-    pub(crate) fn action(&self) -> Result<Option<RtcDirection>, Problem> {
+    pub(crate) fn action(&self) -> Result<Option<Direction>, Problem> {
         match self.get("action") {
             None => Ok(None),
-            Some("publish") => Ok(Some(RtcDirection::Publish)),
-            Some("play") => Ok(Some(RtcDirection::Play)),
+            Some("publish") => Ok(Some(Direction::Publish)),
+            Some("play") => Ok(Some(Direction::Play)),
             Some(_) => Err(Problem::new(Fault::Query, "action must be publish or play")),
         }
     }
 
     /// `eip` or `candidate`: an address with or without a port. Names are not looked up (A09).
-    pub(crate) fn candidate(&self) -> Result<Option<(IpAddr, Option<u16>)>, Problem> {
+    pub(crate) fn candidate(&self) -> Result<Option<Candidate>, Problem> {
         let Some(text) = self.get("eip").or_else(|| self.get("candidate")) else { return Ok(None) };
-        if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Some((ip, None)));
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 => Ok(Some((address.ip(), Some(address.port())))),
+        match text.parse::<Candidate>() {
+            Ok(candidate) if candidate.port != Some(0) => Ok(Some(candidate)),
             _ => Err(Problem::new(Fault::Query, "eip and candidate must be an IP address, with or without a port")),
         }
     }
 
+    /// `codec`, of the picture.
+    pub(crate) fn codec(&self) -> Result<Option<Codec>, Problem> {
+        let Some(name) = self.get("codec") else { return Ok(None) };
+        match name.to_ascii_lowercase().as_str() {
+            "h264" | "avc" => Ok(Some(Codec::H264)),
+            "h265" | "hevc" => Ok(Some(Codec::H265)),
+            "vp8" => Ok(Some(Codec::Vp8)),
+            "vp9" => Ok(Some(Codec::Vp9)),
+            "av1" => Ok(Some(Codec::Av1)),
+            _ => Err(Problem::new(Fault::Query, "codec must be h264, hevc, vp8, vp9 or av1")),
+        }
+    }
+
     /// `ice-ufrag` and `ice-pwd`. Where only one is given the other is made up.
-    pub(crate) fn ice(&self) -> Result<Option<IceOverride>, Problem> {
+    pub(crate) fn ice(&self) -> Result<Option<IceCredentials>, Problem> {
         let (ufrag, pwd) = (self.get("ice-ufrag"), self.get("ice-pwd"));
         if ufrag.is_none() && pwd.is_none() {
             return Ok(None);
@@ -75,7 +87,7 @@ impl Params {
         check_ice("ice-ufrag", ufrag, 4)?;
         check_ice("ice-pwd", pwd, 22)?;
         let or_random = |given: Option<&str>, len| given.map_or_else(|| ids::random(len), str::to_owned);
-        Ok(Some(IceOverride { ufrag: or_random(ufrag, 8), pwd: or_random(pwd, 32) }))
+        Ok(Some(IceCredentials { ufrag: or_random(ufrag, 8), pwd: or_random(pwd, 32) }))
     }
 }
 
@@ -107,15 +119,22 @@ mod tests {
 
     #[test]
     fn candidates_are_addresses_only() {
-        let candidate = |query: &str| params(query).candidate();
+        let candidate = |query: &str| params(query).candidate().map(|found| found.map(|c| (c.ip.to_string(), c.port)));
         assert_eq!(candidate("").unwrap(), None);
-        assert_eq!(candidate("eip=192.0.2.7").unwrap(), Some(("192.0.2.7".parse().unwrap(), None)));
-        assert_eq!(candidate("candidate=192.0.2.7:9000").unwrap(), Some(("192.0.2.7".parse().unwrap(), Some(9000))));
-        assert_eq!(candidate("eip=2001:db8::1").unwrap(), Some(("2001:db8::1".parse().unwrap(), None)));
-        assert_eq!(candidate("eip=[2001:db8::1]:80").unwrap(), Some(("2001:db8::1".parse().unwrap(), Some(80))));
+        assert_eq!(candidate("eip=192.0.2.7").unwrap(), Some(("192.0.2.7".to_owned(), None)));
+        assert_eq!(candidate("candidate=192.0.2.7:9000").unwrap(), Some(("192.0.2.7".to_owned(), Some(9000))));
+        assert_eq!(candidate("eip=[2001:db8::1]:80").unwrap(), Some(("2001:db8::1".to_owned(), Some(80))));
         for bad in ["eip=metadata.internal", "eip=192.0.2.7:0", "eip=192.0.2.7:99999", "candidate=*", "eip=$X"] {
             assert!(candidate(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn codecs_go_by_srs_names_in_any_case() {
+        assert_eq!(params("").codec().unwrap(), None);
+        assert_eq!(params("codec=HEVC").codec().unwrap(), Some(Codec::H265));
+        assert_eq!(params("codec=av1").codec().unwrap(), Some(Codec::Av1));
+        assert!(params("codec=theora").codec().is_err());
     }
 
     #[test]

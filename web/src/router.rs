@@ -7,13 +7,11 @@ use axum::{
     middleware::map_response,
     response::{IntoResponse, Response},
 };
+use weir_bridge::hls::Hls;
+use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
-use crate::{
-    Fault, HlsOutput, Problem, Rates, Rtc, ServerIds, WebConfig, api, cors,
-    live::{self, FlvMux},
-    pages, rtc_api, whip,
-};
+use crate::{Fault, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages, rtc_api, whip};
 
 /// What the handlers work on. Cloning shares it.
 #[derive(Clone)]
@@ -21,17 +19,22 @@ pub struct AppState {
     /// Streams and clients.
     pub hub: Arc<Hub>,
     /// The WebRTC server.
-    pub rtc: Arc<dyn Rtc>,
+    pub rtc: RtcHandle,
     /// The HLS output.
-    pub hls: Arc<dyn HlsOutput>,
+    pub hls: Arc<Hls>,
     /// Settings.
     pub config: Arc<WebConfig>,
     /// Who we are.
     pub ids: Arc<ServerIds>,
     /// Bit rates for the API: somebody must run [`Rates::run`].
     pub rates: Arc<Rates>,
-    /// Makes an FLV writer for a viewer.
-    pub flv: fn() -> Box<dyn FlvMux>,
+}
+
+impl AppState {
+    /// With fresh ids and nothing sampled yet.
+    pub fn new(hub: Arc<Hub>, rtc: RtcHandle, hls: Arc<Hls>, config: WebConfig) -> Self {
+        Self { hub, rtc, hls, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
+    }
 }
 
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.

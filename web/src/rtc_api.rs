@@ -12,10 +12,11 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
+use weir_rtc::{Opened, sdp::Direction};
 use weir_source::StreamKey;
 
 use crate::{
-    Fault, Opened, Problem, RtcDirection, api, body, cors,
+    Fault, Problem, api, body, cors,
     peer::Peer,
     query::Params,
     router::AppState,
@@ -31,7 +32,7 @@ struct Request {
 }
 
 pub(crate) fn routes() -> Router<AppState> {
-    [("/rtc/v1/publish", RtcDirection::Publish), ("/rtc/v1/play", RtcDirection::Play)].into_iter().fold(
+    [("/rtc/v1/publish", Direction::Publish), ("/rtc/v1/play", Direction::Play)].into_iter().fold(
         Router::new(),
         |router, (path, direction)| {
             let methods = post(move |state, peer, uri, headers, body| answer(direction, state, peer, uri, headers, body))
@@ -42,7 +43,7 @@ pub(crate) fn routes() -> Router<AppState> {
 }
 
 async fn answer(
-    direction: RtcDirection,
+    direction: Direction,
     State(state): State<AppState>,
     peer: Peer,
     uri: Uri,
@@ -69,7 +70,7 @@ async fn answer(
 }
 
 async fn try_answer(
-    direction: RtcDirection,
+    direction: Direction,
     state: &AppState,
     peer: Peer,
     uri: &Uri,
@@ -136,7 +137,7 @@ mod tests {
                 assert_eq!(answer.header("access-control-allow-origin"), "*");
                 let opened = server.rtc.last_request();
                 assert_eq!(opened.key.to_string(), "/live/s");
-                assert_eq!(opened.direction == RtcDirection::Publish, path.contains("publish"));
+                assert_eq!(opened.direction == Direction::Publish, path.contains("publish"));
             }
         }
     }

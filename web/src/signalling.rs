@@ -3,13 +3,20 @@
 
 use axum::http::{HeaderMap, header};
 use tracing::debug;
+use weir_rtc::{OpenRequest, Opened, sdp::Direction};
 use weir_source::StreamKey;
 
-use crate::{OpenRequest, Opened, Problem, RtcDirection, peer::Peer, peer::kept_header, query::Params, router::AppState, trace_id};
+use crate::{
+    Problem,
+    peer::{Peer, kept_header},
+    query::Params,
+    router::AppState,
+    trace_id,
+};
 
 /// Who asks for which stream, and how.
 pub(crate) struct Asked<'a> {
-    pub(crate) direction: RtcDirection,
+    pub(crate) direction: Direction,
     pub(crate) key: StreamKey,
     pub(crate) params: &'a Params,
     pub(crate) peer: Peer,
@@ -27,6 +34,7 @@ pub(crate) fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<
         key,
         offer,
         extra_candidate: params.candidate()?,
+        codec: params.codec()?,
         client_ip: peer.0,
         url: format!("webrtc://{}/{app}", kept_header(headers, &header::HOST)),
         page_url: kept_header(headers, &header::REFERER),

@@ -1,4 +1,23 @@
-//! RTMP: publishers and players over TCP.
+//! RTMP: publishers and players over TCP (Adobe's RTMP 1.0 and what encoders have made of it).
+//!
+//! `chunk`, `amf0`, `command` and `session` are bytes and state only; `listener` and below it
+//! `connection`, `publisher` and `player` tie them to sockets and to the hub.
 
+mod aggregate;
 pub mod amf0;
 pub mod chunk;
+mod command;
+mod config;
+mod connection;
+mod handshake;
+mod listener;
+mod player;
+mod publisher;
+mod reply;
+mod session;
+
+pub use command::{Command, Connect};
+pub use config::RtmpConfig;
+pub use handshake::{Handshake, HandshakeError};
+pub use listener::serve;
+pub use session::{Event, Session, SessionError, StreamRequest};

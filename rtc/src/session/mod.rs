@@ -43,7 +43,7 @@ use crate::{
     dtls::Identity,
     ice::Path,
     sdp::{Direction, MediaParams, SessionParams},
-    wire::ext,
+    wire::ext::ExtensionIds,
 };
 use config::Wall;
 use inbound::Inbound;
@@ -53,8 +53,6 @@ use transport::{Incoming, Transport};
 
 /// A peer that has not connected by then holds its place in vain. Browsers give ICE up earlier.
 const SETUP_MAX: Duration = Duration::from_secs(15);
-/// How often a connected peer's consent is looked at: it may end this much late.
-const CONSENT_CHECK: Duration = Duration::from_secs(1);
 
 /// One WebRTC peer. See the module for the contract of its calls.
 pub struct Session {
@@ -74,9 +72,7 @@ enum State {
     Connecting {
         deadline: Instant,
     },
-    Connected {
-        next_check: Instant,
-    },
+    Connected,
     Closed,
 }
 
@@ -178,13 +174,8 @@ impl Session {
         match self.state {
             State::Closed => return,
             State::Connecting { deadline } if deadline <= now => return self.end(now, CloseReason::SetupTimeout),
-            State::Connected { next_check } if next_check <= now => {
-                if self.transport.is_silent(now) {
-                    return self.end(now, CloseReason::ConsentExpired);
-                }
-                self.state = State::Connected { next_check: now + CONSENT_CHECK };
-            }
-            State::Connecting { .. } | State::Connected { .. } => {}
+            State::Connected if self.transport.consent_until() <= now => return self.end(now, CloseReason::ConsentExpired),
+            State::Connecting { .. } | State::Connected => {}
         }
         let incoming = self.transport.handle_timeout(now, &mut self.outputs, &mut self.stats);
         self.take(now, incoming);
@@ -196,7 +187,7 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = match self.state {
             State::Connecting { deadline } => deadline,
-            State::Connected { next_check } => next_check,
+            State::Connected => self.transport.consent_until(),
             State::Closed => return None,
         };
         let media = match (&self.media, self.is_connected()) {
@@ -233,7 +224,7 @@ impl Session {
     /// viewer into `out` and returns its length. `None`: not for this viewer. `out` should hold the
     /// payload and 128 bytes; packets that do not fit are lost to this viewer.
     pub fn forward(&mut self, now: Instant, position: u64, packet: &Packet, out: &mut [u8]) -> Option<usize> {
-        let (Media::Out(outbound), Some(keys), State::Connected { .. }) = (&mut self.media, &self.transport.keys, self.state)
+        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state)
         else {
             return None;
         };
@@ -243,7 +234,7 @@ impl Session {
     /// Player: writes a packet again. `packet` is the ring's item at `resend.position`; `None` if it
     /// is another than was sent.
     pub fn resend(&mut self, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
-        let (Media::Out(outbound), Some(keys), State::Connected { .. }) = (&mut self.media, &self.transport.keys, self.state)
+        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state)
         else {
             return None;
         };
@@ -257,7 +248,7 @@ impl Session {
 
     /// ICE and DTLS are done, and the session is not over.
     pub fn is_connected(&self) -> bool {
-        matches!(self.state, State::Connected { .. })
+        self.state == State::Connected
     }
 
     /// The session is over.
@@ -286,7 +277,7 @@ impl Session {
     fn take(&mut self, now: Instant, incoming: Incoming) {
         match incoming {
             Incoming::Connected => {
-                self.state = State::Connected { next_check: now + CONSENT_CHECK };
+                self.state = State::Connected;
                 debug!(id = self.id, profile = ?self.stats.profile, "connected");
                 self.outputs.push(Output::Connected);
                 if let Media::Out(outbound) = &mut self.media {
@@ -307,7 +298,9 @@ impl Session {
 
     /// Sends what the media side has to say.
     fn poll_media(&mut self, now: Instant) {
-        let State::Connected { .. } = self.state else { return };
+        if self.state != State::Connected {
+            return;
+        }
         let Self { transport, media, outputs, stats, rtcp, .. } = self;
         match media {
             Media::In(inbound) => {
@@ -323,24 +316,9 @@ impl Session {
     }
 }
 
-/// The ids of one media section as the wire room names them.
-fn wire_ids(ids: &crate::sdp::ExtensionIds) -> ext::ExtensionIds {
-    ext::ExtensionIds {
-        mid: ids.mid,
-        rid: ids.rid,
-        transport_cc: ids.transport_cc,
-        abs_send_time: ids.abs_send_time,
-        audio_level: ids.audio_level,
-        video_orientation: ids.video_orientation,
-        playout_delay: ids.playout_delay,
-        abs_capture_time: ids.abs_capture_time,
-        dependency_descriptor: ids.dependency_descriptor,
-    }
-}
-
 /// The ids of a bundle: one id means one thing in all of its sections (RFC 8843 section 9.1).
-fn merged_ids(media: &[MediaParams]) -> ext::ExtensionIds {
-    media.iter().map(|media| wire_ids(&media.extensions)).fold(ext::ExtensionIds::default(), |all, ids| ext::ExtensionIds {
+fn merged_ids(media: &[MediaParams]) -> ExtensionIds {
+    media.iter().map(|media| media.extensions).fold(ExtensionIds::default(), |all, ids| ExtensionIds {
         mid: all.mid.or(ids.mid),
         rid: all.rid.or(ids.rid),
         transport_cc: all.transport_cc.or(ids.transport_cc),

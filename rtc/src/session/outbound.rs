@@ -302,7 +302,7 @@ impl Stream {
         let codec = media.codecs.first();
         let clock_rate = codec.map_or(90_000, |codec| codec.clock_rate);
         Self {
-            ids: super::wire_ids(&media.extensions),
+            ids: media.extensions,
             ssrc: media.local_ssrc,
             clock_rate,
             payload_type: codec.map(|codec| codec.payload_type),
@@ -339,3 +339,7 @@ impl Stream {
         protect.rtp_into(roc, header.get(..header_len)?, &packet.payload, out)
     }
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{
     output::{CloseReason, Compounds, Output, Outputs},
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     dtls::{Dtls, DtlsError, DtlsEvent, Identity, KeyingMaterial},
     ice::{IceLite, Path},
-    sdp::SessionParams,
+    sdp::{DtlsRole, Fingerprint, SessionParams},
     srtp::{KeyError, Protect, Unprotect},
     wire::demux::{Class, classify},
 };
@@ -60,19 +61,48 @@ impl Keys {
     }
 }
 
+/// Addresses that one peer may have proven and still use. Browsers check from each interface and
+/// each relay at once and then settle on one.
+const PROVEN_MAX: usize = 8;
+
 /// One peer's transport.
 pub(super) struct Transport {
     ice: IceLite,
-    dtls: Dtls,
+    /// Addresses from which an authenticated check came, the newest last.
+    proven: SmallVec<[SocketAddr; 2]>,
+    dtls: Handshake,
     pub(super) keys: Option<Keys>,
     sealed: Vec<u8>,
+}
+
+/// DTLS starts with the first proven path: its clock runs from there, and an active one speaks at once.
+enum Handshake {
+    Waiting { identity: Identity, role: DtlsRole, remote: Vec<Fingerprint> },
+    Running(Box<Dtls>),
+}
+
+impl Handshake {
+    fn start(&mut self, now: Instant) {
+        if let Self::Waiting { identity, role, remote } = self {
+            *self = Self::Running(Box::new(Dtls::new(identity, *role, std::mem::take(remote), now)));
+        }
+    }
+
+    fn get(&mut self) -> Option<&mut Dtls> {
+        if let Self::Running(dtls) = self { Some(dtls) } else { None }
+    }
 }
 
 impl Transport {
     pub(super) fn new(params: &SessionParams, identity: &Identity, now: Instant) -> Self {
         Self {
             ice: IceLite::new(params.local_ice.clone(), params.remote_ice.clone(), now),
-            dtls: Dtls::new(identity, params.dtls_role, params.remote_fingerprints.clone(), now),
+            proven: SmallVec::new(),
+            dtls: Handshake::Waiting {
+                identity: identity.clone(),
+                role: params.dtls_role,
+                remote: params.remote_fingerprints.clone(),
+            },
             keys: None,
             sealed: Vec::new(),
         }
@@ -83,9 +113,9 @@ impl Transport {
         self.ice.selected()
     }
 
-    /// The peer has not shown for too long that it wants to hear from us (RFC 7675 5.1).
-    pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.ice.expired(now)
+    /// When the peer's consent to hear from us ends (RFC 7675 5.1), unless it shows more of it.
+    pub(super) fn consent_until(&self) -> Instant {
+        self.ice.expires_at()
     }
 
     pub(super) fn handle_datagram(
@@ -99,20 +129,17 @@ impl Transport {
     ) -> Incoming {
         match classify(data) {
             Class::Stun => {
-                let reply = self.ice.handle_request(now, remote, local, data);
-                match reply.reply {
-                    Some(data) => outputs.push(Output::Transmit { path: Path { remote, local }, data }),
-                    None => stats.drops.stun += 1,
-                }
-                // A DTLS client's first flight has waited for the path.
+                self.handle_stun(now, Path { remote, local }, data, outputs, stats);
                 self.drain_dtls(outputs, stats)
             }
-            _ if self.path().is_none() => {
+            _ if !self.proven.contains(&remote) => {
                 stats.drops.unproven += 1;
                 Incoming::Nothing
             }
             Class::Dtls => {
-                self.dtls.handle_datagram(now, data);
+                if let Some(dtls) = self.dtls.get() {
+                    dtls.handle_datagram(now, data);
+                }
                 self.drain_dtls(outputs, stats)
             }
             Class::Rtp | Class::Rtcp if self.keys.is_none() => {
@@ -141,20 +168,39 @@ impl Transport {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
-        if self.dtls.poll_timeout().is_some_and(|due| due <= now) {
-            self.dtls.handle_timeout(now);
+        if let Some(dtls) = self.dtls.get() {
+            dtls.handle_timeout(now);
         }
         self.drain_dtls(outputs, stats)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.dtls.poll_timeout()
+        if let Handshake::Running(dtls) = &self.dtls { dtls.poll_timeout() } else { None }
     }
 
     /// Says goodbye, if there is anybody to say it to.
     pub(super) fn close(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) {
-        self.dtls.close(now);
+        if let Some(dtls) = self.dtls.get() {
+            dtls.close(now);
+        }
         self.drain_dtls(outputs, stats);
+    }
+
+    fn handle_stun(&mut self, now: Instant, path: Path, data: &[u8], outputs: &mut Outputs, stats: &mut SessionStats) {
+        let answered = self.ice.stats().answered;
+        let reply = self.ice.handle_request(now, path.remote, path.local, data);
+        match reply.reply {
+            Some(reply) => outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) }),
+            None => stats.drops.stun += 1,
+        }
+        if self.ice.stats().answered == answered || self.proven.contains(&path.remote) {
+            return;
+        }
+        if self.proven.len() >= PROVEN_MAX {
+            self.proven.remove(0);
+        }
+        self.proven.push(path.remote);
+        self.dtls.start(now);
     }
 
     /// Seals compound RTCP packets and queues them.
@@ -170,15 +216,13 @@ impl Transport {
     }
 
     fn drain_dtls(&mut self, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
-        // Without a path the flight stays where it is.
-        if let Some(path) = self.path() {
-            while let Some(data) = self.dtls.poll_transmit() {
-                stats.bytes_out += data.len() as u64;
-                outputs.push(Output::Transmit { path, data });
-            }
+        let (Some(dtls), Some(path)) = (self.dtls.get(), self.ice.selected()) else { return Incoming::Nothing };
+        while let Some(data) = dtls.poll_transmit() {
+            stats.bytes_out += data.len() as u64;
+            outputs.push(Output::Transmit { path, data });
         }
         let mut incoming = Incoming::Nothing;
-        while let Some(event) = self.dtls.poll_event() {
+        while let Some(event) = dtls.poll_event() {
             incoming = match event {
                 DtlsEvent::Connected(material) => match Keys::new(&material) {
                     Ok(keys) => {

@@ -11,11 +11,15 @@ use axum::{
     response::Response,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::debug;
 use weir_source::Client;
 
-use super::{ERROR_CLIENT_NOT_FOUND, Page, answer, failure, rates::Kbps};
+use super::{
+    ERROR_CLIENT_NOT_FOUND, Page, answer, failure,
+    rates::Kbps,
+    webrtc::{Sessions, WebRtc},
+};
 use crate::{
     Problem,
     peer::{Peer, require_local},
@@ -46,21 +50,24 @@ struct Row {
     kbps: Kbps,
     /// Not in SRS: the session's own statistics.
     #[serde(skip_serializing_if = "Option::is_none")]
-    webrtc: Option<Value>,
+    webrtc: Option<WebRtc>,
 }
 
 pub(super) async fn list(State(state): State<AppState>, uri: Uri) -> Result<Response, Problem> {
     let page = Page::of(&uri)?;
     let clients = state.hub.clients().list();
     let total = clients.len();
-    let now = Instant::now();
-    let rows: Vec<Row> = page.cut(clients).map(|client| row(&state, &client, now)).collect();
+    let (mut sessions, now) = (Sessions::of(&state), Instant::now());
+    let rows: Vec<Row> = page.cut(clients).map(|client| row(&state, &client, &mut sessions, now)).collect();
     Ok(answer(&state, 0, json!({"clients": rows, "total": total})))
 }
 
 pub(super) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> Response {
     match state.hub.clients().get(&id) {
-        Some(client) => answer(&state, 0, json!({"client": row(&state, &client, Instant::now())})),
+        Some(client) => {
+            let row = row(&state, &client, &mut Sessions::of(&state), Instant::now());
+            answer(&state, 0, json!({"client": row}))
+        }
         None => failure(&state, ERROR_CLIENT_NOT_FOUND),
     }
 }
@@ -83,7 +90,7 @@ pub(super) async fn kick(
     Ok(answer(&state, 0, json!({})))
 }
 
-fn row(state: &AppState, client: &Arc<Client>, now: Instant) -> Row {
+fn row(state: &AppState, client: &Arc<Client>, sessions: &mut Sessions, now: Instant) -> Row {
     let info = &client.info;
     Row {
         id: info.id.clone(),
@@ -101,6 +108,6 @@ fn row(state: &AppState, client: &Arc<Client>, now: Instant) -> Row {
         send_bytes: client.send_bytes.load(Ordering::Relaxed),
         recv_bytes: client.recv_bytes.load(Ordering::Relaxed),
         kbps: state.rates.client(&info.id),
-        webrtc: state.rtc.client_stats(&info.id),
+        webrtc: sessions.take(&info.id),
     }
 }

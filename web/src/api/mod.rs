@@ -5,6 +5,7 @@
 mod clients;
 mod rates;
 mod streams;
+mod webrtc;
 #[cfg(test)]
 mod tests;
 

@@ -55,7 +55,7 @@ pub(super) fn play(state: &AppState, key: StreamKey, peer: Peer, method: &Method
     subscriber.watch(wake.clone());
     let client = state.hub.clients().enter(info, wake.clone());
     let patience = Patience { first: state.config.first_publish_wait, again: state.config.republish_wait };
-    let viewer = Viewer::new(subscriber, client, (state.flv)(), patience);
+    let viewer = Viewer::new(subscriber, client, patience);
     (HEADERS, Body::new(FlvBody { viewer, wake, timer: None })).into_response()
 }
 

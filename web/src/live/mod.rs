@@ -16,8 +16,6 @@ use axum::{
 
 use crate::{Fault, Problem, cors, peer::Peer, router::AppState};
 
-pub use viewer::FlvMux;
-
 /// One route for all: the suffix of the last part says what is asked for.
 pub(crate) fn routes() -> Router<AppState> {
     Router::new().route("/{app}/{file}", get(serve).options(|| async { cors::options("GET, HEAD, OPTIONS", &[]) }))

@@ -15,10 +15,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use weir_rtc::{Opened, sdp::Direction};
 use weir_source::StreamKey;
 
 use crate::{
-    Fault, Opened, Problem, RtcDirection, body, cors,
+    Fault, Problem, body, cors,
     peer::Peer,
     query::Params,
     router::AppState,
@@ -38,10 +39,10 @@ enum Endpoint {
 }
 
 impl Endpoint {
-    const fn direction(self) -> RtcDirection {
+    const fn direction(self) -> Direction {
         match self {
-            Self::Whip => RtcDirection::Publish,
-            Self::Whep => RtcDirection::Play,
+            Self::Whip => Direction::Publish,
+            Self::Whep => Direction::Play,
         }
     }
 }
@@ -91,7 +92,7 @@ async fn offer(
     let params = Params::of(&uri)?;
     let direction = match endpoint {
         // SRS plays through the WHIP path too when it is asked to.
-        Endpoint::Whip => params.action()?.unwrap_or(RtcDirection::Publish),
+        Endpoint::Whip => params.action()?.unwrap_or(Direction::Publish),
         Endpoint::Whep => endpoint.direction(),
     };
     let key = params.key()?;
@@ -103,10 +104,10 @@ async fn offer(
     created(signalling::open(&state, asked, offer)?, direction, &key)
 }
 
-fn created(opened: Opened, direction: RtcDirection, key: &StreamKey) -> Result<Response, Problem> {
+fn created(opened: Opened, direction: Direction, key: &StreamKey) -> Result<Response, Problem> {
     let path = match direction {
-        RtcDirection::Publish => "whip",
-        RtcDirection::Play => "whep",
+        Direction::Publish => "whip",
+        Direction::Play => "whep",
     };
     // App and stream are for the reader of logs and for SRS's tools; the session alone decides.
     let location =
@@ -114,7 +115,7 @@ fn created(opened: Opened, direction: RtcDirection, key: &StreamKey) -> Result<R
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, location),
-        (header::ETAG, quoted(&opened.etag)),
+        (header::ETAG, opened.etag),
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (HeaderName::from_static(ACCEPT_PATCH), FRAGMENT.to_owned()),
     ];
@@ -129,7 +130,7 @@ async fn delete_by_query(State(state): State<AppState>, uri: Uri) -> Result<Stat
         return Err(Problem::new(Fault::Query, "the action of a DELETE can only be delete"));
     }
     let token = params.get("token").ok_or_else(|| Problem::new(Fault::Query, "DELETE needs the session's token"))?;
-    state.rtc.close(token);
+    close(&state, token.to_owned()).await;
     Ok(StatusCode::OK)
 }
 
@@ -140,7 +141,9 @@ fn text(body: bytes::Bytes) -> Result<String, Problem> {
     if text.contains('\0') { Err(malformed()) } else { Ok(text) }
 }
 
-/// A strong entity tag (RFC 9110 section 8.8.3).
-fn quoted(tag: &str) -> String {
-    format!("\"{tag}\"")
+/// Ends a session. It waits some milliseconds for the thread that owns the session, so it must not
+/// hold up the runtime's.
+async fn close(state: &AppState, session: String) -> bool {
+    let rtc = state.rtc.clone();
+    tokio::task::spawn_blocking(move || rtc.close(&session)).await.unwrap_or(false)
 }

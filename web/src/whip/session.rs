@@ -8,8 +8,10 @@ use axum::{
     routing::{MethodRouter, get},
 };
 
-use super::{ACCEPT_PATCH, FRAGMENT, fragment::Fragment, quoted, text};
-use crate::{Fault, Problem, SessionInfo, body, cors, router::AppState};
+use weir_rtc::SessionInfo;
+
+use super::{ACCEPT_PATCH, FRAGMENT, close, fragment::Fragment, text};
+use crate::{Fault, Problem, body, cors, router::AppState};
 
 pub(super) fn methods() -> MethodRouter<AppState> {
     get(describe).options(|| async { options() }).patch(patch).delete(delete)
@@ -22,12 +24,12 @@ fn options() -> Response {
 /// No content (RFC 9725 section 4.2), but the tag that a PATCH must name.
 async fn describe(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, Problem> {
     let info = find(&state, &id)?;
-    Ok((StatusCode::NO_CONTENT, [(header::ETAG, quoted(&info.etag))]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::ETAG, info.etag)]).into_response())
 }
 
 /// `If-Match` is not looked at: a session can always be ended (RFC 9725 section 4.2).
 async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    if state.rtc.close(&id) { Ok(StatusCode::OK) } else { Err(no_session()) }
+    if close(&state, id).await { Ok(StatusCode::OK) } else { Err(no_session()) }
 }
 
 async fn patch(
@@ -46,7 +48,8 @@ async fn patch(
     let fragment = Fragment::parse(&body)
         .ok_or_else(|| Problem::new(Fault::Malformed, "the body is not an SDP fragment (RFC 8840 section 9)"))?;
     // RFC 9725 section 4.3.3: other credentials are a restart.
-    if fragment.ufrag.is_some_and(|ufrag| ufrag != info.remote_ufrag) {
+    let theirs = info.username.split_once(':').map(|(_ours, theirs)| theirs);
+    if fragment.ufrag.is_some_and(|ufrag| Some(ufrag) != theirs) {
         return Err(Problem::new(Fault::Restart, "the fragment has other ICE credentials than the session"));
     }
     // The candidates themselves are not needed: an ICE-lite agent sends no checks (RFC 8445 section
@@ -59,8 +62,7 @@ fn check_if_match(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
     if tags.peek().is_none() {
         return Err(Problem::new(Fault::PreconditionRequired, "If-Match must name the session's ETag"));
     }
-    let current = quoted(etag);
-    let matches = |list: &str| list.split(',').map(str::trim).any(|tag| tag == "*" || tag == current);
+    let matches = |list: &str| list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag);
     if tags.any(|value| value.to_str().is_ok_and(matches)) {
         return Ok(());
     }

@@ -1,0 +1,46 @@
+//! What can be set.
+
+use std::time::Duration;
+
+/// RTMP's settings. Each has a default that suits.
+#[derive(Clone, Debug)]
+pub struct RtmpConfig {
+    /// Size of the chunks that we send, in bytes, 128 to 65,536. One for the whole server, because
+    /// all players of a stream share the same bytes. Default 60,000.
+    pub chunk_size_out: usize,
+    /// Connections at one time; more are closed at once. One that waits costs about 10 KiB.
+    /// Default 10,000.
+    pub connections_max: usize,
+    /// For the handshake, and again from it to `publish` or `play`. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// From `publish` to the first media. Default 20 s.
+    pub first_media_timeout: Duration,
+    /// Silence of a publisher. Default 30 s.
+    pub idle_timeout: Duration,
+    /// For one write. A player that takes longer is closed. Default 10 s.
+    pub write_timeout: Duration,
+    /// How often a player that is sent nothing is pinged, so that a dead one is noticed.
+    /// Default 30 s.
+    pub ping_interval: Duration,
+}
+
+impl Default for RtmpConfig {
+    fn default() -> Self {
+        Self {
+            chunk_size_out: 60_000,
+            connections_max: 10_000,
+            handshake_timeout: Duration::from_secs(10),
+            first_media_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl RtmpConfig {
+    /// Some clients take no chunks longer than 65,536 bytes, and none may be shorter than before.
+    pub(crate) fn chunk_size(&self) -> usize {
+        self.chunk_size_out.clamp(128, 65_536)
+    }
+}

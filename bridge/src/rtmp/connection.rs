@@ -1,0 +1,306 @@
+//! One connection's task: the socket, the session on it, and whom it serves now.
+
+use std::{io, net::IpAddr, sync::Arc, time::Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use smallvec::SmallVec;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tracing::{debug, info};
+use weir_source::{ClientGuard, ClientInfo, ClientKind, Hub};
+
+use super::{
+    Event, RtmpConfig, Session, SessionError, StreamRequest,
+    player::Player,
+    publisher::{FramesPublisher, PublishEnd},
+};
+use crate::NotifyWake;
+
+/// Bytes read at a time: for commands, and for a publisher's media.
+const READ_BYTES: usize = 4 << 10;
+const READ_BYTES_PUBLISHING: usize = 64 << 10;
+/// Slices of one vectored write; the kernel takes 1,024.
+const SLICES_MAX: usize = 64;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("the client closed the connection")]
+    Closed,
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("the client took nothing for too long")]
+    TooSlow,
+    #[error("kicked")]
+    Kicked,
+    #[error("another publisher took over")]
+    Replaced,
+    #[error("the client was refused")]
+    Refused,
+}
+
+pub(crate) struct Connection {
+    stream: TcpStream,
+    ip: IpAddr,
+    id: String,
+    hub: Arc<Hub>,
+    config: Arc<RtmpConfig>,
+    session: Session,
+    input: BytesMut,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, ip: IpAddr, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
+        let session = Session::new(Arc::clone(&config), Instant::now());
+        Self { stream, ip, id, hub, config, session, input: BytesMut::new() }
+    }
+
+    /// Runs until one side ends it.
+    pub(crate) async fn run(mut self) -> End {
+        if let Err(error) = self.stream.set_nodelay(true) {
+            return End::Io(error);
+        }
+        loop {
+            let asked = match self.next_request().await {
+                Ok(asked) => asked,
+                Err(end) => return end,
+            };
+            let ended = match asked {
+                Event::Publish(request) => Box::pin(self.publish(request)).await,
+                Event::Play(request) => self.play(request).await,
+                _ => Ok(()),
+            };
+            if let Err(end) = ended {
+                return end;
+            }
+        }
+    }
+
+    /// Reads until the client asks for something.
+    async fn next_request(&mut self) -> Result<Event, End> {
+        loop {
+            let event = self.session.handle_input(Instant::now(), &mut self.input);
+            if let Some(event) = event? {
+                return Ok(event);
+            }
+            self.send_output().await?;
+            if self.session.is_refused() {
+                return Err(self.linger().await);
+            }
+            self.read(READ_BYTES).await?;
+        }
+    }
+
+    /// Closing with unread bytes would reset the connection, and the client might never read why
+    /// it was refused: end our side and let it go first.
+    async fn linger(&mut self) -> End {
+        if let Err(error) = self.stream.shutdown().await {
+            return End::Io(error);
+        }
+        while self.read(READ_BYTES).await.is_ok() {
+            self.input.clear();
+        }
+        End::Refused
+    }
+
+    async fn publish(&mut self, request: StreamRequest) -> Result<(), End> {
+        let wake = NotifyWake::new();
+        let publisher = match self.hub.publish_frames(&request.key, &self.id, wake.clone(), Instant::now()) {
+            Ok(publisher) => publisher,
+            Err(error) => {
+                info!(stream = %request.key, %error, "publishing refused");
+                self.session.refuse(Instant::now(), &format!("StreamBusy: {error}"));
+                return Ok(());
+            }
+        };
+        let client = self.enter(ClientKind::RtmpPublish, &request, wake.clone());
+        self.session.accept_publish(Instant::now());
+        info!(stream = %request.key, ip = %self.ip, "publishing");
+        let mut publisher = FramesPublisher::new(publisher);
+        let end = self.publish_frames(&mut publisher, &client, &wake).await;
+        let why = end.as_ref().map_or_else(ToString::to_string, |()| "unpublished".to_owned());
+        info!(stream = %request.key, %why, dropped = publisher.dropped(), "publishing ended");
+        end
+    }
+
+    async fn publish_frames(
+        &mut self,
+        publisher: &mut FramesPublisher,
+        client: &ClientGuard,
+        wake: &NotifyWake,
+    ) -> Result<(), End> {
+        loop {
+            let now = Instant::now();
+            let stopped = self.take_media(publisher, now);
+            publisher.flush(now).map_err(|PublishEnd| End::Replaced)?;
+            if stopped? {
+                return Ok(());
+            }
+            client.sent(self.send_output().await?);
+            if client.is_kicked() {
+                return Err(End::Kicked);
+            }
+            tokio::select! {
+                read = self.read(READ_BYTES_PUBLISHING) => client.received(read?),
+                () = wake.wait() => {}
+            }
+        }
+    }
+
+    /// Hands over what has been read; `true` when the client stopped publishing.
+    fn take_media(&mut self, publisher: &mut FramesPublisher, now: Instant) -> Result<bool, End> {
+        while let Some(event) = self.session.handle_input(now, &mut self.input)? {
+            let taken = match event {
+                Event::Audio(timestamp, body) => publisher.audio(timestamp, &body, now),
+                Event::Video(timestamp, body) => publisher.video(timestamp, &body, now),
+                Event::Metadata(metadata) => publisher.metadata(metadata),
+                Event::Stopped => return Ok(true),
+                _ => Ok(()),
+            };
+            taken.map_err(|PublishEnd| End::Replaced)?;
+        }
+        Ok(false)
+    }
+
+    async fn play(&mut self, request: StreamRequest) -> Result<(), End> {
+        let wake = NotifyWake::new();
+        let subscriber = self.hub.subscribe_frames(&request.key, Instant::now());
+        let client = self.enter(ClientKind::RtmpPlay, &request, wake.clone());
+        self.session.accept_play();
+        info!(stream = %request.key, ip = %self.ip, "playing");
+        let mut player = Player::new(subscriber, wake, self.session.stream_id(), self.config.chunk_size());
+        let end = self.play_frames(&mut player, &client).await;
+        let why = end.as_ref().map_or_else(ToString::to_string, |()| "stopped".to_owned());
+        info!(stream = %request.key, %why, dropped = player.dropped(), uncarried = player.uncarried(), "playing ended");
+        end
+    }
+
+    async fn play_frames(&mut self, player: &mut Player, client: &ClientGuard) -> Result<(), End> {
+        let began = Instant::now();
+        let mut next_ping = tokio::time::Instant::now() + self.config.ping_interval;
+        loop {
+            while let Some(event) = self.session.handle_input(Instant::now(), &mut self.input)? {
+                match event {
+                    Event::Stopped => return Ok(()),
+                    Event::Paused(is_paused) => player.pause(is_paused),
+                    _ => {}
+                }
+            }
+            let mut batch = player.take_batch(&mut self.session);
+            batch.insert(0, self.session.take_output().into());
+            let sent = self.write(&mut batch).await?;
+            if sent > 0 {
+                client.sent(sent);
+                next_ping = tokio::time::Instant::now() + self.config.ping_interval;
+            }
+            if client.is_kicked() {
+                return Err(End::Kicked);
+            }
+            tokio::select! {
+                read = read(&mut self.stream, &mut self.input, READ_BYTES) => client.received(read?),
+                () = player.wait() => {}
+                () = tokio::time::sleep_until(next_ping) => {
+                    let millis = began.elapsed().as_millis() & 0xffff_ffff;
+                    self.session.ping(u32::try_from(millis).unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    fn enter(&self, kind: ClientKind, request: &StreamRequest, wake: Arc<NotifyWake>) -> ClientGuard {
+        let info = ClientInfo {
+            id: self.id.clone(),
+            kind,
+            key: request.key.clone(),
+            ip: self.ip,
+            url: request.tc_url.clone(),
+            page_url: request.page_url.clone(),
+            since: Instant::now(),
+        };
+        let client = self.hub.clients().enter(info, wake);
+        client.received(usize::try_from(self.session.received()).unwrap_or(usize::MAX));
+        client
+    }
+
+    /// Reads once, within the session's time.
+    async fn read(&mut self, bytes: usize) -> Result<usize, End> {
+        let Some(deadline) = self.session.poll_timeout() else {
+            return read(&mut self.stream, &mut self.input, bytes).await;
+        };
+        match tokio::time::timeout_at(deadline.into(), read(&mut self.stream, &mut self.input, bytes)).await {
+            Ok(read) => read,
+            Err(_) => {
+                self.session.handle_timeout(deadline)?;
+                Ok(0)
+            }
+        }
+    }
+
+    async fn send_output(&mut self) -> Result<usize, End> {
+        let output = self.session.take_output();
+        if output.is_empty() {
+            return Ok(0);
+        }
+        self.write(&mut vec![output.into()]).await
+    }
+
+    /// Writes all of `batch` and empties it.
+    async fn write(&mut self, batch: &mut Vec<Bytes>) -> Result<usize, End> {
+        let total = batch.iter().map(Bytes::len).sum();
+        if total > 0 {
+            match timeout(self.config.write_timeout, write_all(&mut self.stream, batch)).await {
+                Ok(written) => written?,
+                Err(_) => {
+                    debug!(bytes = total, "the client does not take what it is sent");
+                    return Err(End::TooSlow);
+                }
+            }
+        }
+        batch.clear();
+        Ok(total)
+    }
+}
+
+/// Cancelling it loses nothing.
+async fn read(stream: &mut TcpStream, input: &mut BytesMut, bytes: usize) -> Result<usize, End> {
+    input.reserve(bytes);
+    match stream.read_buf(input).await? {
+        0 => Err(End::Closed),
+        read => Ok(read),
+    }
+}
+
+/// As few system calls as the kernel allows.
+async fn write_all(stream: &mut TcpStream, batch: &mut [Bytes]) -> io::Result<()> {
+    let mut first = 0;
+    loop {
+        while batch.get(first).is_some_and(Bytes::is_empty) {
+            first += 1;
+        }
+        let rest = batch.get_mut(first..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let mut written = {
+            let slices: SmallVec<[io::IoSlice<'_>; SLICES_MAX]> =
+                rest.iter().take(SLICES_MAX).map(|bytes| io::IoSlice::new(bytes)).collect();
+            stream.write_vectored(&slices).await?
+        };
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        for bytes in rest {
+            let taken = written.min(bytes.len());
+            bytes.advance(taken);
+            written -= taken;
+            if written == 0 {
+                break;
+            }
+        }
+    }
+}

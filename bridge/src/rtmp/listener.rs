@@ -1,0 +1,86 @@
+//! The accept loop: one task per connection, a cap on their number, and an end to all of them.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use rand::Rng;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info_span, warn};
+use weir_source::Hub;
+
+use super::{RtmpConfig, connection::Connection};
+
+/// How long to wait after `accept` failed for want of descriptors or memory: others must end
+/// first, and the kernel keeps the waiting ones in its queue.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves RTMP on `listener` until `stop` is cancelled; then all connections are closed at once.
+pub async fn serve(listener: TcpListener, hub: Arc<Hub>, config: Arc<RtmpConfig>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if ended.is_err_and(|error| error.is_panic()) {
+                    warn!("an RTMP connection ended by a fault of the server");
+                }
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) if connections.len() < config.connections_max => {
+                connections.spawn(connection(stream, peer, Arc::clone(&hub), Arc::clone(&config)));
+            }
+            Ok((_, peer)) => warn!(%peer, max = config.connections_max, "RTMP connection refused: too many"),
+            Err(error) => {
+                warn!(%error, "cannot accept RTMP connections");
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, config: Arc<RtmpConfig>) {
+    let id = trace_id();
+    let span = info_span!("rtmp", id);
+    async move {
+        debug!(%peer, "connected");
+        let why = Connection::new(stream, peer.ip(), id, hub, config).run().await;
+        debug!(%why, "closed");
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Eight lower-case letters and digits.
+fn trace_id() -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghijkmnpqrstuvwx";
+    let mut random = rand::rng().random::<u64>();
+    let mut id = String::with_capacity(8);
+    for _ in 0..8 {
+        let index = usize::try_from(random % 32).unwrap_or_default();
+        id.push(ALPHABET.get(index).map_or('0', |byte| char::from(*byte)));
+        random /= 32;
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trace_ids_are_eight_letters_and_digits_and_differ() {
+        let (one, other) = (trace_id(), trace_id());
+        assert!(one.len() == 8 && one.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{one}");
+        assert_ne!(one, other);
+    }
+}

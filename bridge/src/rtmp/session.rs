@@ -1,0 +1,502 @@
+//! One RTMP connection as a state machine: bytes in; events and bytes out. It reads no clock and
+//! does no I/O. Feed [`Session::handle_input`] until it gives no more events, answer the request it
+//! asks about, and send [`Session::take_output`].
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use weir_source::StreamKey;
+
+use super::{
+    RtmpConfig,
+    aggregate::Aggregate,
+    amf0::{self, Value},
+    chunk::{ChunkError, ChunkReader, Limits, Message, MessageKind},
+    command::{Command, Connect},
+    handshake::{Handshake, HandshakeError},
+    reply::Replies,
+};
+
+/// What a peer may make us hold and read before it publishes. The commands of all known clients
+/// take 15 messages and 3 KiB; players never need more than this per message.
+const LIMITS_BEFORE: Limits = Limits { message_bytes: 64 << 10, partial_bytes: 64 << 10 };
+const MESSAGES_BEFORE_MAX: u32 = 32;
+const BYTES_BEFORE_MAX: usize = 64 << 10;
+/// A publisher's: a keyframe of 8 MiB is one second of 64 Mb/s.
+const LIMITS_PUBLISHING: Limits = Limits { message_bytes: 8 << 20, partial_bytes: 16 << 20 };
+/// Message streams of one connection; one is usual.
+const STREAMS_MAX: u32 = 8;
+/// How long a connection that has unpublished may wait to publish again (SRS: three minutes).
+const REPUBLISH_WAIT: Duration = Duration::from_secs(180);
+/// How long a refused client may take to read why and go.
+const REFUSED_LINGER: Duration = Duration::from_secs(3);
+/// The shortest acknowledgement window honoured: smaller ones would make us send more than we get.
+const ACK_WINDOW_MIN: u64 = 64 << 10;
+/// Pings answered in a second; clients send one every few seconds.
+const PINGS_PER_SECOND: u32 = 10;
+/// The publisher's metadata kept, encoded. Real ones take under 1 KiB.
+const METADATA_BYTES_MAX: usize = 32 << 10;
+
+/// Why a connection must be closed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The handshake failed.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The chunks cannot be read on.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// A command that does not fit the state.
+    #[error("the client sent {0} out of turn")]
+    OutOfTurn(&'static str),
+    /// More than 32 messages or 64 KiB without publishing or playing.
+    #[error("the client sent too much before it published or played")]
+    TooMuchBefore,
+    /// Nothing came in time.
+    #[error("the client was silent {0}")]
+    TimedOut(&'static str),
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamRequest {
+    /// The stream.
+    pub key: StreamKey,
+    /// What followed `?` in the stream's name. It may hold a token: never log it.
+    pub params: String,
+    /// `tcUrl` without its query.
+    pub tc_url: String,
+    /// `pageUrl` without its query.
+    pub page_url: String,
+}
+
+/// What a connection wants or brings.
+#[derive(Debug)]
+pub enum Event {
+    /// It wants to publish: answer with [`Session::accept_publish`] or [`Session::refuse`].
+    Publish(StreamRequest),
+    /// It wants to play: answer with [`Session::accept_play`] or [`Session::refuse`].
+    Play(StreamRequest),
+    /// The body of an audio tag, with its timestamp.
+    Audio(u32, Bytes),
+    /// The body of a video tag, with its timestamp.
+    Video(u32, Bytes),
+    /// The `onMetaData` value as AMF0.
+    Metadata(Bytes),
+    /// The player pauses (`true`) or goes on.
+    Paused(bool),
+    /// It has stopped publishing or playing and may ask again.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Publish,
+    Play,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Idle,
+    Asking(Ask, u32),
+    Publishing(u32),
+    Playing(u32),
+    Refused,
+}
+
+/// One connection.
+pub struct Session {
+    config: Arc<RtmpConfig>,
+    handshake: Option<Box<Handshake>>,
+    reader: ChunkReader,
+    replies: Replies,
+    connect: Option<Connect>,
+    /// One bit per message stream id, 1 to 8.
+    streams: u16,
+    role: Role,
+    aggregate: Option<Aggregate>,
+    said_fc_publish: bool,
+    deadline: Option<(Instant, &'static str)>,
+    messages_before: u32,
+    bytes_before: usize,
+    received: u64,
+    acknowledged: u64,
+    ack_window: Option<u64>,
+    pings: (Option<Instant>, u32),
+    ignored: u64,
+}
+
+impl Session {
+    /// A connection that was accepted at `now`.
+    pub fn new(config: Arc<RtmpConfig>, now: Instant) -> Self {
+        Self {
+            handshake: Some(Box::default()),
+            reader: ChunkReader::new(LIMITS_BEFORE),
+            replies: Replies::new(config.chunk_size()),
+            connect: None,
+            streams: 0,
+            role: Role::Idle,
+            aggregate: None,
+            said_fc_publish: false,
+            deadline: Some((now + config.handshake_timeout, "in its handshake")),
+            messages_before: 0,
+            bytes_before: 0,
+            received: 0,
+            acknowledged: 0,
+            ack_window: None,
+            pings: (None, 0),
+            ignored: 0,
+            config,
+        }
+    }
+
+    /// Takes from the front of `input` until there is an event; call it again until it gives
+    /// `None`. While a request is unanswered it takes nothing.
+    pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) -> Result<Option<Event>, SessionError> {
+        if let Some(handshake) = &mut self.handshake {
+            let before = input.len();
+            let is_done = handshake.handle_input(input, &mut self.replies.out)?;
+            self.received += (before - input.len()) as u64;
+            if !is_done {
+                return Ok(None);
+            }
+            self.handshake = None;
+            self.deadline = Some((now + self.config.handshake_timeout, "before it published or played"));
+        }
+        loop {
+            match self.role {
+                Role::Asking(..) => return Ok(None),
+                Role::Refused => {
+                    input.clear();
+                    return Ok(None);
+                }
+                _ => {}
+            }
+            let Some(message) = self.next_message(now, input)? else {
+                self.acknowledge();
+                return Ok(None);
+            };
+            if let Some(event) = self.handle_message(now, message)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// What is to be sent, once.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.replies.out)
+    }
+
+    /// When [`Session::handle_timeout`] must be called, if it must.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline.map(|(at, _)| at)
+    }
+
+    /// An error once the time is up.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
+        match self.deadline {
+            Some((at, when)) if at <= now => Err(SessionError::TimedOut(when)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the client publish what it asked for.
+    pub fn accept_publish(&mut self, now: Instant) {
+        let Role::Asking(Ask::Publish, stream_id) = self.role else { return };
+        self.role = Role::Publishing(stream_id);
+        self.reader.set_limits(LIMITS_PUBLISHING);
+        self.deadline = Some((now + self.config.first_media_timeout, "after it began to publish"));
+        if std::mem::take(&mut self.said_fc_publish) {
+            self.replies.on_fc_publish(stream_id);
+        }
+        self.replies.on_status(stream_id, "status", "NetStream.Publish.Start", "Started publishing stream.");
+    }
+
+    /// Lets the client play what it asked for.
+    pub fn accept_play(&mut self) {
+        let Role::Asking(Ask::Play, stream_id) = self.role else { return };
+        self.role = Role::Playing(stream_id);
+        self.deadline = None;
+        self.replies.play_started(stream_id);
+    }
+
+    /// Refuses what the client asked for, and reads no more of it.
+    pub fn refuse(&mut self, now: Instant, why: &str) {
+        let Role::Asking(ask, stream_id) = self.role else { return };
+        self.refuse_as(now, ask, stream_id, why);
+    }
+
+    /// Tells a player that its stream has a publisher again, or has none.
+    pub fn notify_published(&mut self, is_published: bool) {
+        let Role::Playing(stream_id) = self.role else { return };
+        let (code, description) = if is_published {
+            ("NetStream.Play.PublishNotify", "The stream is published.")
+        } else {
+            ("NetStream.Play.UnpublishNotify", "The stream is not published any more.")
+        };
+        self.replies.on_status(stream_id, "status", code, description);
+    }
+
+    /// Asks the peer for a sign of life; `timestamp` in milliseconds.
+    pub fn ping(&mut self, timestamp: u32) {
+        self.replies.ping(timestamp);
+    }
+
+    /// The message stream that is played or published, 0 for none.
+    pub fn stream_id(&self) -> u32 {
+        match self.role {
+            Role::Publishing(id) | Role::Playing(id) | Role::Asking(_, id) => id,
+            Role::Idle | Role::Refused => 0,
+        }
+    }
+
+    /// The client was refused: it is only waited for to go.
+    pub fn is_refused(&self) -> bool {
+        self.role == Role::Refused
+    }
+
+    /// Bytes taken in so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Messages and data that were of no use.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    fn next_message(&mut self, now: Instant, input: &mut BytesMut) -> Result<Option<Message>, SessionError> {
+        if let Some(inner) = self.aggregate.as_mut().and_then(Iterator::next) {
+            return Ok(Some(inner));
+        }
+        self.aggregate = None;
+        let before = input.len();
+        let message = self.reader.next_message(input);
+        let taken = before.saturating_sub(input.len());
+        self.received += taken as u64;
+        let message = message?;
+        match self.role {
+            Role::Publishing(_) if taken > 0 && self.deadline.is_some_and(|(_, when)| when == IDLE) => {
+                self.deadline = Some((now + self.config.idle_timeout, IDLE));
+            }
+            Role::Idle => {
+                self.bytes_before = self.bytes_before.saturating_add(taken);
+                self.messages_before = self.messages_before.saturating_add(u32::from(message.is_some()));
+                if self.bytes_before > BYTES_BEFORE_MAX || self.messages_before > MESSAGES_BEFORE_MAX {
+                    return Err(SessionError::TooMuchBefore);
+                }
+            }
+            _ => {}
+        }
+        Ok(message)
+    }
+
+    fn handle_message(&mut self, now: Instant, message: Message) -> Result<Option<Event>, SessionError> {
+        match message.kind {
+            MessageKind::Audio | MessageKind::Video => return Ok(self.media(now, message)),
+            MessageKind::Aggregate if self.aggregate.is_none() => self.aggregate = Some(Aggregate::new(message)),
+            MessageKind::Command => return self.command(now, message.stream_id, &message.payload),
+            // Type 17 and 15 bodies are AMF0 behind one byte for the format.
+            MessageKind::CommandAmf3 => {
+                return self.command(now, message.stream_id, message.payload.get(1..).unwrap_or_default());
+            }
+            MessageKind::Data => return Ok(self.data(&message.payload)),
+            MessageKind::DataAmf3 => return Ok(self.data(message.payload.get(1..).unwrap_or_default())),
+            MessageKind::WindowAckSize => {
+                let window = message.payload.first_chunk::<4>().map(|bytes| u64::from(u32::from_be_bytes(*bytes)));
+                self.ack_window = window.filter(|window| *window > 0).map(|window| window.max(ACK_WINDOW_MIN));
+            }
+            MessageKind::UserControl => self.user_control(now, &message.payload),
+            MessageKind::Acknowledgement | MessageKind::SetPeerBandwidth => {}
+            _ => self.ignored += 1,
+        }
+        Ok(None)
+    }
+
+    fn media(&mut self, now: Instant, message: Message) -> Option<Event> {
+        if !matches!(self.role, Role::Publishing(_)) {
+            self.ignored += 1;
+            return None;
+        }
+        self.deadline = Some((now + self.config.idle_timeout, IDLE));
+        Some(match message.kind {
+            MessageKind::Audio => Event::Audio(message.timestamp, message.payload),
+            _ => Event::Video(message.timestamp, message.payload),
+        })
+    }
+
+    fn data(&mut self, body: &[u8]) -> Option<Event> {
+        let is_publishing = matches!(self.role, Role::Publishing(_));
+        let metadata = is_publishing.then(|| metadata(body)).flatten();
+        if metadata.is_none() {
+            self.ignored += 1;
+        }
+        metadata.map(Event::Metadata)
+    }
+
+    fn user_control(&mut self, now: Instant, body: &[u8]) {
+        let (since, count) = &mut self.pings;
+        if since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
+            (*since, *count) = (Some(now), 0);
+        }
+        if *count < PINGS_PER_SECOND && self.replies.answer_ping(body) {
+            *count += 1;
+        }
+    }
+
+    /// RTMP 1.0, section 5.4.3: the total so far, which wraps at 2^32.
+    fn acknowledge(&mut self) {
+        let Some(window) = self.ack_window else { return };
+        if self.received - self.acknowledged >= window {
+            self.acknowledged = self.received;
+            self.replies.acknowledge(u32::try_from(self.received & 0xffff_ffff).unwrap_or_default());
+        }
+    }
+
+    fn command(&mut self, now: Instant, stream_id: u32, body: &[u8]) -> Result<Option<Event>, SessionError> {
+        let Some(command) = amf0::decode(body).ok().as_deref().and_then(Command::parse) else {
+            self.ignored += 1;
+            return Ok(None);
+        };
+        if let Command::Connect { transaction, connect } = command {
+            if self.connect.is_some() {
+                return Err(SessionError::OutOfTurn("connect twice"));
+            }
+            self.replies.connected(transaction, connect.object_encoding);
+            self.connect = Some(connect);
+            return Ok(None);
+        }
+        if self.connect.is_none() {
+            return Err(SessionError::OutOfTurn("a command before connect"));
+        }
+        match command {
+            Command::CreateStream { transaction } => self.create_stream(transaction),
+            Command::ReleaseStream { transaction } => self.replies.result(transaction, Value::Undefined),
+            Command::FcPublish { transaction } => {
+                self.said_fc_publish = true;
+                self.replies.result(transaction, Value::Undefined);
+            }
+            Command::FcUnpublish { transaction } => {
+                if let Role::Publishing(stream_id) = self.role {
+                    self.replies.unpublished(stream_id, transaction);
+                    return Ok(self.stop(now));
+                }
+                self.replies.result(transaction, Value::Undefined);
+            }
+            Command::Publish { name } => return Ok(self.ask(now, Ask::Publish, stream_id, &name)),
+            Command::Play { name: Some(name) } => return Ok(self.ask(now, Ask::Play, stream_id, &name)),
+            Command::Play { name: None } => return Ok(self.stop_stream(now, stream_id)),
+            Command::DeleteStream { stream_id } => {
+                let id = (1..=STREAMS_MAX).find(|id| f64::from(*id) == stream_id).unwrap_or(0);
+                let stopped = self.stop_stream(now, id);
+                self.streams &= !(1 << id);
+                return Ok(stopped);
+            }
+            Command::CloseStream => return Ok(self.stop_stream(now, stream_id)),
+            Command::Pause { is_paused } => {
+                if let Role::Playing(stream_id) = self.role {
+                    self.replies.paused(stream_id, is_paused);
+                    return Ok(Some(Event::Paused(is_paused)));
+                }
+            }
+            Command::GetStreamLength { transaction } => self.replies.result(transaction, Value::Number(0.0)),
+            Command::Other { transaction, .. } => self.replies.result(transaction, Value::Null),
+            Command::Connect { .. } | Command::Notice => {}
+        }
+        Ok(None)
+    }
+
+    fn create_stream(&mut self, transaction: f64) {
+        match (1..=STREAMS_MAX).find(|id| self.streams & (1 << id) == 0) {
+            Some(id) => {
+                self.streams |= 1 << id;
+                self.replies.result(transaction, Value::Number(f64::from(id)));
+            }
+            None => self.replies.error(transaction, "too many streams"),
+        }
+    }
+
+    fn ask(&mut self, now: Instant, ask: Ask, stream_id: u32, name: &str) -> Option<Event> {
+        if self.role != Role::Idle {
+            self.replies.on_status(stream_id, "error", refusal(ask), "this connection already publishes or plays");
+            return None;
+        }
+        let connect = self.connect.as_ref()?;
+        let (stream, params) = name.split_once('?').unwrap_or((name, ""));
+        match StreamKey::new(&connect.app, stream) {
+            Ok(key) => {
+                let request = StreamRequest {
+                    key,
+                    params: params.to_owned(),
+                    tc_url: connect.tc_url.clone(),
+                    page_url: connect.page_url.clone(),
+                };
+                self.role = Role::Asking(ask, stream_id);
+                Some(match ask {
+                    Ask::Publish => Event::Publish(request),
+                    Ask::Play => Event::Play(request),
+                })
+            }
+            Err(error) => {
+                self.refuse_as(now, ask, stream_id, &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn refuse_as(&mut self, now: Instant, ask: Ask, stream_id: u32, why: &str) {
+        self.replies.on_status(stream_id, "error", refusal(ask), why);
+        self.role = Role::Refused;
+        self.deadline = Some((now + REFUSED_LINGER, "after it was refused"));
+    }
+
+    fn stop_stream(&mut self, now: Instant, stream_id: u32) -> Option<Event> {
+        match self.role {
+            Role::Publishing(id) | Role::Playing(id) if id == stream_id => self.stop(now),
+            _ => None,
+        }
+    }
+
+    fn stop(&mut self, now: Instant) -> Option<Event> {
+        self.role = Role::Idle;
+        self.reader.set_limits(LIMITS_BEFORE);
+        self.aggregate = None;
+        self.messages_before = 0;
+        self.bytes_before = 0;
+        self.deadline = Some((now + REPUBLISH_WAIT, "after it stopped"));
+        Some(Event::Stopped)
+    }
+}
+
+/// The deadline that each input of a publisher moves on.
+const IDLE: &str = "while it published";
+
+const fn refusal(ask: Ask) -> &'static str {
+    match ask {
+        Ask::Publish => "NetStream.Publish.BadName",
+        Ask::Play => "NetStream.Play.StreamNotFound",
+    }
+}
+
+/// The object of `@setDataFrame onMetaData` or of a bare `onMetaData`.
+fn metadata(body: &[u8]) -> Option<Bytes> {
+    let values = amf0::decode(body).ok()?;
+    let (name, value) = match values.first()?.as_str()? {
+        "@setDataFrame" => (values.get(1)?.as_str()?, values.get(2)?),
+        name => (name, values.get(1)?),
+    };
+    if name != "onMetaData" || value.properties().is_none() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    amf0::encode_into(value, &mut bytes);
+    (bytes.len() <= METADATA_BYTES_MAX).then(|| bytes.into())
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

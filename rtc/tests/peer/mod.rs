@@ -1,0 +1,266 @@
+//! An independent WebRTC peer (webrtc-rs's sans-IO core) on a loopback socket of its own.
+
+use std::{
+    collections::HashMap,
+    io::ErrorKind,
+    net::{SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use rtc::{
+    interceptor::Registry,
+    media_stream::MediaStreamTrack,
+    peer_connection::{
+        RTCPeerConnection, RTCPeerConnectionBuilder,
+        configuration::{
+            interceptor_registry::register_default_interceptors,
+            media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
+        },
+        event::RTCPeerConnectionEvent,
+        message::{RTCMessage, TaggedRTCMessage},
+        sdp::RTCSessionDescription,
+        state::RTCPeerConnectionState,
+        transport::{CandidateConfig, CandidateHostConfig, RTCIceCandidate},
+    },
+    rtp,
+    rtp_transceiver::{
+        RTCRtpSenderId,
+        rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind},
+    },
+    sansio::Protocol,
+    shared::{TaggedBytesMut, TransportContext, TransportProtocol},
+};
+
+const AUDIO_PT: u8 = 111;
+const VIDEO_PT: u8 = 125;
+
+/// One RTP packet as a viewer got it.
+#[derive(Clone, Debug)]
+pub(crate) struct Got {
+    pub(crate) payload_type: u8,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload: Bytes,
+}
+
+pub(crate) struct Peer {
+    pc: RTCPeerConnection,
+    socket: UdpSocket,
+    /// What the connection believes to be its address, though a NAT may have moved it.
+    local: SocketAddr,
+    pub(crate) state: RTCPeerConnectionState,
+    pub(crate) got: Vec<Got>,
+    /// PLI and FIR that came.
+    pub(crate) keyframe_requests: usize,
+    /// Sender reports that came.
+    pub(crate) sender_reports: usize,
+    pub(crate) receiver_reports: usize,
+    senders: HashMap<u8, (RTCRtpSenderId, u32)>,
+    pub(crate) sequences: HashMap<u8, u16>,
+}
+
+impl Peer {
+    /// A peer that will send H.264 and Opus.
+    pub(crate) fn publisher() -> Self {
+        let mut peer = Self::new();
+        for (kind, payload_type, ssrc) in [(RtpCodecKind::Audio, AUDIO_PT, 1111), (RtpCodecKind::Video, VIDEO_PT, 2222)] {
+            let encoding = RTCRtpEncodingParameters {
+                rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
+                codec: codec(payload_type).rtp_codec,
+                ..Default::default()
+            };
+            let track = MediaStreamTrack::new("stream".into(), format!("track-{payload_type}"), "label".into(), kind, vec![encoding]);
+            let sender = peer.pc.add_track(track).expect("a sender");
+            peer.senders.insert(payload_type, (sender, ssrc));
+        }
+        peer
+    }
+
+    /// A peer that will receive.
+    pub(crate) fn viewer() -> Self {
+        let mut peer = Self::new();
+        for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
+            peer.pc.add_transceiver_from_kind(kind, None).expect("a transceiver");
+        }
+        peer
+    }
+
+    fn new() -> Self {
+        let mut engine = MediaEngine::default();
+        engine.register_codec(codec(AUDIO_PT), RtpCodecKind::Audio).expect("a codec");
+        engine.register_codec(codec(VIDEO_PT), RtpCodecKind::Video).expect("a codec");
+        let registry = register_default_interceptors(Registry::new(), &mut engine).expect("interceptors");
+        let builder = RTCPeerConnectionBuilder::new().with_media_engine(engine).with_interceptor_registry(registry);
+        let socket = bind();
+        Self {
+            pc: builder.build(Instant::now()).expect("a peer connection"),
+            local: socket.local_addr().expect("bound"),
+            socket,
+            state: RTCPeerConnectionState::New,
+            got: Vec::new(),
+            keyframe_requests: 0,
+            sender_reports: 0,
+            receiver_reports: 0,
+            senders: HashMap::new(),
+            sequences: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn offer(&mut self) -> String {
+        let base_config = CandidateConfig {
+            network: "udp".to_owned(),
+            address: self.local.ip().to_string(),
+            port: self.local.port(),
+            component: 1,
+            ..Default::default()
+        };
+        let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host().expect("a candidate");
+        let offer = self.pc.create_offer(None).expect("an offer");
+        self.pc.set_local_description(Instant::now(), offer.clone()).expect("a local description");
+        let candidate = RTCIceCandidate::from(&candidate).to_json().expect("a candidate");
+        self.pc.add_local_candidate(candidate).expect("a candidate");
+        offer.sdp
+    }
+
+    pub(crate) fn answer(&mut self, sdp: &str) {
+        let answer = RTCSessionDescription::answer(sdp.to_owned()).expect("an answer");
+        self.pc.set_remote_description(Instant::now(), answer).expect("an answer that fits");
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state == RTCPeerConnectionState::Connected
+    }
+
+    /// From now on it is heard from another port, as behind a NAT that forgot it.
+    pub(crate) fn move_away(&mut self) {
+        self.socket = bind();
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.pc.close().expect("it closes");
+        self.drain();
+    }
+
+    /// Sends one packet of the stream with this payload type.
+    pub(crate) fn send(&mut self, video: bool, timestamp: u32, marker: bool, payload: Bytes) {
+        let payload_type = if video { VIDEO_PT } else { AUDIO_PT };
+        let (sender, ssrc) = self.senders[&payload_type];
+        let sequence = self.sequences.entry(payload_type).or_insert(65_530);
+        let header = rtp::header::Header {
+            version: 2,
+            marker,
+            payload_type,
+            sequence_number: *sequence,
+            timestamp,
+            ssrc,
+            ..Default::default()
+        };
+        *sequence = sequence.wrapping_add(1);
+        let packet = rtp::Packet { header, payload };
+        self.pc.rtp_sender(sender).expect("a sender").write_rtp(Instant::now(), packet).expect("it is sent");
+    }
+
+    /// Does what there is to do, without waiting.
+    pub(crate) fn step(&mut self) {
+        let mut buffer = [0; 2_000];
+        loop {
+            match self.socket.recv_from(&mut buffer) {
+                Ok((len, peer_addr)) => {
+                    let transport = TransportContext {
+                        local_addr: self.local,
+                        peer_addr,
+                        ecn: None,
+                        transport_protocol: TransportProtocol::UDP,
+                    };
+                    let message = BytesMut::from(&buffer[..len]);
+                    let _ignored = self.pc.handle_read(TaggedBytesMut { now: Instant::now(), transport, message });
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if self.pc.poll_timeout().is_some_and(|at| at <= Instant::now()) {
+            let _ignored = self.pc.handle_timeout(Instant::now());
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(message) = self.pc.poll_write() {
+            self.socket.send_to(&message.message, message.transport.peer_addr).expect("loopback takes it");
+        }
+        while let Some(event) = self.pc.poll_event() {
+            if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event {
+                self.state = state;
+            }
+        }
+        while let Some(TaggedRTCMessage { message, .. }) = self.pc.poll_read() {
+            match message {
+                RTCMessage::RtpPacket(_, packet) => self.got.push(Got {
+                    payload_type: packet.header.payload_type,
+                    sequence: packet.header.sequence_number,
+                    timestamp: packet.header.timestamp,
+                    marker: packet.header.marker,
+                    payload: packet.payload,
+                }),
+                RTCMessage::RtcpPacket(_, packets) => {
+                    for packet in packets {
+                        match packet.header().packet_type {
+                            rtc::rtcp::header::PacketType::PayloadSpecificFeedback => self.keyframe_requests += 1,
+                            rtc::rtcp::header::PacketType::SenderReport => self.sender_reports += 1,
+                            rtc::rtcp::header::PacketType::ReceiverReport => self.receiver_reports += 1,
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Lets all peers run until `done`, for ten seconds at most.
+pub(crate) fn run_until(peers: &mut [&mut Peer], what: &str, mut done: impl FnMut(&mut [&mut Peer]) -> bool) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while !done(peers) {
+        assert!(Instant::now() < limit, "in vain: {what}");
+        peers.iter_mut().for_each(|peer| peer.step());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Lets all peers run for a while.
+pub(crate) fn run_for(peers: &mut [&mut Peer], span: Duration) {
+    let limit = Instant::now() + span;
+    run_until(peers, "time passes", |_| Instant::now() >= limit);
+}
+
+fn bind() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_nonblocking(true).expect("non-blocking");
+    socket
+}
+
+fn codec(payload_type: u8) -> RTCRtpCodecParameters {
+    let feedback = |parameter: &str, typ: &str| RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() };
+    let rtp_codec = if payload_type == VIDEO_PT {
+        RTCRtpCodec {
+            mime_type: MIME_TYPE_H264.to_owned(),
+            clock_rate: 90_000,
+            channels: 0,
+            sdp_fmtp_line: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".to_owned(),
+            rtcp_feedback: vec![feedback("fir", "ccm"), feedback("", "nack"), feedback("pli", "nack")],
+        }
+    } else {
+        RTCRtpCodec {
+            mime_type: MIME_TYPE_OPUS.to_owned(),
+            clock_rate: 48_000,
+            channels: 2,
+            sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
+            rtcp_feedback: vec![],
+        }
+    };
+    RTCRtpCodecParameters { rtp_codec, payload_type }
+}

@@ -1,0 +1,86 @@
+// Drives Chromium for the end-to-end tests.
+//
+//   node driver.mjs publish URL             publishes by WHIP until its input ends
+//   node driver.mjs play SECONDS KIND=URL…  plays all at once, prints {KIND: report} as JSON
+//
+// KIND is whep, flv (mpegts.js), hls (hls.js) or file.
+import { createReadStream } from "node:fs";
+import { createServer } from "node:http";
+import { dirname, extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { judge } from "./judge.mjs";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const PATIENCE_SECONDS = 30;
+const TYPES = { ".html": "text/html", ".js": "text/javascript" };
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--use-fake-ui-for-media-stream",
+  "--use-fake-device-for-media-stream",
+  "--autoplay-policy=no-user-gesture-required",
+  "--disable-features=WebRtcHideLocalIpsWithMdns",
+];
+
+/** Serves the pages, and the players from node_modules. */
+function servePages() {
+  const server = createServer((request, response) => {
+    const path = normalize(new URL(request.url, "http://x").pathname);
+    const file = path.startsWith("/modules/") ? join(HERE, "node_modules", path.slice(9)) : join(HERE, "pages", path);
+    const stream = createReadStream(file);
+    stream.on("open", () => response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "text/plain" }));
+    stream.on("error", () => response.writeHead(404).end());
+    stream.pipe(response);
+  });
+  return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
+}
+
+async function open(browser, base, name) {
+  const page = await browser.newPage();
+  page.on("console", (message) => process.stderr.write(`${name}: ${message.text()}\n`));
+  page.on("pageerror", (error) => process.stderr.write(`${name}: ${error}\n`));
+  await page.goto(`${base}/${name}.html`);
+  return page;
+}
+
+async function publish(browser, base, url) {
+  const page = await open(browser, base, "publish");
+  await page.evaluate((url) => window.publish(url), url);
+  console.log("publishing");
+  await new Promise((resolve) => process.stdin.on("end", resolve).on("error", resolve).resume());
+  console.log(JSON.stringify(await page.evaluate(() => window.unpublish())));
+}
+
+async function play(browser, base, seconds, orders) {
+  const entries = orders.map(async (order) => {
+    const [kind, url] = [order.slice(0, order.indexOf("=")), order.slice(order.indexOf("=") + 1)];
+    const page = await open(browser, base, "play");
+    try {
+      const args = [kind, url, Number(seconds), PATIENCE_SECONDS];
+      return [kind, judge(await page.evaluate((args) => window.run(...args), args))];
+    } catch (error) {
+      return [kind, { failed: String(error) }];
+    }
+  });
+  console.log(JSON.stringify(Object.fromEntries(await Promise.all(entries))));
+}
+
+const [command, ...args] = process.argv.slice(2);
+const server = await servePages();
+const base = `http://127.0.0.1:${server.address().port}`;
+const executablePath = process.env.WEIR_TEST_CHROMIUM ?? "/usr/bin/chromium";
+const browser = await chromium.launch({ executablePath, args: FLAGS });
+try {
+  if (command === "publish") await publish(browser, base, args[0]);
+  else if (command === "play") await play(browser, base, args[0], args.slice(1));
+  else throw new Error(`unknown command ${command}`);
+} finally {
+  await browser.close();
+  server.close();
+}

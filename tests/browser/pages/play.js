@@ -1,0 +1,134 @@
+// Plays one stream, samples its pictures and its sound, and hands the samples to the driver.
+const video = document.getElementById("video");
+const errors = [];
+const note = (text) => errors.length < 20 && errors.push(String(text));
+
+const players = {
+  // A plain file, to know how exact the sampling itself is.
+  file(url) {
+    video.src = url;
+    return { tap: tapElement, stats: async () => ({}) };
+  },
+
+  flv(url) {
+    const player = mpegts.createPlayer({ type: "flv", isLive: true, url }, { liveBufferLatencyChasing: true });
+    player.on(mpegts.Events.ERROR, (type, detail) => note(`mpegts.js: ${type} ${detail}`));
+    player.attachMediaElement(video);
+    player.load();
+    return { tap: tapElement, stats: async () => ({}) };
+  },
+
+  hls(url) {
+    const player = new Hls({ liveSyncDurationCount: 2 });
+    player.on(Hls.Events.ERROR, (_, data) => {
+      if (data.fatal) note(`hls.js: ${data.type} ${data.details}`);
+    });
+    player.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+    player.loadSource(url);
+    player.attachMedia(video);
+    return { tap: tapElement, stats: async () => ({ latency: player.latency }) };
+  },
+
+  async whep(url) {
+    const peer = new RTCPeerConnection();
+    const stream = new MediaStream();
+    for (const kind of ["audio", "video"]) {
+      stream.addTrack(peer.addTransceiver(kind, { direction: "recvonly" }).receiver.track);
+    }
+    await peer.setLocalDescription(await peer.createOffer());
+    const headers = { "Content-Type": "application/sdp" };
+    const answer = await fetch(url, { method: "POST", headers, body: peer.localDescription.sdp });
+    const body = await answer.text();
+    if (answer.status !== 201) throw new Error(`WHEP answered ${answer.status}: ${body}`);
+    await peer.setRemoteDescription({ type: "answer", sdp: body });
+    video.srcObject = stream;
+    const location = new URL(answer.headers.get("Location"), url);
+    return {
+      tap: (context) => context.createMediaStreamSource(stream),
+      stats: async () => inbound(await peer.getStats()),
+      stop: () => fetch(location, { method: "DELETE" }),
+    };
+  },
+};
+
+function tapElement(context) {
+  return context.createMediaElementSource(video);
+}
+
+function inbound(stats) {
+  const found = {};
+  for (const entry of stats.values()) {
+    if (entry.type === "inbound-rtp") found[entry.kind] = { ...entry, mime: stats.get(entry.codecId)?.mimeType };
+  }
+  return found;
+}
+
+/** Samples pictures: when they are shown (ms), their mean luma, their own time (s). */
+function samplePictures(pictures) {
+  const canvas = new OffscreenCanvas(32, 18).getContext("2d", { willReadFrequently: true });
+  const look = (_, frame) => {
+    canvas.drawImage(video, 0, 0, 32, 18);
+    const pixels = canvas.getImageData(0, 0, 32, 18).data;
+    let sum = 0;
+    for (let i = 0; i < pixels.length; i += 4) sum += pixels[i] + pixels[i + 1] + pixels[i + 2];
+    pictures.push([frame.expectedDisplayTime, sum / (pixels.length * 0.75), frame.mediaTime, frame.presentedFrames]);
+    video.requestVideoFrameCallback(look);
+  };
+  video.requestVideoFrameCallback(look);
+}
+
+/**
+ * Samples the tone: when a block is due (ms) and how loud it is. A media element times its pictures
+ * by when its sound enters the audio graph, a peer connection by when sound leaves the device: the
+ * graph's own latency is the page's doing and is not counted against the element.
+ */
+async function sampleSound(tap, sound) {
+  const context = new AudioContext({ latencyHint: "interactive", sampleRate: 48000 });
+  await context.audioWorklet.addModule("tone.js");
+  await context.resume();
+  const tone = new AudioWorkletNode(context, "tone");
+  tone.port.onmessage = ({ data }) => {
+    const { contextTime, performanceTime } = context.getOutputTimestamp();
+    const latency = tap === tapElement ? context.outputLatency * 1000 : 0;
+    for (let i = 0; i < data.length; i += 2) {
+      sound.push([performanceTime + (data[i] - contextTime) * 1000 - latency, data[i + 1]]);
+    }
+  };
+  tap(context).connect(tone).connect(context.destination);
+  return context;
+}
+
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+async function untilFirstPicture(pictures, patience) {
+  for (let waited = 0; waited < patience; waited += 0.05) {
+    if (pictures.length > 0) return;
+    await sleep(0.05);
+  }
+  throw new Error(`no picture within ${patience} s (${errors.join("; ")})`);
+}
+
+window.run = async (kind, url, seconds, patience) => {
+  const [pictures, sound] = [[], []];
+  const started = performance.now();
+  video.onerror = () => note(`video element: ${video.error?.message}`);
+  samplePictures(pictures);
+  const player = await players[kind](url);
+  const context = await sampleSound(player.tap, sound);
+  video.play().catch(note);
+  await untilFirstPicture(pictures, patience);
+  const first = (performance.now() - started) / 1000;
+  await sleep(seconds);
+  const result = {
+    pictures,
+    sound,
+    errors,
+    first_seconds: first,
+    width: video.videoWidth,
+    height: video.videoHeight,
+    dropped: video.getVideoPlaybackQuality().droppedVideoFrames,
+    stats: JSON.parse(JSON.stringify(await player.stats())),
+  };
+  await player.stop?.();
+  return result;
+};

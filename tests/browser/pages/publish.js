@@ -1,0 +1,81 @@
+// Publishes the flash-and-beep source by WHIP: a canvas and an oscillator on one clock.
+const FPS = 25;
+const canvas = document.getElementById("canvas");
+const paint = canvas.getContext("2d", { alpha: false });
+
+/** Beeps for the next hour; returns the audio track's stream. */
+function startSound(context) {
+  const oscillator = new OscillatorNode(context, { frequency: 1000 });
+  const gain = new GainNode(context, { gain: 0 });
+  const destination = context.createMediaStreamDestination();
+  oscillator.connect(gain).connect(destination);
+  for (let second = Math.ceil(context.currentTime); second < 3600; second++) {
+    gain.gain.setValueAtTime(0.5, second);
+    gain.gain.setValueAtTime(0, second + 0.1);
+  }
+  oscillator.start();
+  return destination.stream;
+}
+
+/** Draws a moving counter, white while the beep sounds. */
+function startPicture(context) {
+  let count = 0;
+  setInterval(() => {
+    const time = context.currentTime;
+    const white = time % 1 < 0.1;
+    paint.fillStyle = white ? "white" : "#203040";
+    paint.fillRect(0, 0, 640, 360);
+    if (!white) {
+      paint.fillStyle = "#5070a0";
+      paint.fillRect((count * 7) % 600, 140, 40, 80);
+      paint.font = "40px sans-serif";
+      paint.fillText(String(count), 20, 60);
+    }
+    count++;
+  }, 1000 / FPS);
+  return canvas.captureStream(FPS);
+}
+
+/** H.264 first, so that RTMP and HLS viewers can have it. */
+function preferH264(transceiver) {
+  const { codecs } = RTCRtpSender.getCapabilities("video");
+  const h264 = codecs.filter((codec) => codec.mimeType === "video/H264");
+  if (h264.length === 0) throw new Error("this browser has no H.264 encoder");
+  transceiver.setCodecPreferences(h264);
+}
+
+window.publish = async (url) => {
+  const context = new AudioContext({ sampleRate: 48000 });
+  await context.resume();
+  const peer = new RTCPeerConnection();
+  const [audio] = startSound(context).getTracks();
+  const [video] = startPicture(context).getTracks();
+  const stream = new MediaStream([audio, video]);
+  peer.addTransceiver(audio, { direction: "sendonly", streams: [stream] });
+  const sendEncodings = [{ maxBitrate: 1_000_000 }];
+  const sender = peer.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });
+  preferH264(sender);
+  // The tests expect one size; rather fewer pictures than smaller ones.
+  await sender.sender.setParameters({ ...sender.sender.getParameters(), degradationPreference: "maintain-resolution" });
+  await peer.setLocalDescription(await peer.createOffer());
+  const headers = { "Content-Type": "application/sdp" };
+  const answer = await fetch(url, { method: "POST", headers, body: peer.localDescription.sdp });
+  const body = await answer.text();
+  if (answer.status !== 201) throw new Error(`WHIP answered ${answer.status}: ${body}`);
+  await peer.setRemoteDescription({ type: "answer", sdp: body });
+  const location = new URL(answer.headers.get("Location"), url);
+  await new Promise((resolve, reject) => {
+    const look = () => {
+      if (peer.connectionState === "connected") resolve();
+      if (peer.connectionState === "failed") reject(new Error("the connection failed"));
+    };
+    peer.onconnectionstatechange = look;
+    look();
+  });
+  window.unpublish = async () => {
+    const stats = [...(await peer.getStats()).values()].filter((entry) => entry.type === "outbound-rtp");
+    await fetch(location, { method: "DELETE" });
+    peer.close();
+    return JSON.parse(JSON.stringify(stats));
+  };
+};

@@ -1,0 +1,118 @@
+//! Publishers of the flash-and-beep source: once a second the picture is white for 100 ms while a
+//! 1 kHz tone sounds.
+
+use std::{fs, path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::process::{Child, Command};
+
+use super::{
+    process::{self, ffmpeg, scratch},
+    server::Server,
+};
+
+/// The source's picture rate.
+pub const FPS: f64 = 25.0;
+/// The source's picture size.
+pub const SIZE: (u64, u64) = (640, 360);
+
+/// What publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ffmpeg by RTMP: H.264 baseline and AAC.
+    FfmpegRtmp,
+    /// The same with three B-frames in a row.
+    FfmpegRtmpBFrames,
+    /// A newer ffmpeg by WHIP: H.264 baseline and Opus.
+    FfmpegWhip,
+    /// Chromium by WHIP: a canvas in H.264, and Opus.
+    ChromiumWhip,
+}
+
+/// A running publisher; killed when dropped.
+pub struct Publisher {
+    child: Child,
+    kind: Kind,
+}
+
+impl Publisher {
+    /// Starts it and waits until the server knows of it.
+    pub async fn start(kind: Kind, server: &Server, stream: &str) -> Self {
+        let what = format!("{stream}-publisher");
+        let child = match kind {
+            Kind::FfmpegRtmp => rtmp(&what, server, stream, fixture("baseline", BASELINE, AAC).await),
+            Kind::FfmpegRtmpBFrames => rtmp(&what, server, stream, fixture("bframes", BFRAMES, AAC).await),
+            Kind::FfmpegWhip => {
+                let mut command = process::newer_ffmpeg().await;
+                let file = fixture("opus", BASELINE, OPUS).await;
+                command.arg("-re").arg("-i").arg(file).args(["-c", "copy", "-f", "whip"]).arg(server.whip_url(stream));
+                process::spawn(&what, command)
+            }
+            Kind::ChromiumWhip => {
+                let mut command = process::browser();
+                command.arg("publish").arg(server.whip_url(stream));
+                let mut child = process::spawn(&what, command);
+                process::wait_for_line(&what, &mut child, "publishing", Duration::from_secs(30)).await;
+                child
+            }
+        };
+        let mut publisher = Self { child, kind };
+        server.wait_for_publisher(stream).await;
+        assert!(publisher.is_alive(), "{kind:?} ended");
+        publisher
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Ends it as its user would: ffmpeg by SIGINT, the page by closing.
+    pub async fn stop(mut self) {
+        if self.kind == Kind::ChromiumWhip {
+            drop(self.child.stdin.take());
+        } else if let Some(pid) = self.child.id() {
+            let mut kill = Command::new("kill");
+            kill.args(["-INT", &pid.to_string()]);
+            process::run("kill", kill, Duration::from_secs(5)).await;
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
+        assert!(ended.is_ok(), "{:?} did not end", self.kind);
+    }
+}
+
+fn rtmp(what: &str, server: &Server, stream: &str, file: PathBuf) -> Child {
+    let mut command = ffmpeg();
+    command.arg("-re").arg("-i").arg(file).args(["-c", "copy", "-f", "flv", "-flvflags", "no_duration_filesize"]);
+    command.arg(server.rtmp_url(stream));
+    process::spawn(what, command)
+}
+
+const BASELINE: &[&str] = &["-profile:v", "baseline", "-bf", "0"];
+const BFRAMES: &[&str] = &["-profile:v", "main", "-bf", "3", "-b_strategy", "0"];
+const AAC: &[&str] = &["-c:a", "aac", "-b:a", "96k"];
+const OPUS: &[&str] = &["-c:a", "libopus", "-b:a", "64k"];
+/// Longer than any test plays.
+const SECONDS: &str = "150";
+
+/// The source encoded once, to be sent by copying: encoding would take the cores from the test.
+async fn fixture(name: &str, video: &[&str], audio: &[&str]) -> PathBuf {
+    let file = scratch(&format!("source-1-{name}.mkv"));
+    if file.exists() {
+        return file;
+    }
+    let picture = format!(
+        "testsrc2=size={}x{}:rate={FPS},lutyuv=y=16+(val-16)*0.5,drawbox=enable='lt(mod(t+0.001,1),0.1)':color=white:t=fill",
+        SIZE.0, SIZE.1
+    );
+    let sound = "aevalsrc=exprs='0.5*sin(2*PI*1000*t)*lt(mod(t,1),0.1)':s=48000:c=stereo";
+    let partial = scratch(&format!("source-1-{name}.partial"));
+    let mut command = ffmpeg();
+    command.args(["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", sound, "-t", SECONDS]);
+    command.args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]).args(video);
+    command.args(["-g", "25", "-keyint_min", "25", "-sc_threshold", "0"]);
+    command.args(["-b:v", "600k", "-maxrate", "600k", "-bufsize", "300k"]).args(audio);
+    command.args(["-f", "matroska"]).arg(&partial).stderr(Stdio::inherit());
+    let made = process::run("making the source", command, Duration::from_secs(120)).await;
+    assert!(made.status.success(), "making the source: {}", String::from_utf8_lossy(&made.stderr));
+    fs::rename(&partial, &file).expect("the scratch folder is writable");
+    file
+}

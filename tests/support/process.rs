@@ -1,0 +1,101 @@
+//! A client program: started, bounded in time, its output kept, ended when dropped.
+
+use std::{
+    io::Read as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// A child process whose output is collected while it runs.
+pub struct Client {
+    name: String,
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+/// What a client said when it had ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Client {
+    /// Starts `command`; `name` stands in messages.
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{name} did not start (tests/run install): {error}"));
+        let stdout = child.stdout.take().map(collect);
+        let stderr = child.stderr.take().map(collect);
+        Self { name: name.to_owned(), child, stdout, stderr }
+    }
+
+    /// ffmpeg with `args`, quiet but for errors.
+    pub fn ffmpeg(name: &str, args: &[&str]) -> Self {
+        Self::start(name, Command::new("ffmpeg").args(["-hide_banner", "-nostdin", "-loglevel", "error"]).args(args))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Waits for its end; one that takes longer than `patience` is killed and fails the test.
+    pub fn finish(mut self, patience: Duration) -> Outcome {
+        let deadline = Instant::now() + patience;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            if Instant::now() > deadline {
+                let _gone = self.child.kill();
+                let outcome = self.outcome(None);
+                panic!("{} did not end in {patience:?}\n{}\n{}", self.name, outcome.0, outcome.1);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let (stdout, stderr) = self.outcome(Some(()));
+        Outcome { status, stdout, stderr }
+    }
+
+    fn outcome(&mut self, _ended: Option<()>) -> (String, String) {
+        let text = |thread: Option<JoinHandle<String>>| thread.and_then(|t| t.join().ok()).unwrap_or_default();
+        (text(self.stdout.take()), text(self.stderr.take()))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The last this many bytes of a client's output are kept.
+const OUTPUT_BYTES_MAX: usize = 4 << 20;
+
+fn collect(mut from: impl std::io::Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut buffer = [0; 16 << 10];
+        while let Ok(n @ 1..) = from.read(&mut buffer) {
+            kept.extend_from_slice(&buffer[..n]);
+            if kept.len() > OUTPUT_BYTES_MAX {
+                kept.drain(..OUTPUT_BYTES_MAX / 2);
+            }
+        }
+        String::from_utf8_lossy(&kept).into_owned()
+    })
+}
+
+/// The output so far cannot be read while the process runs; this reads a whole file instead.
+pub fn read_file(path: &std::path::Path) -> String {
+    let mut text = String::new();
+    if let Ok(mut file) = std::fs::File::open(path) {
+        let _length = file.read_to_string(&mut text);
+    }
+    text
+}

@@ -1,0 +1,163 @@
+//! The real binary on free ports, with a configuration of its own, ended when dropped.
+
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{eventually, process::read_file};
+
+/// A running server.
+pub struct Weir {
+    child: Child,
+    dir: TempDir,
+    pub rtmp: SocketAddr,
+    pub api: SocketAddr,
+    pub http: SocketAddr,
+    pub rtc: SocketAddr,
+}
+
+impl Weir {
+    /// Starts a server with everything on, two-second HLS segments, on loopback.
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with more directives in the default vhost.
+    pub fn start_with(vhost: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
+        let rtc = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free UDP port");
+        let conf = format!(
+            "listen {rtmp};\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
+             rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; buffer 1048576; }}\n\
+             vhost __defaultVhost__ {{\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
+             hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n"
+        );
+        let path = dir.path().join("weir.conf");
+        std::fs::write(&path, conf).expect("a file");
+        let child = Self::spawn(&["-c", &path.to_string_lossy()], dir.path());
+        let mut server = Self { child, dir, rtmp, api, http, rtc };
+        eventually("the server answers", Duration::from_secs(20), || {
+            assert!(server.child.try_wait().expect("a child").is_none(), "the server ended:\n{}", server.log());
+            server.try_get("/api/v1/versions")
+        });
+        server
+    }
+
+    /// The program with `args`, its log in `dir`.
+    pub fn spawn(args: &[&str], dir: &Path) -> Child {
+        let log = File::create(dir.join("log")).expect("a file");
+        let errors = log.try_clone().expect("a file handle");
+        Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(args)
+            .env("WEIR_LOG", "info,weir_rtc=debug,weir_bridge=debug,weir_web=debug")
+            .env_remove("CANDIDATE")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("the server starts")
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        read_file(&self.dir.path().join("log"))
+    }
+
+    /// A directory that goes with the server.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Sends a signal (`INT`, `TERM`) and waits; the exit status and how long it took.
+    pub fn stop(mut self, signal: &str) -> (ExitStatus, Duration, String) {
+        let start = Instant::now();
+        let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+        let status = eventually("the server ends", Duration::from_secs(10), || self.child.try_wait().expect("a child"));
+        (status, start.elapsed(), self.log())
+    }
+
+    /// `http://api/path` as JSON, or `None` if it does not answer.
+    pub fn try_get(&self, path: &str) -> Option<Value> {
+        let (status, body) = http_get(self.api, path)?;
+        (status == 200).then(|| serde_json::from_str(&body).ok()).flatten()
+    }
+
+    /// `http://api/path` as JSON.
+    pub fn get(&self, path: &str) -> Value {
+        self.try_get(path).unwrap_or_else(|| panic!("{path} did not answer:\n{}", self.log()))
+    }
+
+    /// Waits until `live/stream` is being published.
+    pub fn wait_for_publisher(&self, stream: &str) {
+        eventually(&format!("{stream} is published"), Duration::from_secs(20), || {
+            let list = self.get("/api/v1/streams/?count=1000");
+            let streams = list["streams"].as_array()?;
+            streams.iter().any(|s| s["name"] == stream && s["publish"]["active"] == true).then_some(())
+        });
+    }
+
+    /// `rtmp://…/live/stream`.
+    pub fn rtmp_url(&self, stream: &str) -> String {
+        format!("rtmp://{}/live/{stream}", self.rtmp)
+    }
+
+    /// `http://…/live/file`.
+    pub fn http_url(&self, file: &str) -> String {
+        format!("http://{}/live/{file}", self.http)
+    }
+
+    /// The WHIP endpoint of `live/stream`.
+    pub fn whip_url(&self, stream: &str) -> String {
+        format!("http://{}/rtc/v1/whip/?app=live&stream={stream}", self.api)
+    }
+
+    /// The WHEP endpoint of `live/stream`.
+    pub fn whep_url(&self, stream: &str) -> String {
+        format!("http://{}/rtc/v1/whep/?app=live&stream={stream}", self.api)
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- the server's log ----\n{}", self.log());
+        }
+    }
+}
+
+/// A free TCP address on loopback. Another process could take it before the server does, but the
+/// kernel hands out ephemeral ports in a wide, random order.
+pub fn free_tcp() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free TCP port")
+}
+
+/// One GET; status and body, or `None` if nobody answers.
+pub fn http_get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(15)).build().ok()?;
+        let response = client.get(format!("http://{addr}{path}")).send().await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
+    })
+}

@@ -1,0 +1,77 @@
+//! What WebRTC sessions add to the list of clients.
+
+use std::{collections::HashMap, time::Duration};
+
+use serde::Serialize;
+use weir_rtc::{SessionInfo, srtp::SrtpProfile};
+
+use crate::router::AppState;
+
+/// All sessions by their trace ids.
+pub(super) struct Sessions(HashMap<String, SessionInfo>);
+
+impl Sessions {
+    pub(super) fn of(state: &AppState) -> Self {
+        Self(state.rtc.list().into_iter().map(|info| (info.id.clone(), info)).collect())
+    }
+
+    pub(super) fn take(&mut self, id: &str) -> Option<WebRtc> {
+        self.0.remove(id).map(WebRtc::of)
+    }
+}
+
+/// A session's state and counters. Its secret name is not among them.
+#[derive(Serialize)]
+pub(super) struct WebRtc {
+    connected: bool,
+    remote: Option<String>,
+    codecs: Vec<&'static str>,
+    recv_kbps: u64,
+    send_kbps: u64,
+    packets_in: u64,
+    packets_out: u64,
+    lost: u64,
+    recovered: u64,
+    nack_sent: u64,
+    nack_received: u64,
+    nack_served: u64,
+    nack_refused: u64,
+    pli_sent: u64,
+    pli_received: u64,
+    rtt_ms: Option<f64>,
+    jitter_ms: f64,
+    dropped: u64,
+    srtp: Option<&'static str>,
+}
+
+impl WebRtc {
+    fn of(info: SessionInfo) -> Self {
+        let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+        let stats = info.stats;
+        Self {
+            connected: info.connected,
+            remote: info.remote.map(|remote| remote.to_string()),
+            codecs: info.codecs.iter().map(|codec| codec.name()).collect(),
+            recv_kbps: info.recv_bps / 1_000,
+            send_kbps: info.send_bps / 1_000,
+            packets_in: stats.packets_in,
+            packets_out: stats.packets_out,
+            lost: stats.lost,
+            recovered: stats.recovered,
+            nack_sent: stats.nack_sent,
+            nack_received: stats.nack_received,
+            nack_served: stats.nack_served,
+            nack_refused: stats.nack_refused,
+            pli_sent: stats.pli_sent,
+            pli_received: stats.pli_received,
+            rtt_ms: stats.rtt.map(millis),
+            jitter_ms: millis(stats.jitter),
+            dropped: stats.drops.total(),
+            // The names that DTLS gives them (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
+            srtp: stats.profile.map(|profile| match profile {
+                SrtpProfile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+                SrtpProfile::AesCm128HmacSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+            }),
+        }
+    }
+}
