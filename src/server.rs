@@ -1,10 +1,150 @@
-//! Placeholder.
+//! The server: every part started in order, stopped in reverse.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use weir_bridge::{
+    hls::{Hls, HlsConfig},
+    rtmp::{self, RtmpConfig},
+};
+use weir_rtc::{RtcConfig, RtcServer};
+use weir_source::{Bridge, Hub, Lane, RemuxJob};
+use weir_web::{AppState, Rates, ServeLimits, WebConfig};
+
 use crate::Config;
-/// The server.
-pub struct Server;
+
+/// How long the tasks of closing connections may take; with WebRTC's half second it stays well
+/// under the three seconds that a service manager is promised.
+const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// All parts, running.
+pub struct Server {
+    rtc: Option<RtcServer>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
 impl Server {
-    /// Runs.
-    pub async fn run(_config: Config) -> anyhow::Result<()> {
+    /// Starts everything, waits for SIGINT or SIGTERM, stops everything.
+    pub async fn run(config: Config) -> anyhow::Result<()> {
+        let server = Self::start(&config).await?;
+        print_urls(&config);
+        let signal = termination().await?;
+        tracing::info!(signal, "stopping");
+        server.stop().await;
+        tracing::info!("stopped");
         Ok(())
+    }
+
+    async fn start(config: &Config) -> anyhow::Result<Self> {
+        let hub = Hub::new();
+        let runtime = tokio::runtime::Handle::current();
+//REMUX
+
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let rtc = match config.rtc {
+            Some(listen) => {
+                Some(RtcServer::start(rtc_config(config, listen), Arc::clone(&hub)).context("WebRTC could not start")?)
+            }
+            None => None,
+        };
+        let hls_config = HlsConfig { fragment: config.hls_fragment, window: config.hls_window, ..HlsConfig::default() };
+        let hls = config.hls.then(|| Hls::new(Arc::clone(&hub), hls_config, runtime));
+
+        let rtmp_config = Arc::new(RtmpConfig {
+            chunk_size_out: config.chunk_size,
+            connections_max: config.max_connections,
+            ..RtmpConfig::default()
+        });
+        for addr in &config.rtmp {
+            let listener = bind(*addr, "RTMP").await?;
+            tasks.spawn(rtmp::serve(listener, Arc::clone(&hub), Arc::clone(&rtmp_config), stop.clone()));
+        }
+
+        let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
+        let web_config =
+            WebConfig { rtmp_port: port(&config.rtmp, 1935), api_port: port(&config.http_api, 1985), ..WebConfig::default() };
+        let state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle).unwrap(), hls.unwrap(), web_config);
+        let limits = ServeLimits { connections_max: config.max_connections, ..ServeLimits::default() };
+        let (rates, sampled, stopped) = (Arc::clone(&state.rates), Arc::clone(&state.hub), stop.clone());
+        tasks.spawn(async move { rates.run(&sampled, stopped).await });
+        for addr in &config.http_api {
+            let listener = bind(*addr, "the HTTP API").await?;
+            tasks.spawn(weir_web::serve(listener, weir_web::api_router(state.clone()), limits, stop.clone()));
+        }
+        for addr in &config.http_server {
+            let listener = bind(*addr, "the HTTP server").await?;
+            tasks.spawn(weir_web::serve(listener, weir_web::http_router(state.clone()), limits, stop.clone()));
+        }
+        Ok(Self { rtc, tasks, stop })
+    }
+
+    async fn stop(mut self) {
+        self.stop.cancel();
+        let drained = tokio::time::timeout(STOP_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!("connections did not close in time; they are dropped");
+        }
+        if let Some(rtc) = self.rtc.take() {
+            rtc.shutdown();
+        }
+    }
+}
+
+async fn bind(addr: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(addr).await.with_context(|| format!("{what} cannot listen on {addr}"))?;
+    tracing::info!(%addr, "{what} listens");
+    Ok(listener)
+}
+
+fn rtc_config(config: &Config, listen: SocketAddr) -> RtcConfig {
+    RtcConfig {
+        listen: vec![listen],
+        workers: config.workers,
+        candidates: config.candidates.clone(),
+        recv_buffer: config.rtc_buffer,
+        send_buffer: config.rtc_buffer,
+        ..RtcConfig::default()
+    }
+}
+
+/// A bridged stream's sound costs about 0.4 % of a core: half of the cores transcode hundreds.
+fn transcode_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
+/// SIGINT or SIGTERM; the name of the one that came.
+async fn termination() -> anyhow::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    tokio::select! {
+        _ = interrupt.recv() => Ok("SIGINT"),
+        _ = terminate.recv() => Ok("SIGTERM"),
+    }
+}
+
+/// The URLs to open, for somebody who starts the server by hand.
+fn print_urls(config: &Config) {
+    let host = |addr: &SocketAddr| {
+        let name =
+            if addr.ip().is_unspecified() || addr.ip().is_loopback() { "localhost".to_owned() } else { addr.ip().to_string() };
+        format!("{name}:{}", addr.port())
+    };
+    if let Some(addr) = config.http_server.first() {
+        let host = host(addr);
+        println!("open     http://{host}/");
+        println!("play     http://{host}/live/livestream.flv  http://{host}/live/livestream.m3u8");
+    }
+    if let Some(addr) = config.rtmp.first() {
+        println!("publish  rtmp://{}/live/livestream", host(addr));
+    }
+    if let Some(addr) = config.http_api.first() {
+        let host = host(addr);
+        println!("publish  http://{host}/rtc/v1/whip/?app=live&stream=livestream");
+        println!("play     http://{host}/rtc/v1/whep/?app=live&stream=livestream");
     }
 }

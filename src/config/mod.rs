@@ -21,7 +21,7 @@ pub struct Config {
     /// Where RTMP listens.
     pub rtmp: Vec<SocketAddr>,
     /// RTMP chunk size towards clients, in bytes (SRS: 60000).
-    pub chunk_size: u32,
+    pub chunk_size: usize,
     /// The most TCP connections per listener (SRS: 1000).
     pub max_connections: usize,
     /// Where the HTTP API and WHIP/WHEP listen.
