@@ -7,11 +7,13 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use weir_bridge::{
     hls::{Hls, HlsConfig},
+    remux::RemuxBridge,
     rtmp::{self, RtmpConfig},
+    transcode,
 };
 use weir_rtc::{RtcConfig, RtcServer};
 use weir_source::{Bridge, Hub, Lane, RemuxJob};
-use weir_web::{AppState, Rates, ServeLimits, WebConfig};
+use weir_web::{AppState, ServeLimits, WebConfig};
 
 use crate::Config;
 
@@ -41,7 +43,8 @@ impl Server {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let hub = Hub::new();
         let runtime = tokio::runtime::Handle::current();
-//REMUX
+        let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
+        hub.set_bridge(Arc::new(Gate { to_packets: config.rtmp_to_rtc, to_frames: config.rtc_to_rtmp, remux }));
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -67,7 +70,8 @@ impl Server {
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
         let web_config =
             WebConfig { rtmp_port: port(&config.rtmp, 1935), api_port: port(&config.http_api, 1985), ..WebConfig::default() };
-        let state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle).unwrap(), hls.unwrap(), web_config);
+        let mut state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle), hls, web_config);
+        state.rtmp = Arc::clone(&rtmp_config.stats);
         let limits = ServeLimits { connections_max: config.max_connections, ..ServeLimits::default() };
         let (rates, sampled, stopped) = (Arc::clone(&state.rates), Arc::clone(&state.hub), stop.clone());
         tasks.spawn(async move { rates.run(&sampled, stopped).await });
@@ -90,6 +94,26 @@ impl Server {
         }
         if let Some(rtc) = self.rtc.take() {
             rtc.shutdown();
+        }
+    }
+}
+
+/// Lets a remuxer run only in the directions that the configuration allows.
+
+struct Gate {
+    to_packets: bool,
+    to_frames: bool,
+    remux: Arc<RemuxBridge>,
+}
+
+impl Bridge for Gate {
+    fn remux(&self, job: RemuxJob) {
+        let allowed = match job.lane() {
+            Lane::Packets => self.to_packets,
+            Lane::Frames => self.to_frames,
+        };
+        if allowed {
+            self.remux.remux(job);
         }
     }
 }

@@ -52,7 +52,8 @@ fn files() -> Vec<SourceFile> {
 
 /// Runs a rule over all files and shows every breach at once.
 fn check(rule: &str, breaches: impl Fn(&SourceFile) -> Vec<String>) {
-    let all: Vec<String> = files().iter().flat_map(|file| breaches(file).into_iter().map(|b| format!("{}: {b}", file.path))).collect();
+    let all: Vec<String> =
+        files().iter().flat_map(|file| breaches(file).into_iter().map(|b| format!("{}: {b}", file.path))).collect();
     assert!(all.is_empty(), "{rule}:\n{}", all.join("\n"));
 }
 
@@ -63,9 +64,7 @@ fn lines_with(file: &SourceFile, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn every_file_opens_by_saying_what_it_is() {
-    check("a file opens with //!", |file| {
-        if file.text.starts_with("//!") { vec![] } else { vec!["no //! at its head".into()] }
-    });
+    check("a file opens with //!", |file| if file.text.starts_with("//!") { vec![] } else { vec!["no //! at its head".into()] });
 }
 
 #[test]
@@ -87,7 +86,8 @@ fn no_file_has_a_name_that_says_nothing() {
 
 #[test]
 fn nothing_is_left_half_done() {
-    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!(")];
+    let words =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!(")];
     check("no work left in comments", |file| lines_with(file, &words));
 }
 
@@ -110,7 +110,10 @@ fn unsafe_stays_with_the_system_calls() {
 fn protocol_code_of_webrtc_reads_no_clock_and_takes_no_lock() {
     let rooms = ["rtc/src/wire", "rtc/src/sdp", "rtc/src/ice", "rtc/src/dtls", "rtc/src/srtp", "rtc/src/session"];
     let words = ["Instant::now(", "SystemTime::now(", "Mutex", "RwLock", "thread::spawn", "UdpSocket"];
-    check("sans-IO rooms", |file| if rooms.iter().any(|room| file.path.starts_with(room)) { lines_with(file, &words) } else { vec![] });
+    check(
+        "sans-IO rooms",
+        |file| if rooms.iter().any(|room| file.path.starts_with(room)) { lines_with(file, &words) } else { vec![] },
+    );
 }
 
 #[test]
@@ -137,7 +140,9 @@ fn main_stays_small() {
 #[test]
 fn unit_tests_wait_for_events_and_not_for_time() {
     check("no sleep in the unit tests of protocol code", |file| {
-        let sans_io = file.path.starts_with("rtc/src/") && !file.path.starts_with("rtc/src/net") && !file.path.starts_with("rtc/src/worker");
+        let sans_io = file.path.starts_with("rtc/src/")
+            && !file.path.starts_with("rtc/src/net")
+            && !file.path.starts_with("rtc/src/worker");
         let word = concat!("thread::", "sleep");
         if sans_io && file.text.contains(word) { vec!["sleeps".into()] } else { vec![] }
     });

@@ -69,7 +69,7 @@ impl AvcConfig {
             None => Vec::new(),
         };
         let tail = record.slice(reader.at.min(record.len())..);
-        if !sps.first().is_some_and(|sps| sps.len() >= 4) {
+        if sps.first().is_none_or(|sps| sps.len() < 4) {
             return Err(AvcError::BadConfig);
         }
         Ok(Self { sps, pps, tail, length_size: usize::from(size & 3) + 1 })

@@ -48,7 +48,8 @@ impl Muxer {
         let has_audio = tracks.audio().is_some_and(|track| can_carry(track));
         let has_video = tracks.video().is_some_and(|track| can_carry(track));
         let waited = self.held.first().is_some_and(|first| frame.dts.saturating_since(first.dts) >= SECOND_TRACK_WAIT);
-        if !(has_audio && has_video || waited || self.held.len() >= HELD_MAX) {
+        let has_both = has_audio && has_video;
+        if !has_both && !waited && self.held.len() < HELD_MAX {
             return;
         }
         let of_kind = |kind| self.held.iter().any(|frame| frame.kind() == kind && can_carry(&frame.track));
@@ -81,7 +82,8 @@ impl Muxer {
 fn write(flow: &mut Flow, frame: &Frame, tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
     let timestamp = tag::millis(frame.dts);
     flow.feed(frame, tracks, |piece| match piece {
-        Piece::Metadata(body) => out.push(tag::tag(TagKind::Script, timestamp, &[body])),
+        // FFmpeg takes metadata at any other time for subtitles.
+        Piece::Metadata(body) => out.push(tag::tag(TagKind::Script, 0, &[body])),
         Piece::Config(track) => out.extend(tag::config_tag(track, timestamp)),
         Piece::Frame(frame) => out.extend(tag::frame_tag(frame)),
     });
@@ -97,7 +99,10 @@ mod tests {
         flow::tests::{frame, track, tracks},
     };
 
-    fn kinds(out: &[Bytes]) -> (Option<(bool, bool)>, Vec<(u8, u32)>) {
+    /// The header's flags, and kind and time of each tag.
+    type Read = (Option<(bool, bool)>, Vec<(u8, u32)>);
+
+    fn kinds(out: &[Bytes]) -> Read {
         let mut reader = TagReader::default();
         out.iter().for_each(|bytes| reader.push(bytes));
         let tags = std::iter::from_fn(|| reader.next_tag()).map(|tag| (tag.kind, tag.timestamp)).collect();
@@ -109,7 +114,7 @@ mod tests {
         let (audio, video) = (track(Codec::Aac, b"asc"), track(Codec::H264, b"avcc"));
         let mut out = Vec::new();
         Muxer::new().frame(&frame(&video, 1, 40, true), &tracks(&[&audio, &video]), &mut out);
-        assert_eq!(kinds(&out), (Some((true, true)), vec![(18, 40), (8, 40), (9, 40), (9, 40)]));
+        assert_eq!(kinds(&out), (Some((true, true)), vec![(18, 0), (8, 40), (9, 40), (9, 40)]));
     }
 
     #[test]

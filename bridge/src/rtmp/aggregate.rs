@@ -34,7 +34,7 @@ impl Iterator for Aggregate {
         let start = self.at.checked_add(HEADER_BYTES)?;
         let end = start.checked_add(size).filter(|end| *end <= body.len())?;
         let inner = u32::from_be_bytes([t3, t0, t1, t2]);
-        let offset = *self.offset.get_or_insert(self.outer.timestamp.wrapping_sub(inner));
+        let offset = *self.offset.get_or_insert_with(|| self.outer.timestamp.wrapping_sub(inner));
         self.at = end.checked_add(BACK_POINTER_BYTES)?;
         Some(Message {
             kind: MessageKind::new(kind),

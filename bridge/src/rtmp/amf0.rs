@@ -21,15 +21,15 @@ pub enum Value {
     /// Short or long string: which marker is written follows from the length.
     String(String),
     /// Anonymous object, in the order of the wire.
-    Object(Vec<(String, Value)>),
+    Object(Vec<(String, Self)>),
     /// Null.
     Null,
     /// Undefined.
     Undefined,
     /// Associative array.
-    EcmaArray(Vec<(String, Value)>),
+    EcmaArray(Vec<(String, Self)>),
     /// Array by index.
-    StrictArray(Vec<Value>),
+    StrictArray(Vec<Self>),
     /// Milliseconds since 1970, and a time zone that is to be ignored.
     Date(f64, i16),
     /// A value that its sender could not write.
@@ -37,7 +37,7 @@ pub enum Value {
     /// XML as text.
     Xml(String),
     /// An object with a class name.
-    TypedObject(String, Vec<(String, Value)>),
+    TypedObject(String, Vec<(String, Self)>),
 }
 
 /// Why bytes are no acceptable AMF0.

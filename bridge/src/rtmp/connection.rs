@@ -124,6 +124,7 @@ impl Connection {
         let mut publisher = FramesPublisher::new(publisher);
         let end = self.publish_frames(&mut publisher, &client, &wake).await;
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "unpublished".to_owned());
+        super::stats::add(&self.config.stats.dropped, publisher.dropped());
         info!(stream = %request.key, %why, dropped = publisher.dropped(), "publishing ended");
         end
     }
@@ -181,8 +182,12 @@ impl Connection {
     }
 
     async fn play_frames(&mut self, player: &mut Player, client: &ClientGuard) -> Result<(), End> {
+        let interval = self.config.ping_interval;
         let began = Instant::now();
-        let mut next_ping = tokio::time::Instant::now() + self.config.ping_interval;
+        let mut batch = Vec::new();
+        let mut has_sent = false;
+        // One timer for the player's life: arming one for each write would cost more than the rest.
+        let mut silence = std::pin::pin!(tokio::time::sleep(interval));
         loop {
             while let Some(event) = self.session.handle_input(Instant::now(), &mut self.input)? {
                 match event {
@@ -191,22 +196,24 @@ impl Connection {
                     _ => {}
                 }
             }
-            let mut batch = player.take_batch(&mut self.session);
-            batch.insert(0, self.session.take_output().into());
+            batch.push(self.session.take_output().into());
+            player.fill(&mut batch, &mut self.session);
+            batch.push(self.session.take_output().into());
             let sent = self.write(&mut batch).await?;
-            if sent > 0 {
-                client.sent(sent);
-                next_ping = tokio::time::Instant::now() + self.config.ping_interval;
-            }
+            client.sent(sent);
+            has_sent |= sent > 0;
             if client.is_kicked() {
                 return Err(End::Kicked);
             }
             tokio::select! {
                 read = read(&mut self.stream, &mut self.input, READ_BYTES) => client.received(read?),
                 () = player.wait() => {}
-                () = tokio::time::sleep_until(next_ping) => {
-                    let millis = began.elapsed().as_millis() & 0xffff_ffff;
-                    self.session.ping(u32::try_from(millis).unwrap_or_default());
+                () = &mut silence => {
+                    if !std::mem::take(&mut has_sent) {
+                        let millis = began.elapsed().as_millis() & 0xffff_ffff;
+                        self.session.ping(u32::try_from(millis).unwrap_or_default());
+                    }
+                    silence.as_mut().reset(tokio::time::Instant::now() + interval);
                 }
             }
         }
@@ -260,6 +267,9 @@ impl Connection {
                     return Err(End::TooSlow);
                 }
             }
+        }
+        if total > 0 {
+            self.config.stats.wrote(total);
         }
         batch.clear();
         Ok(total)

@@ -1,4 +1,4 @@
-//! A player's stream: frames → messages, and word of the publisher's coming and going.
+//! A player's stream: frames → messages, and word of a publisher's coming.
 
 use std::sync::Arc;
 
@@ -49,10 +49,8 @@ impl Player {
         }
     }
 
-    /// What can be sent now, for one write. Notices about the publisher go through `session`, whose
-    /// output must be written first.
-    pub(crate) fn take_batch(&mut self, session: &mut Session) -> Vec<Bytes> {
-        let mut batch = Vec::with_capacity(4);
+    /// Appends what can be sent now, for one write. A notice about the publisher goes to `session`.
+    pub(crate) fn fill(&mut self, batch: &mut Vec<Bytes>, session: &mut Session) {
         let (mut bytes, mut has_read) = (0, false);
         while bytes < BATCH_BYTES {
             if let Read::Lagged(_) = self.reader.subscriber().read(&mut self.frames, READ_FRAMES) {
@@ -70,7 +68,7 @@ impl Player {
                 let (stream_id, chunk_size) = (self.stream_id, self.chunk_size);
                 self.flow.feed(&frame, &tracks, |piece| {
                     let from = batch.len();
-                    message(piece, millis(frame.dts), stream_id, chunk_size, &mut batch);
+                    message(piece, millis(frame.dts), stream_id, chunk_size, batch);
                     bytes += batch.iter().skip(from).map(Bytes::len).sum::<usize>();
                 });
             }
@@ -78,7 +76,6 @@ impl Player {
         if !has_read {
             self.notice_publisher(session);
         }
-        batch
     }
 
     /// Until there may be something to send.
@@ -104,8 +101,8 @@ impl Player {
     fn notice_publisher(&mut self, session: &mut Session) {
         let is_published = self.reader.subscriber().source().publisher_lane().is_some();
         let was_published = self.is_published.replace(is_published);
-        if was_published.is_some_and(|was| was != is_published) {
-            session.notify_published(is_published);
+        if is_published && was_published == Some(false) {
+            session.notify_published();
         }
     }
 }
@@ -115,7 +112,8 @@ impl Player {
 fn message(piece: Piece<'_>, timestamp: u32, stream_id: u32, chunk_size: usize, batch: &mut Vec<Bytes>) {
     match piece {
         Piece::Metadata(body) => {
-            batch.push(serialise(chunk_stream::STREAM, MessageKind::Data, timestamp, stream_id, &[body], chunk_size));
+            // FFmpeg takes metadata at any other time for subtitles.
+            batch.push(serialise(chunk_stream::STREAM, MessageKind::Data, 0, stream_id, &[body], chunk_size));
         }
         Piece::Config(track) => {
             let Some(head) = config_head(track) else { return };

@@ -224,8 +224,7 @@ impl Session {
     /// viewer into `out` and returns its length. `None`: not for this viewer. `out` should hold the
     /// payload and 128 bytes; packets that do not fit are lost to this viewer.
     pub fn forward(&mut self, now: Instant, position: u64, packet: &Packet, out: &mut [u8]) -> Option<usize> {
-        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state)
-        else {
+        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
             return None;
         };
         outbound.forward(now, position, packet, &keys.protect, &mut self.stats, out)
@@ -234,8 +233,7 @@ impl Session {
     /// Player: writes a packet again. `packet` is the ring's item at `resend.position`; `None` if it
     /// is another than was sent.
     pub fn resend(&mut self, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
-        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state)
-        else {
+        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
             return None;
         };
         outbound.resend(resend, packet, &keys.protect, &mut self.stats, out)

@@ -35,7 +35,12 @@ fn params() -> SessionParams {
         kind,
         track,
         codecs,
-        extensions: sdp::ExtensionIds { mid: Some(4), video_orientation: Some(5), abs_capture_time: Some(6), ..Default::default() },
+        extensions: sdp::ExtensionIds {
+            mid: Some(4),
+            video_orientation: Some(5),
+            abs_capture_time: Some(6),
+            ..Default::default()
+        },
         local_ssrc,
         remote_ssrcs: vec![],
         rtx_ssrc: None,

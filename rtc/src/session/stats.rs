@@ -33,7 +33,7 @@ pub struct SessionStats {
     pub pli_sent: u64,
     /// Keyframe requests (PLI, FIR) from the viewer.
     pub pli_received: u64,
-    /// Round trip by RTCP, once known.
+    /// Round trip, once known: a player's by RTCP, a publisher's guessed from its retransmissions.
     pub rtt: Option<Duration>,
     /// Interarrival jitter: our own measure of a publisher's video (else audio), or what the viewer
     /// last reported.
@@ -55,13 +55,13 @@ pub struct Drops {
     pub unproven: u64,
     /// RTP or RTCP before the keys were there.
     pub early: u64,
-    /// SRTP or SRTCP that failed authentication or was replayed.
+    /// SRTP or SRTCP that failed authentication.
     pub srtp: u64,
     /// RTP or RTCP that did not parse.
     pub malformed: u64,
     /// RTP whose SSRC and payload type belong to no media section, or one SSRC too many.
     pub unbound: u64,
-    /// RTP seen before, or too old to be of use.
+    /// RTP or RTCP seen before, or too old to be of use.
     pub duplicate: u64,
     /// RTP without payload (probing). Counted, of no further use.
     pub padding: u64,

@@ -19,7 +19,7 @@ use crate::{
     dtls::{Dtls, DtlsError, DtlsEvent, Identity, KeyingMaterial},
     ice::{IceLite, Path},
     sdp::{DtlsRole, Fingerprint, SessionParams},
-    srtp::{KeyError, Protect, Unprotect},
+    srtp::{KeyError, Protect, Unprotect, UnprotectError},
     wire::demux::{Class, classify},
 };
 
@@ -148,17 +148,13 @@ impl Transport {
             }
             Class::Rtp => match self.keys.as_mut().map(|keys| keys.unprotect.rtp(data)) {
                 Some(Ok(opened)) => Incoming::Rtp { index: opened.index, len: opened.plain_len },
-                _ => {
-                    stats.drops.srtp += 1;
-                    Incoming::Nothing
-                }
+                Some(Err(error)) => refused(error, stats),
+                None => Incoming::Nothing,
             },
             Class::Rtcp => match self.keys.as_mut().map(|keys| keys.unprotect.rtcp(data)) {
                 Some(Ok(len)) => Incoming::Rtcp { len },
-                _ => {
-                    stats.drops.srtp += 1;
-                    Incoming::Nothing
-                }
+                Some(Err(error)) => refused(error, stats),
+                None => Incoming::Nothing,
             },
             Class::Unknown => {
                 stats.drops.unknown += 1;
@@ -242,4 +238,13 @@ impl Transport {
         }
         incoming
     }
+}
+
+/// What a NACK brought twice is the network's doing; all else is damage or an attack.
+fn refused(error: UnprotectError, stats: &mut SessionStats) -> Incoming {
+    match error {
+        UnprotectError::Replayed => stats.drops.duplicate += 1,
+        _ => stats.drops.srtp += 1,
+    }
+    Incoming::Nothing
 }

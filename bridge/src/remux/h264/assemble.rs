@@ -38,7 +38,8 @@ pub struct Assembler {
     sets_changed: bool,
     track: Option<Arc<Track>>,
     unit: Option<Unit>,
-    after_hole: bool,
+    /// The packet before the next one was here. At the start it was not.
+    contiguous: bool,
     synced: bool,
     last_dts: Option<MediaTime>,
     stats: AssembleStats,
@@ -97,7 +98,7 @@ impl Assembler {
     /// Packets are missing between those before and those after.
     pub fn hole(&mut self) {
         self.stats.holes += 1;
-        self.after_hole = true;
+        self.contiguous = false;
         self.synced = false;
         if let Some(unit) = &mut self.unit {
             unit.damaged = true;
@@ -113,8 +114,8 @@ impl Assembler {
             // Padding that probes for bandwidth.
             return;
         }
-        let lost_start = self.after_hole && self.unit.is_none() && !begins_picture(&packet.payload);
-        self.after_hole = false;
+        let lost_start = !self.contiguous && self.unit.is_none() && !begins_picture(&packet.payload);
+        self.contiguous = true;
         let unit = self.unit.get_or_insert_with(|| Unit {
             timestamp: packet.timestamp,
             capture: packet.capture,

@@ -2,7 +2,6 @@
 //! no task, no lock.
 
 mod assemble;
-mod bits;
 mod nal;
 mod packetize;
 mod parameters;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::bits::{BitReader, unescape};
+use crate::remux::bits::{BitReader, unescape};
 
 /// Coded slice of a picture that is not an IDR picture (ITU-T H.264 table 7-1).
 pub(super) const SLICE: u8 = 1;

@@ -4,10 +4,10 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    bits::{BitReader, unescape},
     nal::{PPS, SPS, kind},
     sps,
 };
+use crate::remux::bits::{BitReader, unescape};
 
 /// Streams have one sequence parameter set; two are kept for an encoder that alternates.
 const SPS_MAX: usize = 2;

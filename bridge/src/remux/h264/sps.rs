@@ -7,7 +7,7 @@ use h264_reader::{
 };
 use weir_source::VideoInfo;
 
-use super::bits::{BitReader, escape, unescape};
+use crate::remux::bits::{BitReader, escape, unescape};
 
 /// Wider or higher pictures are not believed (level 6.2 allows 16,896 at most).
 const SIDE_MAX: u32 = 16_384;

@@ -1,7 +1,10 @@
 //! The state machine: what real clients send, and what hostile ones do.
 
 use super::*;
-use crate::rtmp::chunk::{Header, write};
+use crate::rtmp::{
+    amf0::{self, Value},
+    chunk::{Header, write},
+};
 
 struct Client {
     session: Session,
@@ -146,10 +149,10 @@ fn a_players_way_to_media_is_answered_as_srs_does() {
         "onStatus NetStream.Data.Start",
     ];
     assert_eq!(client.heard(), started);
-    client.session.notify_published(false);
+    client.session.notify_published();
     client.command(1, "pause", 0.0, Value::Boolean(true));
     assert!(matches!(client.poll(), Ok(Some(Event::Paused(true)))));
-    assert_eq!(client.heard(), ["onStatus 0 NetStream.Play.UnpublishNotify", "onStatus 0 NetStream.Pause.Notify", "user 1"]);
+    assert_eq!(client.heard(), ["onStatus 0 NetStream.Play.PublishNotify", "onStatus 0 NetStream.Pause.Notify", "user 1"]);
     client.command(1, "closeStream", 0.0, Value::Null);
     assert!(matches!(client.poll(), Ok(Some(Event::Stopped))));
 }

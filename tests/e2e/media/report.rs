@@ -59,10 +59,6 @@ impl Report {
         self.value[key].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
     }
 
-    pub fn value(&self) -> &Value {
-        &self.value
-    }
-
     /// What is not as expected; nothing if all is well.
     pub fn complaints(&self, expected: Expected) -> Vec<String> {
         let mut complaints = self.failures();

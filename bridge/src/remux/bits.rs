@@ -1,22 +1,22 @@
-//! Bits of a NAL unit: reading them, and the emulation prevention around them.
+//! Bits of coded headers: reading them, and the emulation prevention around those of H.264.
 
 /// Reads bits from unescaped bytes, most significant first; `None` past the end.
-pub(super) struct BitReader<'a> {
+pub(crate) struct BitReader<'a> {
     data: &'a [u8],
     position: usize,
 }
 
 impl<'a> BitReader<'a> {
-    pub(super) const fn new(data: &'a [u8]) -> Self {
+    pub(crate) const fn new(data: &'a [u8]) -> Self {
         Self { data, position: 0 }
     }
 
     /// The bit that comes next, counted from the first.
-    pub(super) const fn position(&self) -> usize {
+    pub(crate) const fn position(&self) -> usize {
         self.position
     }
 
-    pub(super) fn bit(&mut self) -> Option<bool> {
+    pub(crate) fn bit(&mut self) -> Option<bool> {
         let byte = *self.data.get(self.position / 8)?;
         let shift = 7 - self.position % 8;
         self.position += 1;
@@ -24,7 +24,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// `count` bits, at most 32.
-    pub(super) fn bits(&mut self, count: u32) -> Option<u32> {
+    pub(crate) fn bits(&mut self, count: u32) -> Option<u32> {
         let mut value = 0u32;
         for _ in 0..count {
             value = value << 1 | u32::from(self.bit()?);
@@ -33,7 +33,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// An unsigned Exp-Golomb value (ITU-T H.264 9.1); `None` if longer than any legal one.
-    pub(super) fn exp_golomb(&mut self) -> Option<u32> {
+    pub(crate) fn exp_golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.bit()? {
             zeros += 1;
@@ -46,14 +46,14 @@ impl<'a> BitReader<'a> {
     }
 
     /// A signed Exp-Golomb value (ITU-T H.264 9.1.1).
-    pub(super) fn signed_exp_golomb(&mut self) -> Option<i64> {
+    pub(crate) fn signed_exp_golomb(&mut self) -> Option<i64> {
         let code = i64::from(self.exp_golomb()?);
         Some(if code % 2 == 1 { (code + 1) / 2 } else { -code / 2 })
     }
 }
 
 /// Takes the emulation prevention bytes out (ITU-T H.264 7.4.1).
-pub(super) fn unescape(data: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len());
     let mut zeros = 0;
     for &byte in data {
@@ -68,7 +68,7 @@ pub(super) fn unescape(data: &[u8]) -> Vec<u8> {
 }
 
 /// Puts emulation prevention bytes in (ITU-T H.264 7.4.1.1).
-pub(super) fn escape(data: &[u8]) -> Vec<u8> {
+pub(crate) fn escape(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() + 4);
     let mut zeros = 0;
     for &byte in data {

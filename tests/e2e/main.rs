@@ -1,0 +1,14 @@
+//! End to end: the real server, real publishers and viewers, judged by decoded picture and sound.
+//!
+//! Needs what `tests/run install` installs. Recordings and logs stay in `target/tmp`.
+#![allow(unreachable_pub, reason = "a test program has no outside")]
+
+mod churn;
+mod early;
+mod hostile;
+mod matrix;
+mod media;
+mod republish;
+#[allow(unused_imports, reason = "it is shared with other test programs")]
+#[path = "../support/mod.rs"]
+mod support;
