@@ -10,7 +10,10 @@ mod hostile {
     pub(crate) mod bombs;
     pub(crate) mod canary;
     pub(crate) mod chunks;
+    pub(crate) mod commands;
     pub(crate) mod http;
+    pub(crate) mod insiders;
+    pub(crate) mod intruders;
     pub(crate) mod names;
     pub(crate) mod noise;
     pub(crate) mod offers;
@@ -39,7 +42,7 @@ mod hostile {
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hostile::{Arena, bombs, canary::Canary, chunks, names, offers, udp, vitals::Vitals, web};
+use hostile::{Arena, bombs, canary::Canary, chunks, commands, insiders, intruders, names, offers, udp, vitals::Vitals, web};
 use support::Weir;
 
 type Attack = (&'static str, fn(&Arena<'_>));
@@ -59,6 +62,7 @@ const ATTACKS: &[Attack] = attacks![
     web::cut_requests_open_nothing,
     web::odd_heads_are_refused,
     web::slow_requests_are_closed,
+    web::an_idle_crowd_keeps_nobody_out,
     offers::bad_offers_are_refused_with_a_reason,
     offers::cut_offers_are_answered,
     offers::large_bodies_are_413,
@@ -73,9 +77,16 @@ const ATTACKS: &[Attack] = attacks![
     chunks::lying_chunk_headers_end_their_connection,
     chunks::announced_messages_cost_what_was_sent,
     chunks::slow_handshakes_are_closed,
+    commands::commands_out_of_turn_are_refused,
+    commands::lying_control_messages_are_ignored,
     bombs::amf_bombs_in_commands_are_ignored,
     bombs::amf_bombs_in_metadata_are_ignored,
     bombs::tampered_media_costs_its_own_stream_only,
+    intruders::a_live_stream_keeps_its_publisher,
+    intruders::sessions_of_others_cannot_be_reached,
+    intruders::foreign_pages_can_neither_kick_nor_read,
+    insiders::a_lying_webrtc_publisher_is_borne,
+    insiders::a_flooding_player_is_borne,
 ];
 
 #[test]

@@ -62,6 +62,8 @@ pub(crate) fn amf_bombs_in_metadata_are_ignored(arena: &Arena<'_>) {
 
 /// Where it is published, and asked for by HLS.
 pub(crate) const HLS_STREAM: &str = "tampered";
+/// The same by WebRTC, for `insiders`.
+pub(crate) const HLS_STREAM_RTC: &str = "tampered-rtc";
 
 /// The canary's own media, tampered with, published under another name and read by FLV, HLS and
 /// WebRTC: tags are dropped, the publisher stays.
@@ -115,7 +117,7 @@ fn tamper(noise: &mut Noise, body: &mut Vec<u8>, round: u32) {
 }
 
 /// The canary's tags as HTTP-FLV gives them: kind, time, body.
-fn flv_tags(arena: &Arena<'_>) -> Vec<(u8, u32, Vec<u8>)> {
+pub(crate) fn flv_tags(arena: &Arena<'_>) -> Vec<(u8, u32, Vec<u8>)> {
     let body = read_for(arena, "/live/canary.flv", Duration::from_secs(2));
     let mut tags = Vec::new();
     let mut rest = &body[body.windows(4).position(|window| window == b"FLV\x01").expect("an FLV header") + 13..];
@@ -131,7 +133,7 @@ fn flv_tags(arena: &Arena<'_>) -> Vec<(u8, u32, Vec<u8>)> {
 }
 
 /// What a GET gives in `time`, its chunked coding taken off.
-fn read_for(arena: &Arena<'_>, target: &str, time: Duration) -> Vec<u8> {
+pub(crate) fn read_for(arena: &Arena<'_>, target: &str, time: Duration) -> Vec<u8> {
     let mut stream = connect(arena.server.http);
     stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
     // HTTP/1.0: the body comes as it is.

@@ -1,4 +1,4 @@
-//! A WHEP player made of the server's own parts, which can be told to lie.
+//! A WebRTC peer made of the server's own parts, which can be told to lie.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -26,8 +26,8 @@ const STAGE: Duration = Duration::from_secs(8);
 const UFRAG: &str = "player01";
 const PWD: &str = "playerplayerplayer012345";
 
-/// Our side of one session, and what the answer told.
-pub(crate) struct Player {
+/// One end of a session, and what the answer told.
+pub(crate) struct Peer {
     pub(crate) socket: UdpSocket,
     pub(crate) server: SocketAddr,
     /// `theirs:ours`.
@@ -49,13 +49,23 @@ pub(crate) enum Handshake {
     Refused,
 }
 
-impl Player {
-    /// Opens a session for `live/stream` whose offer has `announced` as its fingerprint, or our own.
-    pub(crate) fn open(arena: &Arena<'_>, stream: &str, announced: Option<&Identity>) -> Self {
+impl Peer {
+    /// Opens a player's session for `live/stream` whose offer has `announced` as its fingerprint, or
+    /// our own.
+    pub(crate) fn play(arena: &Arena<'_>, stream: &str, announced: Option<&Identity>) -> Self {
+        Self::open(arena, "whep", "recvonly", stream, announced)
+    }
+
+    /// Opens a publisher's session for `live/stream`.
+    pub(crate) fn publish(arena: &Arena<'_>, stream: &str) -> Self {
+        Self::open(arena, "whip", "sendonly", stream, None)
+    }
+
+    fn open(arena: &Arena<'_>, endpoint: &str, direction: &str, stream: &str, announced: Option<&Identity>) -> Self {
         let identity = Identity::generate().expect("a certificate");
         let fingerprint = announced.unwrap_or(&identity).fingerprint_sha256();
-        let offer = offers::offer("recvonly", UFRAG, PWD, &format!("sha-256 {fingerprint}"));
-        let answer = post_sdp(arena.server.api, &format!("/rtc/v1/whep/?app=live&stream={stream}"), offer.as_bytes());
+        let offer = offers::offer(direction, UFRAG, PWD, &format!("sha-256 {fingerprint}"));
+        let answer = post_sdp(arena.server.api, &format!("/rtc/v1/{endpoint}/?app=live&stream={stream}"), offer.as_bytes());
         assert_eq!(answer.status, 201, "{answer:?}");
         let line = |start: &str| {
             let value = answer.body.lines().find_map(|line| line.strip_prefix(start));
@@ -103,6 +113,15 @@ impl Player {
             }
         }
         panic!("a right check is not answered");
+    }
+
+    /// The keys of a handshake that must work.
+    pub(crate) fn connect(&self) -> KeyingMaterial {
+        self.prove();
+        match self.shake_hands() {
+            Handshake::Connected(keys) => keys,
+            Handshake::Refused => panic!("a right peer is refused"),
+        }
     }
 
     /// Shakes hands as the DTLS client. Media that comes meanwhile is an error.
@@ -157,15 +176,10 @@ impl Player {
 
 /// Connects and watches `live/stream`, whatever comes of it.
 pub(crate) fn watch(arena: &Arena<'_>, stream: &str, time: Duration) {
-    let player = Player::open(arena, stream, None);
-    player.prove();
-    match player.shake_hands() {
-        Handshake::Connected(keys) => {
-            player.watch(&keys, time);
-            player.leave();
-        }
-        Handshake::Refused => panic!("a right player is refused"),
-    }
+    let player = Peer::play(arena, stream, None);
+    let keys = player.connect();
+    player.watch(&keys, time);
+    player.leave();
 }
 
 /// A UDP socket of loopback that waits 50 ms at a time.

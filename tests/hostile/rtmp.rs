@@ -102,6 +102,17 @@ impl Rtmp {
         }
     }
 
+    /// Sends `bytes`; whether `words` come back.
+    pub(crate) fn answers(&mut self, bytes: &[u8], words: &[u8]) -> bool {
+        self.send(bytes);
+        self.hears(words)
+    }
+
+    /// Bytes that came and were not looked for.
+    pub(crate) fn heard_bytes(&self) -> usize {
+        self.heard.len()
+    }
+
     /// Whether the server still works for this connection: it answers a ping.
     pub(crate) fn is_served(&mut self, stamp: u32) -> bool {
         let ping = [&6_u16.to_be_bytes()[..], &stamp.to_be_bytes()].concat();

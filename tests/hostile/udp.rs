@@ -12,7 +12,7 @@ use weir_rtc::{
 use super::{
     Arena,
     noise::Noise,
-    rtc::{Handshake, Player, hear, quiet_socket},
+    rtc::{Handshake, Peer, hear, quiet_socket},
 };
 
 /// What the server answers to the wrong people.
@@ -124,7 +124,7 @@ fn named_request(noise: &mut Noise) -> Vec<u8> {
 /// A session's own check, spoilt in every way by somebody who has seen its user name: before the
 /// player comes, and while it watches. The player connects and sees its stream all the same.
 pub(crate) fn a_session_survives_forged_checks_media_and_handshakes(arena: &Arena<'_>) {
-    let player = Player::open(arena, "canary", None);
+    let player = Peer::play(arena, "canary", None);
     let attacker = quiet_socket();
     forge(&player, &attacker);
     assert_silence(&attacker, "forged checks before the player came");
@@ -155,7 +155,7 @@ pub(crate) fn a_session_survives_forged_checks_media_and_handshakes(arena: &Aren
 }
 
 /// The player's check with other keys, cut at every length, and with lengths that lie.
-fn forge(player: &Player, attacker: &UdpSocket) {
+fn forge(player: &Peer, attacker: &UdpSocket) {
     let send = |bytes: &[u8]| attacker.send_to(bytes, player.server).expect("it is sent");
     for key in ["", "wrongwrongwrongwrong0123", &player.pwd.to_uppercase(), &player.username] {
         if key != player.pwd {
@@ -189,7 +189,7 @@ fn forge(player: &Player, attacker: &UdpSocket) {
 /// alert and not one media packet.
 pub(crate) fn a_wrong_fingerprint_gets_no_media(arena: &Arena<'_>) {
     let somebody = Identity::generate().expect("a certificate");
-    let player = Player::open(arena, "canary", Some(&somebody));
+    let player = Peer::play(arena, "canary", Some(&somebody));
     player.prove();
     let Handshake::Refused = player.shake_hands() else { panic!("a wrong certificate is accepted") };
     assert!(player.hear(Duration::from_millis(800)).is_empty(), "something came after the refusal");
@@ -200,7 +200,7 @@ pub(crate) fn broken_handshakes_end_their_own_session(arena: &Arena<'_>) {
     let mut noise = Noise::new(0xd715);
     let hello = client_hello();
     for round in 0..6 {
-        let player = Player::open(arena, "canary", None);
+        let player = Peer::play(arena, "canary", None);
         player.prove();
         for n in 0..60 {
             let mut bytes = match (round + n) % 3 {

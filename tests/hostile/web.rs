@@ -1,11 +1,14 @@
 //! Attacks on the two HTTP ports below the routes: noise, other protocols, cut requests, and
 //! clients that take their time (A42, A45, A50).
 
-use std::{io::Write as _, time::Duration};
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 use super::{
     Arena,
-    http::{connect, exchange, exchange_cut, get, request},
+    http::{connect, exchange, exchange_cut, get, read_to_end, request},
     noise::Noise,
     offers,
 };
@@ -75,7 +78,7 @@ pub(crate) fn slow_requests_are_closed(arena: &Arena<'_>) {
                 let mut stream = connect(addr);
                 stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
                 stream.write_all(b"GET /api/v1/versions HTTP/1.1\r\nHost: x\r\nX-Slow: ").expect("it is sent");
-                let ended = super::drip(&mut stream, std::time::Instant::now(), |stream| {
+                let ended = super::drip(&mut stream, Instant::now(), |stream| {
                     let sent = stream.write_all(b"y");
                     let read = std::io::Read::read(stream, &mut [0; 512]);
                     let waits = |kind| matches!(kind, std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
@@ -91,4 +94,19 @@ pub(crate) fn slow_requests_are_closed(arena: &Arena<'_>) {
             assert_eq!(answer.status, 408, "{answer:?}");
         });
     });
+}
+
+/// Hundreds of connections that say nothing keep nobody out, and are closed.
+pub(crate) fn an_idle_crowd_keeps_nobody_out(arena: &Arena<'_>) {
+    let server = arena.server;
+    let crowd: Vec<_> = [server.api, server.http, server.rtmp].iter().flat_map(|addr| (0..100).map(|_| connect(*addr))).collect();
+    for addr in [server.api, server.http] {
+        let asked = Instant::now();
+        assert_eq!(get(addr, "/api/v1/versions").expect("an answer").status, 200);
+        assert!(asked.elapsed() < Duration::from_secs(2), "an answer took {:?}", asked.elapsed());
+    }
+    for stream in crowd {
+        // Panics if it is not closed.
+        read_to_end(stream);
+    }
 }
