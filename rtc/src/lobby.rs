@@ -160,26 +160,26 @@ impl Lobby {
     }
 
     /// Takes out the peers whose time is up.
-    pub(crate) fn expire(&self, now: Instant) -> Vec<Box<Waiting>> {
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Waiting> {
         let mut state = self.state.lock();
         let mut gone = Vec::new();
         while state.order.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, ufrag)) = state.order.pop_front() else { break };
             // A fragment may have been used again since: then its new peer has its own time.
-            gone.extend(state.take_if(&ufrag, |waiting| waiting.expires <= now));
+            gone.extend(state.take_if(&ufrag, |waiting| waiting.expires <= now).map(|waiting| *waiting));
         }
         gone
     }
 
     /// Takes out the peers that were kicked, and publishers whose seat another has taken.
-    pub(crate) fn evict(&self) -> Vec<Box<Waiting>> {
+    pub(crate) fn evict(&self) -> Vec<Waiting> {
         let mut state = self.state.lock();
         let order: Vec<Arc<str>> = state.order.iter().map(|(_, ufrag)| Arc::clone(ufrag)).collect();
         let unwanted = |waiting: &Waiting| {
             let replaced = waiting.publisher.as_ref().is_some_and(Publisher::is_replaced);
             replaced || waiting.guard.is_kicked()
         };
-        order.iter().filter_map(|ufrag| state.take_if(ufrag, unwanted)).collect()
+        order.iter().filter_map(|ufrag| state.take_if(ufrag, unwanted)).map(|waiting| *waiting).collect()
     }
 
     /// A worker's peer has ended.
@@ -203,10 +203,11 @@ impl Lobby {
     }
 
     /// Lets nobody in any more and takes out all who wait.
-    pub(crate) fn close(&self) -> Vec<Box<Waiting>> {
+    pub(crate) fn close(&self) -> Vec<Waiting> {
         let mut state = self.state.lock();
         state.closed = true;
-        let gone: Vec<Box<Waiting>> = state.places.values_mut().filter_map(|entry| entry.waiting.take()).collect();
+        let gone: Vec<Waiting> =
+            state.places.values_mut().filter_map(|entry| entry.waiting.take().map(|waiting| *waiting)).collect();
         for waiting in &gone {
             state.places.remove(&*waiting.record.ufrag);
             state.sessions.remove(&waiting.record.session);
@@ -286,6 +287,8 @@ mod tests {
             let ice = IceCredentials { ufrag: format!("ufrag-{name}"), pwd: format!("pwd-{name}") };
             let facts = Facts {
                 session: format!("session-{name}"),
+                etag: String::new(),
+                username: String::new(),
                 id: name.to_owned(),
                 direction: Direction::Publish,
                 key,

@@ -55,7 +55,7 @@ function stop() {
   const old = running;
   running = null;
   old?.stop();
-  figures.show({});
+  figures.mode($("controls-play").hidden ? "publish" : chosen("protocol"));
   graph.clear();
   show("idle", "");
 }
@@ -85,7 +85,7 @@ function publish() {
 
 $("play").addEventListener("click", () => (running ? stop() : play()));
 $("publish").addEventListener("click", () => (running ? stop() : publish()));
-$("protocol").addEventListener("change", () => running && play());
+$("protocol").addEventListener("change", () => (running ? play() : stop()));
 $("source").addEventListener("change", () => running && publish());
 $("sound").addEventListener("click", () => { video.muted = false; });
 video.addEventListener("volumechange", showSound);
@@ -123,7 +123,7 @@ async function sample() {
   if (!current) return;
   const stats = await current.sample().catch(() => ({}));
   if (running !== current) return;
-  if (!(current instanceof Publisher)) stats.latency = latency.read() ?? undefined;
+  if (!(current instanceof Publisher)) stats.latency = latency.read() ?? stats.latency;
   weir.stats = stats;
   figures.show(stats);
   graph.push(stats.bitrate || 0);

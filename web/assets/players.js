@@ -1,8 +1,8 @@
 // Three ways to play one stream. Each player goes on by itself when the stream or the server comes
 // back, until it is stopped.
 
-import { connect, end, endpoint, Refused } from "/assets/signal.js";
-import { PeerSampler, VideoSampler } from "/assets/stats.js";
+import { connect, end, endpoint, hangUp, Refused } from "/assets/signal.js";
+import { codecName, PeerSampler, VideoSampler } from "/assets/stats.js";
 
 /** Between two tries, at most. The first comes after a quarter of a second. */
 const RETRY_MS_MAX = 5000;
@@ -98,9 +98,8 @@ export class WhepPlayer extends Player {
   close() {
     clearTimeout(this.interrupted);
     this.abort?.abort();
-    this.pc?.close();
+    hangUp(this.pc, this.session);
     this.pc = null;
-    end(this.session);
     this.session = null;
   }
 
@@ -156,9 +155,6 @@ class BufferedPlayer extends Player {
     return { ...this.sampler.sample(this.bytes), videoCodec: this.videoCodec, audioCodec: this.audioCodec };
   }
 }
-
-const CODECS = [["avc1", "H264"], ["hvc1", "H265"], ["hev1", "H265"], ["mp4a", "AAC"], ["opus", "opus"]];
-const codecName = (text) => CODECS.find(([mark]) => (text || "").toLowerCase().startsWith(mark))?.[1] || text || "";
 
 /** HTTP-FLV by mpegts.js: one or two seconds behind. */
 export class FlvPlayer extends BufferedPlayer {
@@ -250,7 +246,8 @@ export class HlsPlayer extends BufferedPlayer {
     this.burst = [...(this.burst || []), { at: performance.now(), bytes: this.bytes }].slice(-11);
     const [first, last] = [this.burst[0], this.burst[this.burst.length - 1]];
     const seconds = (last.at - first.at) / 1000;
-    return { ...sample, bitrate: seconds > 0 ? ((last.bytes - first.bytes) * 8) / 1000 / seconds : 0 };
+    const latency = this.hls?.latency ? this.hls.latency * 1000 : undefined;
+    return { ...sample, latency, bitrate: seconds > 0 ? ((last.bytes - first.bytes) * 8) / 1000 / seconds : 0 };
   }
 }
 

@@ -1,6 +1,6 @@
 // Publishes a source by WHIP, and connects again when the server comes back.
 
-import { connect, end, endpoint, Refused } from "/assets/signal.js";
+import { connect, end, endpoint, hangUp, Refused } from "/assets/signal.js";
 import { open } from "/assets/media.js";
 import { PeerSampler } from "/assets/stats.js";
 
@@ -105,9 +105,8 @@ export class Publisher {
   #close() {
     clearTimeout(this.interrupted);
     this.abort?.abort();
-    this.pc?.close();
+    hangUp(this.pc, this.session);
     this.pc = null;
-    end(this.session);
     this.session = null;
   }
 

@@ -43,8 +43,13 @@ export async function connect(pc, url, signal) {
 }
 
 /** Ends a session. Works while the page goes away too. */
-export function end(session) {
+export async function end(session) {
   if (session) {
-    fetch(session, { method: "DELETE", keepalive: true }).catch(() => {});
+    await fetch(session, { method: "DELETE", keepalive: true }).catch(() => {});
   }
+}
+
+/** Ends a session and then its connection, whose own goodbye would make the DELETE come too late. */
+export function hangUp(pc, session) {
+  end(session).finally(() => pc?.close());
 }

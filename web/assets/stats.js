@@ -33,7 +33,7 @@ export class PeerSampler {
 
   #stream(stat, report, now, out) {
     now.bytes += stat.bytesSent ?? stat.bytesReceived ?? 0;
-    const codec = report.get(stat.codecId)?.mimeType?.split("/")[1];
+    const codec = codecName(report.get(stat.codecId)?.mimeType?.split("/")[1]);
     if (stat.kind === "audio") {
       out.audioCodec = codec;
       out.concealed = stat.concealedSamples;
@@ -114,6 +114,14 @@ function ahead(video) {
   return undefined;
 }
 
+const NAMES = { opus: "Opus", avc1: "H264", hvc1: "H265", hev1: "H265", mp4a: "AAC" };
+
+/** A codec as people write it, from a MIME subtype or an RFC 6381 name. */
+export function codecName(text) {
+  const first = (text || "").split(".")[0];
+  return NAMES[first.toLowerCase()] || first;
+}
+
 const ms = (seconds) => (seconds === undefined ? undefined : seconds * 1000);
 const known = (value) => value !== undefined && value !== null && !Number.isNaN(value);
 const millis = (value) => (known(value) ? `${Math.round(value)} ms` : "–");
@@ -140,6 +148,14 @@ const FIGURES = [
   ["latency", "Latency", (s) => millis(s.latency)],
 ];
 
+/** What can be known in each way of running. */
+const SHOWN = {
+  whep: FIGURES.map(([name]) => name),
+  flv: ["bitrate", "fps", "size", "codec", "decoded", "dropped", "buffer", "latency"],
+  publish: ["bitrate", "fps", "size", "codec", "decoded", "loss", "rtt", "jitter"],
+};
+SHOWN.hls = SHOWN.flv;
+
 /** The list of figures: made once, then only its texts change. */
 export class Figures {
   constructor(list) {
@@ -153,6 +169,14 @@ export class Figures {
       box.append(term, value);
       list.append(box);
       this.values.set(name, value);
+    }
+    this.mode("whep");
+  }
+
+  /** Shows what is known of a player's protocol, or of `publish`, and nothing of it yet. */
+  mode(name) {
+    for (const [figure, value] of this.values) {
+      value.parentElement.hidden = !SHOWN[name].includes(figure);
     }
     this.show({});
   }
@@ -178,6 +202,7 @@ export class Graph {
     this.context = canvas.getContext("2d");
     this.clear();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
   clear() {
@@ -193,7 +218,14 @@ export class Graph {
 
   draw() {
     const { canvas, context, samples } = this;
-    const { width, height } = canvas;
+    const scale = devicePixelRatio || 1;
+    const width = canvas.clientWidth || 960;
+    const height = canvas.clientHeight || 64;
+    if (canvas.width !== Math.round(width * scale)) {
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(height * scale);
+    }
+    context.setTransform(scale, 0, 0, scale, 0, 0);
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
     context.clearRect(0, 0, width, height);
@@ -212,7 +244,7 @@ export class Graph {
     context.beginPath();
     samples.forEach((value, index) => context.lineTo(x(index), y(value)));
     context.strokeStyle = colour("--accent");
-    context.lineWidth = 2.5;
+    context.lineWidth = 2;
     context.lineJoin = "round";
     context.stroke();
     context.lineTo(x(samples.length - 1), height);
@@ -222,7 +254,7 @@ export class Graph {
     context.fill();
     context.globalAlpha = 1;
     context.fillStyle = colour("--quiet");
-    context.font = "20px system-ui, sans-serif";
-    context.fillText(rate(top / 1.15), 6, 24);
+    context.font = "12px system-ui, sans-serif";
+    context.fillText(rate(top / 1.15), 4, 15);
   }
 }

@@ -1,6 +1,9 @@
 //! Names that the server gives: to itself, to a start of it, to clients and to streams.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Instant, SystemTime},
+};
 
 use rand::Rng;
 use weir_source::StreamKey;
@@ -20,12 +23,19 @@ pub struct ServerIds {
     pub service: String,
     /// Its process id in decimal.
     pub pid: String,
+    /// When this start was.
+    pub started: Instant,
 }
 
 impl ServerIds {
     /// Fresh ones for this start.
     pub fn new() -> Self {
-        Self { server: format!("vid-{}", random(SHORT)), service: random(TRACE), pid: std::process::id().to_string() }
+        Self {
+            server: format!("vid-{}", random(SHORT)),
+            service: random(TRACE),
+            pid: std::process::id().to_string(),
+            started: Instant::now(),
+        }
     }
 
     /// The API's id of a stream: the same for the same name as long as this server runs.
@@ -55,6 +65,12 @@ impl Default for ServerIds {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Milliseconds of Unix time.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A fresh trace id: 8 lower-case letters and digits.

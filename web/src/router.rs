@@ -7,7 +7,7 @@ use axum::{
     middleware::map_response,
     response::{IntoResponse, Response},
 };
-use weir_bridge::hls::Hls;
+use weir_bridge::{hls::Hls, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
@@ -22,6 +22,8 @@ pub struct AppState {
     pub rtc: Option<RtcHandle>,
     /// The HLS output, unless it is off.
     pub hls: Option<Arc<Hls>>,
+    /// What the RTMP listeners count; fresh counters where there are none.
+    pub rtmp: Arc<RtmpStats>,
     /// Settings.
     pub config: Arc<WebConfig>,
     /// Who we are.
@@ -34,7 +36,8 @@ impl AppState {
     /// With fresh ids and nothing sampled yet.
     pub fn new(hub: Arc<Hub>, rtc: impl Into<Option<RtcHandle>>, hls: impl Into<Option<Arc<Hls>>>, config: WebConfig) -> Self {
         let (rtc, hls) = (rtc.into(), hls.into());
-        Self { hub, rtc, hls, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
+        let rtmp = Arc::default();
+        Self { hub, rtc, hls, rtmp, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
     }
 
     /// The WebRTC server, or the answer of one that has none.

@@ -1,6 +1,8 @@
 //! What can be set.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use super::RtmpStats;
 
 /// RTMP's settings. Each has a default that suits.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct RtmpConfig {
     /// How often a player that is sent nothing is pinged, so that a dead one is noticed.
     /// Default 30 s.
     pub ping_interval: Duration,
+    /// Where all connections count what they do.
+    pub stats: Arc<RtmpStats>,
 }
 
 impl Default for RtmpConfig {
@@ -34,6 +38,7 @@ impl Default for RtmpConfig {
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),
+            stats: Arc::default(),
         }
     }
 }

@@ -124,6 +124,7 @@ impl Connection {
         let mut publisher = FramesPublisher::new(publisher);
         let end = self.publish_frames(&mut publisher, &client, &wake).await;
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "unpublished".to_owned());
+        super::stats::add(&self.config.stats.dropped, publisher.dropped());
         info!(stream = %request.key, %why, dropped = publisher.dropped(), "publishing ended");
         end
     }
@@ -266,6 +267,9 @@ impl Connection {
                     return Err(End::TooSlow);
                 }
             }
+        }
+        if total > 0 {
+            self.config.stats.wrote(total);
         }
         batch.clear();
         Ok(total)

@@ -11,7 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 use weir_source::Hub;
 
-use super::{RtmpConfig, connection::Connection};
+use super::{
+    RtmpConfig,
+    connection::{Connection, End},
+    stats::add,
+};
 
 /// How long to wait after `accept` failed for want of descriptors or memory: others must end
 /// first, and the kernel keeps the waiting ones in its queue.
@@ -25,6 +29,7 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, config: Arc<RtmpConfig>
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
                 if ended.is_err_and(|error| error.is_panic()) {
+                    add(&config.stats.panics, 1);
                     warn!("an RTMP connection ended by a fault of the server");
                 }
                 continue;
@@ -33,9 +38,13 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, config: Arc<RtmpConfig>
         };
         match accepted {
             Ok((stream, peer)) if connections.len() < config.connections_max => {
+                add(&config.stats.accepted, 1);
                 connections.spawn(connection(stream, peer, Arc::clone(&hub), Arc::clone(&config)));
             }
-            Ok((_, peer)) => warn!(%peer, max = config.connections_max, "RTMP connection refused: too many"),
+            Ok((_, peer)) => {
+                add(&config.stats.refused, 1);
+                debug!(%peer, max = config.connections_max, "RTMP connection refused: too many");
+            }
             Err(error) => {
                 warn!(%error, "cannot accept RTMP connections");
                 tokio::select! {
@@ -53,7 +62,13 @@ async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, config: 
     let span = info_span!("rtmp", id);
     async move {
         debug!(%peer, "connected");
+        let stats = Arc::clone(&config.stats);
         let why = Connection::new(stream, peer.ip(), id, hub, config).run().await;
+        match &why {
+            End::Session(_) => add(&stats.protocol_errors, 1),
+            End::TooSlow => add(&stats.too_slow, 1),
+            _ => {}
+        }
         debug!(%why, "closed");
     }
     .instrument(span)

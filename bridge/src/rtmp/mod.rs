@@ -15,9 +15,11 @@ mod player;
 mod publisher;
 mod reply;
 mod session;
+mod stats;
 
 pub use command::{Command, Connect};
 pub use config::RtmpConfig;
 pub use handshake::{Handshake, HandshakeError};
 pub use listener::serve;
 pub use session::{Event, Session, SessionError, StreamRequest};
+pub use stats::RtmpStats;

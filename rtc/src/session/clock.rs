@@ -110,9 +110,11 @@ impl PublisherClock {
         Self { floor, lead_us: None, ntp_offset_us: None, ntp_zero: None, drift: Window::default(), tracks: Default::default() }
     }
 
-    /// Places a packet's timestamp that arrived at `arrival` (source's clock).
-    pub(crate) fn place(&mut self, track: TrackId, rate: u32, timestamp: u32, arrival: MediaTime) -> Placed {
-        let lead = *self.lead_us.get_or_insert((self.floor.offset(BREAK_GAP_US) - arrival).max(0));
+    /// Places a packet's timestamp that arrived at `arrival` (source's clock). `in_order`: no packet
+    /// with a higher number came before it. Only such a one may move the clock.
+    pub(crate) fn place(&mut self, track: TrackId, rate: u32, timestamp: u32, arrival: MediaTime, in_order: bool) -> Placed {
+        let floor = self.floor.offset(BREAK_GAP_US);
+        let lead = *self.lead_us.get_or_insert_with(|| (floor - arrival).max(0));
         let arrival = arrival.offset(lead);
         let Some(slot) = self.tracks.get_mut(track.index()) else {
             return Placed { timestamp: u64::from(timestamp), capture: arrival };
@@ -125,7 +127,7 @@ impl PublisherClock {
                 slot.insert(TrackClock::new(rate, timestamp, after, arrival))
             }
         };
-        let (placed, newest) = clock.place(timestamp, arrival);
+        let (placed, newest) = clock.place(timestamp, arrival, in_order);
         if newest {
             self.follow_arrival(track, arrival - placed.capture, arrival);
         }
@@ -163,7 +165,7 @@ impl PublisherClock {
 
     fn believe(&mut self, track: TrackId, ntp_us: i64) {
         let Some(Some(clock)) = self.tracks.get_mut(track.index()) else { return };
-        let offset = *self.ntp_offset_us.get_or_insert(clock.offset_us.saturating_sub(ntp_us));
+        let offset = *self.ntp_offset_us.get_or_insert_with(|| clock.offset_us.saturating_sub(ntp_us));
         let target = ntp_us.saturating_add(offset);
         if (target - clock.offset_us).abs() > SKEW_MAX_US {
             return;
@@ -227,9 +229,15 @@ impl TrackClock {
     }
 
     /// Also tells whether this is the newest so far.
-    fn place(&mut self, timestamp: u32, arrival: MediaTime) -> (Placed, bool) {
+    fn place(&mut self, timestamp: u32, arrival: MediaTime, in_order: bool) -> (Placed, bool) {
         let raw = self.extend(timestamp);
-        let step_us = MediaTime::from_ticks(raw.wrapping_sub(self.raw_high) as i64, self.rate).as_micros();
+        let step_us = self.ticks_us(raw.wrapping_sub(self.raw_high));
+        if !in_order {
+            // Repaired from before a break: nothing is known of that timeline any more.
+            let raw = if step_us.abs() > JUMP_FORWARD_US { self.raw_high } else { raw };
+            let sent = raw.wrapping_add(self.shift);
+            return (Placed { timestamp: sent, capture: self.capture(sent) }, false);
+        }
         let waited_us = (arrival - self.high_arrival).max(0);
         if step_us > JUMP_FORWARD_US.saturating_add(waited_us) || step_us < -JUMP_BACK_US {
             self.tie_anew(raw, arrival);
@@ -237,7 +245,7 @@ impl TrackClock {
         let sent = raw.wrapping_add(self.shift);
         let newest = raw >= self.raw_high;
         if raw > self.raw_high {
-            let passed_us = MediaTime::from_ticks(raw.wrapping_sub(self.raw_high) as i64, self.rate).as_micros();
+            let passed_us = self.ticks_us(raw.wrapping_sub(self.raw_high));
             let most = passed_us.max(0) / SLEW_DIVISOR;
             self.offset_us += (self.target_us - self.offset_us).clamp(-most, most);
             self.raw_high = raw;
@@ -289,7 +297,12 @@ impl TrackClock {
 
     /// Microseconds from the first packet to a sent timestamp.
     fn media_us(&self, sent: u64) -> i64 {
-        MediaTime::from_ticks(sent.wrapping_sub(self.origin) as i64, self.rate).as_micros()
+        self.ticks_us(sent.wrapping_sub(self.origin))
+    }
+
+    /// A difference of timestamps, modulo 2^64, in microseconds.
+    fn ticks_us(&self, ticks: u64) -> i64 {
+        MediaTime::from_ticks(ticks as i64, self.rate).as_micros()
     }
 
     fn capture(&self, sent: u64) -> MediaTime {

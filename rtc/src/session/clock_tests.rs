@@ -54,7 +54,7 @@ fn run(clock: &mut PublisherClock, sender: &Sender, seconds: i64, from_s: i64, v
         for (index, track) in [AUDIO, VIDEO].into_iter().enumerate() {
             let jitter = (step * 7_919 % 13) * 1_000;
             let delay = if track == AUDIO { 20_000 } else { video_delay_us } + jitter;
-            let placed = clock.place(track, rate(track), sender.timestamp(track, us), MediaTime::from_micros(us + delay));
+            let placed = clock.place(track, rate(track), sender.timestamp(track, us), MediaTime::from_micros(us + delay), true);
             if let Some(last) = last[index] {
                 assert!(placed.capture > last.capture, "never back");
                 let ticks = placed.timestamp.wrapping_sub(last.timestamp) as i64;
@@ -77,20 +77,20 @@ fn run(clock: &mut PublisherClock, sender: &Sender, seconds: i64, from_s: i64, v
 #[test]
 fn the_first_packet_is_placed_on_arrival_at_once() {
     let mut clock = PublisherClock::new(MediaTime::ZERO);
-    let first = clock.place(VIDEO, 90_000, 0xffff_fff0, ms(700));
+    let first = clock.place(VIDEO, 90_000, 0xffff_fff0, ms(700), true);
     assert_eq!(first.capture, ms(700));
-    let next = clock.place(VIDEO, 90_000, 0xffff_fff0u32.wrapping_add(3_600), ms(750));
+    let next = clock.place(VIDEO, 90_000, 0xffff_fff0u32.wrapping_add(3_600), ms(750), true);
     assert_eq!(next.capture, ms(740));
     assert_eq!(next.timestamp - first.timestamp, 3_600, "extended over the wrap");
-    let older = clock.place(VIDEO, 90_000, 0xffff_fff0u32.wrapping_sub(900), ms(751));
+    let older = clock.place(VIDEO, 90_000, 0xffff_fff0u32.wrapping_sub(900), ms(751), false);
     assert_eq!(older.capture, ms(690), "reordered packets keep their place");
 }
 
 #[test]
 fn starts_after_the_floor_with_all_tracks_together() {
     let mut clock = PublisherClock::new(ms(5_000));
-    assert_eq!(clock.place(AUDIO, 48_000, 0, ms(1_000)).capture, ms(5_001));
-    assert_eq!(clock.place(VIDEO, 90_000, 0, ms(1_100)).capture, ms(5_101));
+    assert_eq!(clock.place(AUDIO, 48_000, 0, ms(1_000), true).capture, ms(5_001));
+    assert_eq!(clock.place(VIDEO, 90_000, 0, ms(1_100), true).capture, ms(5_101));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn drift_of_a_crystal_is_followed_for_an_hour() {
         let skews = run(&mut clock, &sender, 3_600, 10, 120_000, true);
         assert!(skews.iter().all(|skew| skew.abs() < 20_000), "{ppm} ppm: {:?}", skews.iter().max());
         let us = 3_600_000_000;
-        let placed = clock.place(AUDIO, 48_000, sender.timestamp(AUDIO, us), MediaTime::from_micros(us + 20_000));
+        let placed = clock.place(AUDIO, 48_000, sender.timestamp(AUDIO, us), MediaTime::from_micros(us + 20_000), true);
         let late = us + 20_000 - placed.capture.as_micros();
         assert!(late.abs() < 60_000, "{ppm} ppm: {late} us from arrival after an hour");
     }
@@ -127,7 +127,7 @@ fn drift_is_followed_without_reports_too() {
     let mut clock = PublisherClock::new(MediaTime::ZERO);
     run(&mut clock, &sender, 600, 0, 40_000, false);
     let us = 600_000_000;
-    let placed = clock.place(VIDEO, 90_000, sender.timestamp(VIDEO, us), MediaTime::from_micros(us + 40_000));
+    let placed = clock.place(VIDEO, 90_000, sender.timestamp(VIDEO, us), MediaTime::from_micros(us + 40_000), true);
     assert!((us + 40_000 - placed.capture.as_micros()).abs() < 40_000);
 }
 
@@ -137,7 +137,7 @@ fn garbage_in_reports_moves_nothing() {
     let sender = Sender::new(0);
     for n in 0..500i64 {
         let us = n * 20_000;
-        let placed = clock.place(AUDIO, 48_000, sender.timestamp(AUDIO, us), MediaTime::from_micros(us + 5_000));
+        let placed = clock.place(AUDIO, 48_000, sender.timestamp(AUDIO, us), MediaTime::from_micros(us + 5_000), true);
         assert!((placed.capture.as_micros() - us - 5_000).abs() < 100);
         match n % 50 {
             10 => clock.sender_report(AUDIO, Ntp(0), sender.timestamp(AUDIO, us)),
@@ -170,31 +170,44 @@ fn a_wall_clock_that_is_set_is_followed_after_two_reports() {
 #[test]
 fn a_jump_of_timestamps_goes_on_where_it_stood() {
     let mut clock = PublisherClock::new(MediaTime::ZERO);
-    let first = clock.place(VIDEO, 90_000, 1_000, ms(100));
-    let jumped = clock.place(VIDEO, 90_000, 2_000_000_000, ms(140));
+    let first = clock.place(VIDEO, 90_000, 1_000, ms(100), true);
+    let jumped = clock.place(VIDEO, 90_000, 2_000_000_000, ms(140), true);
     assert_eq!(jumped.capture, ms(140));
     assert_eq!(jumped.timestamp - first.timestamp, 40 * 90, "timestamps and captures move together");
-    let next = clock.place(VIDEO, 90_000, 2_000_003_600, ms(180));
+    let next = clock.place(VIDEO, 90_000, 2_000_003_600, ms(180), true);
     assert_eq!((next.capture, next.timestamp - first.timestamp), (ms(180), 80 * 90));
-    let back = clock.place(VIDEO, 90_000, 5_000, ms(200));
+    let back = clock.place(VIDEO, 90_000, 5_000, ms(200), true);
     assert!(back.capture > next.capture && back.timestamp > next.timestamp);
+}
+
+#[test]
+fn a_packet_repaired_late_is_no_jump() {
+    let mut clock = PublisherClock::new(MediaTime::ZERO);
+    clock.place(VIDEO, 90_000, 0, ms(100), true);
+    let newest = clock.place(VIDEO, 90_000, 1_500 * 90, ms(1_600), true);
+    let late = clock.place(VIDEO, 90_000, 300 * 90, ms(1_610), false);
+    assert_eq!((late.capture, newest.timestamp - late.timestamp), (ms(400), 1_200 * 90));
+    let next = clock.place(VIDEO, 90_000, 1_540 * 90, ms(1_640), true);
+    assert_eq!((next.capture, next.timestamp - newest.timestamp), (ms(1_640), 40 * 90));
+    let before_a_break = clock.place(VIDEO, 90_000, 3_000_000_000, ms(1_650), false);
+    assert_eq!(before_a_break, next, "it moves nothing");
 }
 
 #[test]
 fn a_pause_with_running_timestamps_is_no_jump() {
     let mut clock = PublisherClock::new(MediaTime::ZERO);
-    let first = clock.place(VIDEO, 90_000, 0, ms(10));
-    let after = clock.place(VIDEO, 90_000, 60_000 * 90, ms(60_010));
+    let first = clock.place(VIDEO, 90_000, 0, ms(10), true);
+    let after = clock.place(VIDEO, 90_000, 60_000 * 90, ms(60_010), true);
     assert_eq!((after.capture, after.timestamp - first.timestamp), (ms(60_010), 60_000 * 90));
 }
 
 #[test]
 fn a_pause_with_stopped_timestamps_returns_to_arrival() {
     let mut clock = PublisherClock::new(MediaTime::ZERO);
-    let mut last = clock.place(VIDEO, 90_000, 0, ms(0));
+    let mut last = clock.place(VIDEO, 90_000, 0, ms(0), true);
     for n in 1..400i64 {
         let arrival = 30_000 + n * 40;
-        let placed = clock.place(VIDEO, 90_000, (n * 3_600) as u32, ms(arrival));
+        let placed = clock.place(VIDEO, 90_000, (n * 3_600) as u32, ms(arrival), true);
         assert!(placed.capture > last.capture);
         let ticks = (placed.timestamp - last.timestamp) as i64;
         assert!((placed.capture - last.capture - MediaTime::from_ticks(ticks, 90_000).as_micros()).abs() <= 20_000);
@@ -217,7 +230,7 @@ proptest! {
             if report {
                 clock.sender_report(VIDEO, Ntp(ntp), timestamp);
             }
-            let placed = clock.place(VIDEO, 90_000, timestamp, arrival);
+            let placed = clock.place(VIDEO, 90_000, timestamp, arrival, true);
             if let Some((stamp, capture)) = highest {
                 prop_assert!(placed.timestamp <= stamp || placed.capture >= capture);
             }

@@ -56,14 +56,14 @@ pub(crate) struct Gaps {
     holes: Vec<Hole>,
     /// Holes before this number do not hurt any more.
     keyframe: u64,
-    /// Something was given up that only a keyframe mends.
-    broken: bool,
+    /// Since when something is given up that only a keyframe mends.
+    broken: Option<Instant>,
 }
 
 impl Gaps {
     /// A stream that nothing came from yet. `nack`: the peer answers NACKs.
     pub(crate) fn new(nack: bool) -> Self {
-        Self { nack, highest: None, holes: Vec::new(), keyframe: 0, broken: false }
+        Self { nack, highest: None, holes: Vec::new(), keyframe: 0, broken: None }
     }
 
     /// A packet came.
@@ -103,7 +103,7 @@ impl Gaps {
         asked.clear();
         let give_up = if self.nack { GIVE_UP } else { GIVE_UP_WITHOUT_NACK };
         let (nack, keyframe) = (self.nack, self.keyframe);
-        let mut broken = std::mem::take(&mut self.broken);
+        let mut broken = self.broken.take().is_some();
         self.holes.retain(|hole| {
             let over = now.saturating_duration_since(hole.since) >= give_up || (hole.tries >= TRIES_MAX && now >= hole.due);
             broken |= over && hole.seq >= keyframe;
@@ -123,11 +123,8 @@ impl Gaps {
 
     /// When [`Gaps::poll`] has something to do next.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        if self.nack {
-            self.holes.iter().map(|hole| hole.due.min(hole.since + GIVE_UP)).min()
-        } else {
-            self.holes.iter().map(|hole| hole.since + GIVE_UP_WITHOUT_NACK).min()
-        }
+        let due = |hole: &Hole| if self.nack { hole.due.min(hole.since + GIVE_UP) } else { hole.since + GIVE_UP_WITHOUT_NACK };
+        self.holes.iter().map(due).chain(self.broken).min()
     }
 
     /// Holes being followed.
@@ -141,14 +138,14 @@ impl Gaps {
         if count > HOLES_MAX as u64 {
             // Not a loss but an outage: asking for all of it would only add to it.
             self.holes.clear();
-            self.broken = true;
+            self.broken = Some(now);
             return;
         }
         let room = HOLES_MAX.saturating_sub(self.holes.len());
         let excess = (count as usize).saturating_sub(room);
         if excess > 0 {
             self.holes.drain(..excess.min(self.holes.len()));
-            self.broken = true;
+            self.broken = Some(now);
         }
         let due = now + REORDER_TIME;
         self.holes.extend((from..to).map(|seq| Hole { seq, since: now, due, asked: None, tries: 0 }));
@@ -245,7 +242,9 @@ mod tests {
         let mut gaps = Gaps::new(true);
         gaps.receive(10, t);
         gaps.receive(5_000, t);
+        assert_eq!(gaps.next_due(), Some(t));
         assert_eq!(poll(&mut gaps, t + ms(10)), (vec![], true));
+        assert_eq!(gaps.next_due(), None);
         assert_eq!(gaps.receive(4_000, t), Arrival::Duplicate);
     }
 

@@ -117,6 +117,8 @@ impl Inbound {
         let Some(stream) = self.streams.get_mut(place) else { return };
         let Some(media) = self.media.get(stream.section) else { return };
         let Some(codec) = media.payload_type(fields.payload_type) else {
+            // It took a number all the same: a hole would be asked for again and again.
+            let _ = media.codecs.first().map(|codec| stream.receive(now, index, &fields, &[], codec));
             stats.drops.unbound += 1;
             return;
         };
@@ -130,7 +132,7 @@ impl Inbound {
             self.rtt = after.map(|sample| smooth(self.rtt, sample)).or(self.rtt);
         }
         let arrival = MediaTime::ZERO + now.saturating_duration_since(self.made);
-        let placed = self.clock.place(media.track, codec.clock_rate, fields.timestamp, arrival);
+        let placed = self.clock.place(media.track, codec.clock_rate, fields.timestamp, arrival, accepted.in_order);
         let (section, track) = (stream.section, media.track);
         if accepted.keyframe {
             self.keyframes.fulfil();
@@ -151,6 +153,10 @@ impl Inbound {
             let payload_type = codec.payload_type;
             self.declare(section, payload_type);
         }
+        self.push(now, packet, stats);
+    }
+
+    fn push(&mut self, now: Instant, packet: Packet, stats: &mut SessionStats) {
         if self.pending.len() >= PENDING_MAX {
             // The oldest is of least use. The hole that it leaves is repaired by nobody.
             self.pending.pop_front();

@@ -242,6 +242,17 @@ fn feedback_covers_padding_too() {
 }
 
 #[test]
+fn a_payload_type_not_agreed_is_neither_passed_on_nor_asked_for_again() {
+    let mut bench = Bench::new();
+    bench.at(0).video(10, &[0x65]);
+    bench.rtp(VIDEO_SSRC, 50, 11, 0, None, b"fec");
+    bench.at(40).video(12, &[0x41]);
+    assert_eq!(bench.take().iter().map(|p| p.seq).collect::<Vec<_>>(), [10, 11]);
+    assert_eq!(bench.stats.drops.unbound, 1);
+    assert!(bench.at(60).poll().iter().all(|line| !line.starts_with("nack")));
+}
+
+#[test]
 fn packets_not_taken_are_bounded() {
     let mut bench = Bench::new();
     for index in 0..5_000 {

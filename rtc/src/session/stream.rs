@@ -40,6 +40,8 @@ pub(super) struct Accepted {
     pub(super) seq: u64,
     /// A keyframe starts here.
     pub(super) keyframe: bool,
+    /// No later packet came before it.
+    pub(super) in_order: bool,
     /// It was asked for; how long ago, if known.
     pub(super) recovered: Option<Option<Duration>>,
 }
@@ -134,7 +136,7 @@ impl Stream {
             self.gaps.keyframe_at(index);
         }
         let recovered = if let Arrival::Recovered(after) = arrival { Some(after) } else { None };
-        Ok(Accepted { seq, keyframe, recovered })
+        Ok(Accepted { seq, keyframe, in_order: arrival == Arrival::Newest, recovered })
     }
 
     /// A payload that outlives the datagram.

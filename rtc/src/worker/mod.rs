@@ -226,7 +226,16 @@ impl Worker {
     fn publish_traffic(&mut self, receiver: &Receiver) {
         self.traffic.recv = receiver.counters();
         self.traffic.send = self.ports.counters();
-        self.traffic.kernel_drops = self.ports.kernel_drops();
+        let drops = self.ports.kernel_drops();
+        let fresh = drops.saturating_sub(self.traffic.kernel_drops);
+        if fresh > 0 {
+            tracing::warn!(
+                worker = self.index,
+                "the kernel dropped {fresh} datagrams in the last second, its receive buffer was \
+                full: raise it (rtc_server, `sysctl -w net.core.rmem_max=…`) or give the server more cores"
+            );
+        }
+        self.traffic.kernel_drops = drops;
         self.inbox.mailbox.publish(self.traffic);
     }
 }

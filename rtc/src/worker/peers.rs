@@ -1,11 +1,6 @@
 //! The peers of one worker, and the tables that find them.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use foldhash::quality::RandomState;
 use slab::Slab;
@@ -41,8 +36,6 @@ pub(super) struct Peer {
     /// On the list of peers to be settled.
     pub(super) dirty: bool,
     pub(super) connected: bool,
-    /// It must be connected by then.
-    pub(super) connect_by: Instant,
     /// When it last published its figures, and the bytes in and out by then.
     pub(super) shown: (Instant, u64, u64),
     addresses: SmallVec<[SocketAddr; 2]>,
@@ -66,10 +59,6 @@ pub(super) struct Viewer {
     pub(super) catch_up: Option<u64>,
 }
 
-/// How long a claimed peer may take to connect. A DTLS handshake over a lossy 300 ms path takes a
-/// few seconds.
-const CONNECT: Duration = Duration::from_secs(15);
-
 impl Peer {
     pub(super) fn new(session: Session, record: Arc<Record>, guard: ClientGuard, role: Role, pwd: String, now: Instant) -> Self {
         Self {
@@ -82,7 +71,6 @@ impl Peer {
             timer: None,
             dirty: false,
             connected: false,
-            connect_by: now + CONNECT,
             shown: (now, 0, 0),
             addresses: SmallVec::new(),
         }

@@ -29,8 +29,6 @@ pub(super) enum End {
     Kicked,
     /// Another publisher took its seat.
     Replaced,
-    /// It was not connected in time.
-    NotConnected,
     /// The server ends.
     Stopped,
     /// A bug.
@@ -156,8 +154,7 @@ impl Worker {
     pub(super) fn handle_tick(&mut self, now: Instant) {
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key) else { continue };
-            let late = !peer.connected && now >= peer.connect_by;
-            if let Some(end) = unwanted(peer).or_else(|| late.then_some(End::NotConnected)) {
+            if let Some(end) = unwanted(peer) {
                 self.end(now, key, end);
                 continue;
             }
@@ -227,7 +224,7 @@ impl Worker {
 }
 
 /// The publisher's tracks go before the packets that need them.
-fn handle_tracks(peer: &mut Peer, tracks: Tracks) -> ControlFlow<End> {
+fn handle_tracks(peer: &Peer, tracks: Tracks) -> ControlFlow<End> {
     let Role::Publisher(publisher) = &peer.role else { return ControlFlow::Continue(()) };
     let kinds = [MediaKind::Audio, MediaKind::Video];
     let codecs = kinds.iter().filter_map(|kind| tracks.of_kind(*kind)).map(|track| track.codec).collect();

@@ -185,7 +185,7 @@ impl Camera {
     }
 
     /// The sender's wall clock runs on its own.
-    fn report(&mut self, ms: u64, client: &mut Client) {
+    fn report(&self, ms: u64, client: &mut Client) {
         let ntp = Ntp::from_unix(Duration::from_millis(1_500_000_000_000 + ms));
         let rtp_of = |origin: u32, rate: u64| origin.wrapping_add((ms * rate / 1_000) as u32);
         for (track, rtp_timestamp) in

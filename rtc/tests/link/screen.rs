@@ -189,7 +189,7 @@ impl Screen {
         }
     }
 
-    fn report(&mut self, now: Instant, client: &mut Client) {
+    fn report(&self, now: Instant, client: &mut Client) {
         let Some((info, at)) = self.reports[0] else { return };
         let block = ReportBlock {
             ssrc: VIDEO_SSRC,

@@ -1,5 +1,6 @@
 //! The server as its clients see it, over loopback and in real time.
 
+mod fan_out;
 mod media;
 mod peer;
 mod server;

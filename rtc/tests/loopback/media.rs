@@ -24,7 +24,7 @@ impl Stream {
     fn send_frame(&mut self, peer: &mut Peer) {
         let number = self.frame.to_be_bytes();
         let timestamp = 1_000_000_u32.wrapping_add(self.frame * 3_000);
-        let keyframe = self.frame % 30 == 0;
+        let keyframe = self.frame.is_multiple_of(30);
         if keyframe {
             // RFC 6184 section 5.7.1: SPS (7) and PPS (8) in one STAP-A (24).
             let sps = [0x67, 0x42, 0xe0, 0x1f, number[0], number[1], number[2], number[3]];

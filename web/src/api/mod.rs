@@ -5,6 +5,7 @@
 mod clients;
 mod rates;
 mod streams;
+mod summaries;
 #[cfg(test)]
 mod tests;
 mod webrtc;
@@ -64,11 +65,16 @@ fn failure(state: &AppState, code: u16) -> Response {
 /// What may be read. With `kicks`, clients can be ended too.
 pub(crate) fn routes(kicks: bool) -> Router<AppState> {
     let client = if kicks { get(clients::one).delete(clients::kick) } else { get(clients::one) };
-    [("/api/v1/versions", get(versions)), ("/api/v1/streams", get(streams::list)), ("/api/v1/clients", get(clients::list))]
-        .into_iter()
-        .fold(Router::new(), |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
-        .route("/api/v1/streams/{id}", get(streams::one))
-        .route("/api/v1/clients/{id}", client)
+    [
+        ("/api/v1/versions", get(versions)),
+        ("/api/v1/streams", get(streams::list)),
+        ("/api/v1/clients", get(clients::list)),
+        ("/api/v1/summaries", get(summaries::summaries)),
+    ]
+    .into_iter()
+    .fold(Router::new(), |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
+    .route("/api/v1/streams/{id}", get(streams::one))
+    .route("/api/v1/clients/{id}", client)
 }
 
 /// The lists of what is below `/`, `/api` and `/api/v1`.
@@ -94,6 +100,7 @@ fn api(state: &AppState) -> Response {
 fn v1(state: &AppState) -> Response {
     let urls = json!({
         "versions": "the version of the server",
+        "summaries": "the process and its counters",
         "streams": "the streams, or one with its id",
         "clients": "the clients, or one with its id; DELETE ends it",
     });
