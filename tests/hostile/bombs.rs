@@ -60,18 +60,21 @@ pub(crate) fn amf_bombs_in_metadata_are_ignored(arena: &Arena<'_>) {
     }
 }
 
+/// Where it is published, and asked for by HLS.
+pub(crate) const HLS_STREAM: &str = "tampered";
+
 /// The canary's own media, tampered with, published under another name and read by FLV, HLS and
 /// WebRTC: tags are dropped, the publisher stays.
 pub(crate) fn tampered_media_costs_its_own_stream_only(arena: &Arena<'_>) {
     let tags = flv_tags(arena);
     assert!(tags.len() > 40, "{} tags of the canary", tags.len());
-    let mut client = Rtmp::publisher(arena.server.rtmp, "tampered");
+    let mut client = Rtmp::publisher(arena.server.rtmp, HLS_STREAM);
     let addr = arena.server.http;
     std::thread::scope(|scope| {
         // Readers, so that every converter runs: each ends by itself.
-        scope.spawn(|| read_for(arena, "/live/tampered.flv", Duration::from_secs(3)));
-        scope.spawn(|| get(addr, "/live/tampered.m3u8"));
-        scope.spawn(|| super::rtc::watch(arena, "tampered", Duration::from_secs(3)));
+        scope.spawn(|| read_for(arena, &format!("/live/{HLS_STREAM}.flv"), Duration::from_secs(3)));
+        scope.spawn(|| get(addr, &format!("/live/{HLS_STREAM}.m3u8")));
+        scope.spawn(|| super::rtc::watch(arena, HLS_STREAM, Duration::from_secs(3)));
         let mut noise = Noise::new(0xf17);
         let began = Instant::now();
         for round in 0..12_u32 {

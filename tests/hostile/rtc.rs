@@ -15,7 +15,11 @@ use weir_rtc::{
     },
 };
 
-use super::{Arena, http::post_sdp, offers};
+use super::{
+    Arena,
+    http::{exchange, post_sdp, request},
+    offers,
+};
 
 /// How long each stage of a connection may take here.
 const STAGE: Duration = Duration::from_secs(8);
@@ -32,6 +36,9 @@ pub(crate) struct Player {
     pub(crate) pwd: String,
     identity: Identity,
     fingerprint: Fingerprint,
+    api: SocketAddr,
+    /// The path of the session's resource.
+    resource: String,
 }
 
 /// What a handshake came to.
@@ -62,6 +69,8 @@ impl Player {
             pwd: line("a=ice-pwd:"),
             identity,
             fingerprint: Fingerprint { algorithm: HashAlgorithm::Sha256, digest },
+            api: arena.server.api,
+            resource: answer.header("location").expect("a location").to_owned(),
         }
     }
 
@@ -134,6 +143,12 @@ impl Player {
         media.filter_map(|mut packet| unprotect.rtp(&mut packet).ok()).count()
     }
 
+    /// Ends the session by HTTP, as a player does that leaves.
+    pub(crate) fn leave(self) {
+        let answer = exchange(self.api, &request(self.api, "DELETE", &self.resource, "application/sdp", b""));
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
+
     /// Every datagram of `time`.
     pub(crate) fn hear(&self, time: Duration) -> Vec<Vec<u8>> {
         hear(&self.socket, time)
@@ -141,11 +156,14 @@ impl Player {
 }
 
 /// Connects and watches `live/stream`, whatever comes of it.
-pub(crate) fn watch(arena: &Arena<'_>, stream: &str, time: Duration) -> usize {
+pub(crate) fn watch(arena: &Arena<'_>, stream: &str, time: Duration) {
     let player = Player::open(arena, stream, None);
     player.prove();
     match player.shake_hands() {
-        Handshake::Connected(keys) => player.watch(&keys, time),
+        Handshake::Connected(keys) => {
+            player.watch(&keys, time);
+            player.leave();
+        }
         Handshake::Refused => panic!("a right player is refused"),
     }
 }

@@ -151,6 +151,7 @@ pub(crate) fn a_session_survives_forged_checks_media_and_handshakes(arena: &Aren
     }
     assert_silence(&attacker, "forged checks and media while it watches");
     assert!(player.watch(&keys, Duration::from_secs(1)) > 10, "the right player still sees the canary");
+    player.leave();
 }
 
 /// The player's check with other keys, cut at every length, and with lengths that lie.
