@@ -45,6 +45,10 @@ pub struct Traffic {
     pub inbox_full: u64,
     /// Packets that a worker lost by falling behind a source, times its viewers.
     pub lagged: u64,
+    /// Sessions ended because the peer's certificate is not the one of its offer.
+    pub bad_fingerprint: u64,
+    /// Sessions ended because their DTLS handshake failed in another way.
+    pub dtls_failed: u64,
     /// Sessions ended by a panic in their turn. Each is a bug.
     pub panics: u64,
     /// Sessions claimed from the lobby.
@@ -66,6 +70,8 @@ impl Traffic {
             (&mut self.handed_over, other.handed_over),
             (&mut self.inbox_full, other.inbox_full),
             (&mut self.lagged, other.lagged),
+            (&mut self.bad_fingerprint, other.bad_fingerprint),
+            (&mut self.dtls_failed, other.dtls_failed),
             (&mut self.panics, other.panics),
             (&mut self.claimed, other.claimed),
             (&mut self.turns, other.turns),

@@ -65,6 +65,7 @@ impl Canary {
         }
         let pictures = compare("video", &self.sent, &self.got);
         let sounds = compare("audio", &self.sent, &self.got);
+        println!("the canary: {pictures} pictures and {sounds} sound frames in {:.1} s", lasted.as_secs_f64());
         let wanted = lasted.saturating_sub(TAIL).as_secs() * u64::from(RATE);
         assert!(pictures as u64 >= wanted, "{pictures} pictures in {lasted:?}");
         assert!(sounds > pictures, "{sounds} sound frames to {pictures} pictures");

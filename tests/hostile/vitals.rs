@@ -63,7 +63,12 @@ fn check_counters(weir: &Value) {
         ("/rtc/dropped/unknown_ufrag", 2_500),
         ("/rtc/dropped/bad_mac", 80),
         ("/rtc/dropped/bad_size", 1),
+        ("/rtc/ended/bad_fingerprint", 1),
         ("/rtmp/protocol_errors", 30),
+        ("/rtmp/ignored", 60),
+        ("/rtmp/dropped", 100),
+        ("/http/refused", 400),
+        ("/http/connections_failed", 200),
     ] {
         let counted = weir.pointer(path).and_then(Value::as_u64);
         assert!(counted >= Some(least), "{path} is {counted:?}, not {least} or more: {weir}");

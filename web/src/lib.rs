@@ -19,6 +19,7 @@ mod router;
 mod rtc_api;
 mod serve;
 mod signalling;
+mod stats;
 mod whip;
 
 #[cfg(test)]
@@ -30,3 +31,4 @@ pub use error::{Fault, Problem};
 pub use ids::{ServerIds, trace_id};
 pub use router::{AppState, api_router, http_router};
 pub use serve::{ServeLimits, serve};
+pub use stats::HttpStats;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    middleware::map_response,
+    middleware::{map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
 use weir_bridge::{hls::Hls, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
-use crate::{Fault, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages, rtc_api, whip};
+use crate::{Fault, HttpStats, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages, rtc_api, stats, whip};
 
 /// What the handlers work on. Cloning shares it.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct AppState {
     pub hls: Option<Arc<Hls>>,
     /// What the RTMP listeners count; fresh counters where there are none.
     pub rtmp: Arc<RtmpStats>,
+    /// What the routes count.
+    pub http: Arc<HttpStats>,
     /// Settings.
     pub config: Arc<WebConfig>,
     /// Who we are.
@@ -36,8 +38,8 @@ impl AppState {
     /// With fresh ids and nothing sampled yet.
     pub fn new(hub: Arc<Hub>, rtc: impl Into<Option<RtcHandle>>, hls: impl Into<Option<Arc<Hls>>>, config: WebConfig) -> Self {
         let (rtc, hls) = (rtc.into(), hls.into());
-        let rtmp = Arc::default();
-        Self { hub, rtc, hls, rtmp, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
+        let (rtmp, http) = (Arc::default(), Arc::default());
+        Self { hub, rtc, hls, rtmp, http, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
     }
 
     /// The WebRTC server, or the answer of one that has none.
@@ -83,7 +85,8 @@ fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
 }
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
-    routes.fallback(nothing).layer(map_response(cors::no_sniff)).with_state(state)
+    let count = map_response_with_state(state.clone(), stats::count);
+    routes.fallback(nothing).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
 }
 
 async fn wrong_method() -> Problem {

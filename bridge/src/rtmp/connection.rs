@@ -62,6 +62,12 @@ impl Connection {
 
     /// Runs until one side ends it.
     pub(crate) async fn run(mut self) -> End {
+        let end = self.serve().await;
+        super::stats::add(&self.config.stats.ignored, self.session.ignored());
+        end
+    }
+
+    async fn serve(&mut self) -> End {
         if let Err(error) = self.stream.set_nodelay(true) {
             return End::Io(error);
         }

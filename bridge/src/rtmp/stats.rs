@@ -21,6 +21,9 @@ pub struct RtmpStats {
     pub sent_bytes: AtomicU64,
     /// Media messages of publishers that were dropped as malformed.
     pub dropped: AtomicU64,
+    /// Messages that were read over: AMF that is none, media before `publish`, types that nobody
+    /// knows. Counted when their connection ends.
+    pub ignored: AtomicU64,
 }
 
 impl RtmpStats {

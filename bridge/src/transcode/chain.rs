@@ -103,7 +103,7 @@ impl Chain {
             Ok(rate) => rate,
             Err(error) => {
                 self.errors += 1;
-                tracing::debug!(%error, "an audio frame was not decoded");
+                tracing::trace!(%error, "an audio frame was not decoded");
                 // As long as the one before, so that the next is in its place.
                 self.decoded.resize(self.decoded.len() + self.last_frame * CHANNELS, 0.0);
                 self.resampler.as_ref().map_or(RATE, Resampler::rate)

@@ -189,6 +189,8 @@ impl Worker {
                 self.traffic.panics += 1;
                 tracing::warn!(id = %peer.record.id, key = %peer.record.key, "a panic in a session's turn has ended it: this is a bug");
             }
+            End::Closed(CloseReason::BadFingerprint) => self.traffic.bad_fingerprint += 1,
+            End::Closed(CloseReason::DtlsFailed) => self.traffic.dtls_failed += 1,
             End::Closed(_) => {}
             _ => self.say_goodbye(now, &mut peer),
         }

@@ -8,7 +8,7 @@ use weir_bridge::{hls::HlsStats, rtmp::RtmpStats};
 use weir_rtc::RtcStats;
 
 use super::answer;
-use crate::router::AppState;
+use crate::{HttpStats, router::AppState, serve};
 
 /// `data.self` is SRS's; `data.weir` has what SRS has no words for.
 pub(super) async fn summaries(State(state): State<AppState>) -> Response {
@@ -26,6 +26,7 @@ pub(super) async fn summaries(State(state): State<AppState>) -> Response {
             "clients": state.hub.clients().count(),
             "rtc": state.rtc.as_ref().map(|rtc| of_rtc(&rtc.stats())),
             "rtmp": of_rtmp(&state.rtmp),
+            "http": of_http(&state.http),
             "hls": state.hls.as_ref().map(|hls| of_hls(&hls.stats())),
         },
     });
@@ -42,6 +43,7 @@ fn of_rtc(stats: &RtcStats) -> Value {
         "waiting": stats.waiting,
         "connected": stats.connected,
         "panics": traffic.panics,
+        "ended": {"bad_fingerprint": traffic.bad_fingerprint, "dtls_failed": traffic.dtls_failed},
         "recv": {"calls": recv.calls, "messages": recv.messages, "datagrams": recv.datagrams, "bytes": recv.bytes},
         "send": {
             "calls": send.calls,
@@ -76,6 +78,19 @@ fn of_rtmp(stats: &RtmpStats) -> Value {
         "writes": of(&stats.writes),
         "sent_bytes": of(&stats.sent_bytes),
         "dropped": of(&stats.dropped),
+        "ignored": of(&stats.ignored),
+    })
+}
+
+fn of_http(stats: &HttpStats) -> Value {
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (connections_refused, connections_failed) = serve::connections();
+    json!({
+        "answered": of(&stats.answered),
+        "refused": of(&stats.refused),
+        "failed": of(&stats.failed),
+        "connections_refused": connections_refused,
+        "connections_failed": connections_failed,
     })
 }
 

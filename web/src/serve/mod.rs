@@ -125,6 +125,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits:
         }
     };
     if let Err(error) = ended {
+        FAILED.fetch_add(1, Ordering::Relaxed);
         debug!(%peer, %error, "connection failed");
     }
 }
@@ -142,8 +143,15 @@ struct Refused {
     said: Option<Instant>,
 }
 
-/// All connections that any listener has refused, for the metrics.
+/// All connections that any listener has refused.
 static REFUSED: AtomicU64 = AtomicU64::new(0);
+/// All connections that ended in an error: no HTTP, a slow head, a reset, a reader that stood still.
+static FAILED: AtomicU64 = AtomicU64::new(0);
+
+/// Connections refused and failed since the process started.
+pub(crate) fn connections() -> (u64, u64) {
+    (REFUSED.load(Ordering::Relaxed), FAILED.load(Ordering::Relaxed))
+}
 
 impl Refused {
     fn note(&mut self, now: Instant, why: &dyn std::fmt::Display) {
