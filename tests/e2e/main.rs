@@ -5,7 +5,6 @@
 
 mod churn;
 mod early;
-mod hostile;
 mod matrix;
 mod media;
 mod republish;
