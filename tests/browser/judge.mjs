@@ -25,6 +25,9 @@ function beeps(sound) {
   return { found, peak };
 }
 
+/** The last beats: a browser takes seconds to bring together streams that did not start together. */
+const PAIRS_JUDGED = 4;
+
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
 export function judge({ pictures, sound, ...rest }) {
@@ -35,7 +38,8 @@ export function judge({ pictures, sound, ...rest }) {
   const seen = flashes(settled);
   const { found, peak } = beeps(sound);
   const nearest = (flash) => found.map((beep) => beep - flash).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
-  const pairs = seen.map(nearest).filter((pair) => pair !== undefined && Math.abs(pair) < 500);
+  const all = seen.map(nearest).filter((pair) => pair !== undefined && Math.abs(pair) < 500);
+  const pairs = all.slice(-PAIRS_JUDGED);
   const seconds = times.length > 1 ? times.at(-1) - times[0] : 0;
   return {
     ...rest,
@@ -49,7 +53,8 @@ export function judge({ pictures, sound, ...rest }) {
     flashes: seen.map((time) => Math.round(time) / 1000),
     beeps: found.map((time) => Math.round(time) / 1000),
     arrivals: times,
-    pairs: pairs.length,
+    pairs: all.length,
+    offsets_ms: all.map(Math.round),
     offset_ms: pairs.length ? Math.round(median(pairs) * 10) / 10 : null,
     offset_ms_max: pairs.length ? Math.round(Math.max(...pairs.map(Math.abs)) * 10) / 10 : null,
   };

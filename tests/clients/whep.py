@@ -60,12 +60,13 @@ class Session:
         self.seen = {"video": Video(), "audio": Audio()}
         self.arrivals = []
         self.first = asyncio.Event()
+        self.tasks = []
         self.location = None
 
     async def start(self):
         for kind in ("audio", "video"):
             self.peer.addTransceiver(kind, direction="recvonly")
-        self.tasks = [asyncio.ensure_future(self.receive(r.receiver)) for r in self.peer.getTransceivers()]
+        self.peer.on("track", lambda track: self.tasks.append(asyncio.ensure_future(self.receive(track))))
         await self.peer.setLocalDescription(await self.peer.createOffer())
         headers = {"Content-Type": "application/sdp"}
         async with self.http.post(self.url, data=self.peer.localDescription.sdp, headers=headers) as answer:
@@ -75,8 +76,7 @@ class Session:
             self.location = urljoin(self.url, answer.headers["Location"])
         await self.peer.setRemoteDescription(RTCSessionDescription(body, "answer"))
 
-    async def receive(self, receiver):
-        track = receiver.track
+    async def receive(self, track):
         try:
             while True:
                 frame = await track.recv()

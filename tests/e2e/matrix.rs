@@ -11,7 +11,7 @@ use crate::media::{
 };
 
 /// What each viewer plays.
-const SECONDS: u32 = 10;
+const SECONDS: u32 = 12;
 /// Recorded frames have the source's own times: none is missing, none is late. The first may be
 /// a step of a re-timed start.
 const RECORDED: Expected = Expected { seconds: SECONDS as f64, pictures: 1.0, step_max: 0.1 };

@@ -43,6 +43,13 @@ impl Client {
         self.child.try_wait().expect("a child can be waited for").is_none()
     }
 
+    /// Asks it to end (SIGINT: ffmpeg finishes its files) and waits.
+    pub fn interrupt(self, patience: Duration) -> Outcome {
+        let sent = Command::new("kill").args(["-s", "INT", &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "{} is gone", self.name);
+        self.finish(patience)
+    }
+
     /// Waits for its end; one that takes longer than `patience` is killed and fails the test.
     pub fn finish(mut self, patience: Duration) -> Outcome {
         let deadline = Instant::now() + patience;

@@ -77,6 +77,7 @@ impl ToFrames {
     pub(super) async fn run(mut self, mut reader: PacketReader, job: &RemuxJob) {
         let mut packets = Vec::new();
         if job.source().packets().join().is_none() {
+            self.keyframes.asked = Some(Instant::now());
             job.source().request_keyframe();
         }
         while !job.is_over() {

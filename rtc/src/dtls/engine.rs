@@ -227,7 +227,7 @@ impl Dtls {
             return;
         }
         if now >= self.deadline {
-            return self.fail(DtlsError::Timeout, Some(USER_CANCELED));
+            return self.fail(DtlsError::Timeout, Some(HANDSHAKE_FAILURE));
         }
         let Some(due) = self.repeat.filter(|repeat| now >= repeat.at) else { return };
         let Some(endpoint) = &mut self.endpoint else { return };
@@ -352,4 +352,3 @@ const FATAL: u8 = 2;
 const HANDSHAKE_FAILURE: u8 = 40;
 const BAD_CERTIFICATE: u8 = 42;
 const DECODE_ERROR: u8 = 50;
-const USER_CANCELED: u8 = 90;

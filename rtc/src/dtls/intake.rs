@@ -9,6 +9,7 @@
 //! It knows the shape of a handshake and nothing of its cryptography.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use rtc::dtls::handshake::Handshake;
 
@@ -124,8 +125,8 @@ impl Intake {
         let fits = match record.content_type {
             // A Finished. Once established, the client side has no use for a second one: answering
             // it would make the server answer in turn.
-            HANDSHAKE => record.body.len() <= FINISHED_BYTES_MAX && !(self.established && self.role == DtlsRole::Active),
-            ALERT => record.body.len() <= ALERT_BYTES_MAX,
+            HANDSHAKE => FINISHED_BYTES.contains(&record.body.len()) && !(self.established && self.role == DtlsRole::Active),
+            ALERT => ALERT_BYTES.contains(&record.body.len()),
             _ => false,
         };
         if !fits {
@@ -387,8 +388,8 @@ const EARLY_MAX: usize = 4;
 /// Far more than a chain that fits MESSAGE_BYTES_MAX needs.
 const CERTIFICATES_MAX: usize = 9;
 
-/// A Finished has 12 bytes and 12 of header; protection adds up to 50.
-const FINISHED_BYTES_MAX: usize = 128;
+/// A Finished has 12 bytes and 12 of header (RFC 5246 section 7.4.9); protection adds 16 to 50.
+const FINISHED_BYTES: RangeInclusive<usize> = 40..=128;
 
-/// An alert has 2 bytes.
-const ALERT_BYTES_MAX: usize = 96;
+/// An alert has 2 bytes; protection adds 16 to 50.
+const ALERT_BYTES: RangeInclusive<usize> = 18..=96;

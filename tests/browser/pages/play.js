@@ -78,24 +78,22 @@ function samplePictures(pictures) {
 }
 
 /**
- * Samples the tone: when a block is due (ms) and how loud it is. A media element times its pictures
- * by when its sound enters the audio graph, a peer connection by when sound leaves the device: the
- * graph's own latency is the page's doing and is not counted against the element.
+ * Samples the tone: when a block is due (ms) and how loud it is. Players time their pictures by when
+ * sound enters the audio graph: the graph's own latency, which this page adds, is not counted.
  */
-async function sampleSound(tap, sound) {
+async function sampleSound(sound) {
   const context = new AudioContext({ latencyHint: "interactive", sampleRate: 48000 });
   await context.audioWorklet.addModule("tone.js");
   await context.resume();
   const tone = new AudioWorkletNode(context, "tone");
   tone.port.onmessage = ({ data }) => {
     const { contextTime, performanceTime } = context.getOutputTimestamp();
-    const latency = tap === tapElement ? context.outputLatency * 1000 : 0;
     for (let i = 0; i < data.length; i += 2) {
-      sound.push([performanceTime + (data[i] - contextTime) * 1000 - latency, data[i + 1]]);
+      sound.push([performanceTime + (data[i] - contextTime - context.outputLatency) * 1000, data[i + 1]]);
     }
   };
-  tap(context).connect(tone).connect(context.destination);
-  return context;
+  tone.connect(context.destination);
+  return tone;
 }
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -110,11 +108,12 @@ async function untilFirstPicture(pictures, patience) {
 
 window.run = async (kind, url, seconds, patience) => {
   const [pictures, sound] = [[], []];
-  const started = performance.now();
   video.onerror = () => note(`video element: ${video.error?.message}`);
   samplePictures(pictures);
+  const tone = await sampleSound(sound);
+  const started = performance.now();
   const player = await players[kind](url);
-  const context = await sampleSound(player.tap, sound);
+  player.tap(tone.context).connect(tone);
   video.play().catch(note);
   await untilFirstPicture(pictures, patience);
   const first = (performance.now() - started) / 1000;

@@ -17,7 +17,9 @@ pub async fn ffmpeg_plays(name: &str, url: &str, seconds: u32) -> Report {
     let file = scratch(&format!("{name}.mkv"));
     let limit = Duration::from_secs(u64::from(seconds)) + OVERHEAD;
     let mut record = ffmpeg();
-    record.args(["-rw_timeout", "20000000", "-t", &seconds.to_string(), "-i", url, "-map", "0", "-c", "copy"]).arg(&file);
+    record
+        .args(["-rw_timeout", "20000000", "-t", &seconds.to_string(), "-i", url, "-map", "0:v", "-map", "0:a", "-c", "copy"])
+        .arg(&file);
     let recorded = run(name, record, limit).await;
     let mut errors = vec![String::from_utf8_lossy(&recorded.stderr).into_owned()];
     let mut decode = ffmpeg();

@@ -86,7 +86,8 @@ impl Report {
         expect(beeps >= seconds.floor() - 1.0, format!("{beeps} beeps in {seconds:.1} s"));
         let (pairs, offset) = (self.number("pairs"), self.number("offset_ms"));
         expect(pairs >= 3.0, format!("only {pairs} flashes with a beep"));
-        expect(offset.abs() <= OFFSET_MS_MAX, format!("sound is {offset} ms after the picture"));
+        let each = &self.value["offsets_ms"];
+        expect(offset.abs() <= OFFSET_MS_MAX, format!("sound is {offset} ms after the picture {each}"));
         complaints
     }
 
