@@ -87,7 +87,9 @@ $("play").addEventListener("click", () => (running ? stop() : play()));
 $("publish").addEventListener("click", () => (running ? stop() : publish()));
 $("protocol").addEventListener("change", () => (running ? play() : stop()));
 $("source").addEventListener("change", () => running && publish());
-$("sound").addEventListener("click", () => { video.muted = false; });
+$("sound").addEventListener("click", () => { video.muted = !video.muted; });
+$("full").addEventListener("click", fullScreen);
+video.addEventListener("dblclick", fullScreen);
 video.addEventListener("volumechange", showSound);
 addEventListener("pagehide", () => running?.stop());
 
@@ -115,7 +117,16 @@ function show(state, text) {
 }
 
 function showSound() {
-  $("sound").hidden = !(running && !(running instanceof Publisher) && weir.state === "running" && video.muted);
+  $("overlay").hidden = !(running && weir.state === "running");
+  // A publisher hears itself already.
+  $("sound").hidden = running instanceof Publisher;
+  $("overlay").dataset.muted = String(video.muted && !(running instanceof Publisher));
+  $("sound").textContent = video.muted ? "Sound on" : "Sound off";
+}
+
+function fullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else $("screen").requestFullscreen?.().catch(() => {});
 }
 
 async function sample() {
