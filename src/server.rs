@@ -99,7 +99,6 @@ impl Server {
 }
 
 /// Lets a remuxer run only in the directions that the configuration allows.
-
 struct Gate {
     to_packets: bool,
     to_frames: bool,

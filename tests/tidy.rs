@@ -110,13 +110,10 @@ fn unsafe_stays_with_the_system_calls() {
 fn protocol_code_of_webrtc_reads_no_clock_and_takes_no_lock() {
     let rooms = ["rtc/src/wire", "rtc/src/sdp", "rtc/src/ice", "rtc/src/dtls", "rtc/src/srtp", "rtc/src/session"];
     let words = ["Instant::now(", "SystemTime::now(", "Mutex", "RwLock", "thread::spawn", "UdpSocket"];
-    check(
-        "sans-IO rooms",
-        |file| {
-            let concerned = !file.is_test() && rooms.iter().any(|room| file.path.starts_with(room));
-            if concerned { lines_with(file, &words) } else { vec![] }
-        },
-    );
+    check("sans-IO rooms", |file| {
+        let concerned = !file.is_test() && rooms.iter().any(|room| file.path.starts_with(room));
+        if concerned { lines_with(file, &words) } else { vec![] }
+    });
 }
 
 #[test]

@@ -14,14 +14,14 @@ pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::*;
 
     #[test]
     fn takes_ports_and_addresses() {
         for (text, want) in
             [("1935", "0.0.0.0:1935"), (":1935", "0.0.0.0:1935"), ("127.0.0.1:80", "127.0.0.1:80"), ("[::]:80", "[::]:80")]
         {
-            assert_eq!(parse(text).unwrap(), want.parse().unwrap());
+            assert_eq!(parse(text).unwrap(), want.parse::<SocketAddr>().unwrap());
         }
         for bad in ["", ":", "65536", "-1", "host:80", "1.2.3.4"] {
             assert!(parse(bad).is_err(), "{bad:?}");

@@ -145,8 +145,8 @@ mod tests {
     fn the_sample_loads_without_a_note() {
         let (config, notes) = Config::parse("weir.conf", include_str!("../../conf/weir.conf")).unwrap();
         assert_eq!(notes, [""; 0]);
-        assert_eq!(config.rtmp, ["0.0.0.0:1935".parse().unwrap()]);
-        assert_eq!(config.rtc, Some("0.0.0.0:8000".parse().unwrap()));
+        assert_eq!(config.rtmp, ["0.0.0.0:1935".parse::<SocketAddr>().unwrap()]);
+        assert_eq!(config.rtc, Some("0.0.0.0:8000".parse::<SocketAddr>().unwrap()));
         assert!(config.rtmp_to_rtc && config.rtc_to_rtmp && config.hls && config.flv);
     }
 
@@ -182,7 +182,7 @@ mod tests {
     fn sections_that_are_off_do_not_listen() {
         let (config, _) =
             Config::parse("a.conf", "listen 127.0.0.1:2935;\nhttp_api { enabled off; }\nrtc_server { enabled off; }\n").unwrap();
-        assert_eq!(config.rtmp, ["127.0.0.1:2935".parse().unwrap()]);
+        assert_eq!(config.rtmp, ["127.0.0.1:2935".parse::<SocketAddr>().unwrap()]);
         assert!(config.http_api.is_empty() && config.http_server.is_empty() && config.rtc.is_none());
     }
 }

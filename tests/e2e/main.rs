@@ -8,6 +8,5 @@ mod early;
 mod matrix;
 mod media;
 mod republish;
-#[allow(unused_imports, reason = "it is shared with other test programs")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -106,7 +106,7 @@ fn tamper(noise: &mut Noise, body: &mut Vec<u8>, round: u32) {
         _ => {
             for _ in 0..1 + noise.below(8) {
                 // Headers matter most: half of the changes are in the first 48 bytes.
-                let end = if noise.next() % 2 == 0 { body.len().min(48) } else { body.len() };
+                let end = if noise.next().is_multiple_of(2) { body.len().min(48) } else { body.len() };
                 if end > 0 {
                     let at = noise.below(end);
                     body[at] = noise.byte();

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Client, Weir, eventually};
+use crate::support::{Weir, eventually, process::Client};
 
 /// Pictures per second.
 const RATE: u32 = 15;

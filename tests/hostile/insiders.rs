@@ -89,7 +89,7 @@ pub(crate) fn a_lying_webrtc_publisher_is_borne(arena: &Arena<'_>) {
                 let len = noise.below(200);
                 sender.rtp(AUDIO_TYPE, false, timestamp / 2 + round * 192_000, &noise.bytes(len));
             }
-            lie_in_headers(&mut noise, &mut sender);
+            lie_in_headers(&mut noise, &sender);
             lie_in_reports(&mut noise, &mut sender);
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -123,7 +123,7 @@ fn spoil(noise: &mut Noise, payload: &mut Vec<u8>, round: u32) {
 }
 
 /// Sources by the dozen, unknown payload types, extensions and paddings longer than the packet.
-fn lie_in_headers(noise: &mut Noise, sender: &mut Sender<'_>) {
+fn lie_in_headers(noise: &mut Noise, sender: &Sender<'_>) {
     for n in 0..60_u32 {
         let mut header = noise.bytes(12);
         header[0] = 0x80 | noise.byte() & 0x3f;

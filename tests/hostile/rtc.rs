@@ -132,13 +132,12 @@ impl Peer {
             while let Some(datagram) = dtls.poll_transmit() {
                 self.socket.send_to(&datagram, self.server).expect("it is sent");
             }
-            while let Some(event) = dtls.poll_event() {
-                match event {
-                    DtlsEvent::Connected(keys) => return Handshake::Connected(keys),
-                    DtlsEvent::Closed => return Handshake::Refused,
-                    DtlsEvent::Failed(DtlsError::BadFingerprint) => panic!("the server's own fingerprint is wrong"),
-                    DtlsEvent::Failed(error) => panic!("the handshake fails: {error}"),
-                }
+            match dtls.poll_event() {
+                None => {}
+                Some(DtlsEvent::Connected(keys)) => return Handshake::Connected(keys),
+                Some(DtlsEvent::Closed) => return Handshake::Refused,
+                Some(DtlsEvent::Failed(DtlsError::BadFingerprint)) => panic!("the server's own fingerprint is wrong"),
+                Some(DtlsEvent::Failed(error)) => panic!("the handshake fails: {error}"),
             }
             let mut buffer = [0; 2_048];
             if let Ok((len, _)) = self.socket.recv_from(&mut buffer) {

@@ -135,7 +135,7 @@ impl Rtmp {
     }
 
     /// Ends our side, as if the client had died.
-    pub(crate) fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&self) {
         let _best_effort = self.stream.shutdown(std::net::Shutdown::Write);
     }
 

@@ -4,7 +4,6 @@
 pub mod process;
 pub mod server;
 
-pub use process::Client;
 pub use server::Weir;
 
 use std::time::{Duration, Instant};

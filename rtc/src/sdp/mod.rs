@@ -5,7 +5,7 @@
 //! state, allocates nothing that outlives a refusal, and never accepts half an offer: the first
 //! m-line that cannot be served refuses the whole (RFC 9725 section 4.2).
 //!
-//! The order of work: [`limits`] looks at the raw text, `rtc::sdp` splits it into lines, `offer`
+//! The order of work: `limits` looks at the raw text, `rtc::sdp` splits it into lines, `offer`
 //! reads the lines into our terms, `codec` chooses, `answer` writes.
 //!
 //! We do not do this: renegotiation, simulcast, RTX, FEC, RED, data channels, trickled answers.

@@ -42,12 +42,6 @@ impl Server {
         self.weir().http_url(&format!("{stream}.m3u8"))
     }
 
-    /// The ports of RTMP, the API, HTTP streaming (TCP) and WebRTC (UDP).
-    pub fn ports(&self) -> [u16; 4] {
-        let weir = self.weir();
-        [weir.rtmp, weir.api, weir.http, weir.rtc].map(|address| address.port())
-    }
-
     /// The rows of `/api/v1/streams/` or `/api/v1/clients/`.
     pub async fn rows(&self, what: &str) -> Vec<Value> {
         let url = format!("http://{}/api/v1/{what}/?count=1000", self.weir().api);

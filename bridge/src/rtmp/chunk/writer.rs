@@ -20,7 +20,7 @@ pub struct Header {
 const FULL_HEADER_BYTES: usize = 12;
 
 impl Header {
-    /// Where the message stream id stands in what [`write`] makes: a player on another message
+    /// Where the message stream id stands in what [`write()`] makes: a player on another message
     /// stream than the shared bytes were made for needs only these four bytes changed.
     pub const STREAM_ID_AT: std::ops::Range<usize> = 8..12;
 }

@@ -16,7 +16,7 @@ fn the_engine_can_move_between_threads() {
 #[test]
 fn an_identity_is_one_certificate_and_each_is_another() {
     let (a, b) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-    assert_eq!(a.fingerprint_sha256(), a.clone().fingerprint_sha256());
+    assert_eq!(a.clone().fingerprint_sha256(), a.fingerprint_sha256());
     assert_ne!(a.fingerprint_sha256(), b.fingerprint_sha256());
     let text = a.fingerprint_sha256();
     assert_eq!(text.len(), 95);
