@@ -28,6 +28,10 @@ class Video:
     def retime(self, at):
         self.times = [at(time) for time in self.times]
 
+    def drop_last(self, seconds):
+        kept = sum(time < self.times[-1] - seconds for time in self.times) if self.times else 0
+        del self.times[kept:], self.lumas[kept:]
+
     def flashes(self):
         """When pictures turn white. A flash that was on at the start is left out."""
         found, white = [], True

@@ -8,6 +8,10 @@ import av
 from flashbeep import Audio, Video, report
 
 
+# A recording is cut in sending order: the last pictures may lack the B-frames before them.
+CUT_SECONDS = 0.2
+
+
 def main(path):
     video, audio, errors = Video(), Audio(), []
     with av.open(path) as container:
@@ -23,6 +27,7 @@ def main(path):
                         audio.add(float(frame.pts * frame.time_base), frame)
             except av.FFmpegError as error:
                 errors.append(str(error))
+    video.drop_last(CUT_SECONDS)
     print(json.dumps(report(video, audio, errors[:10], codecs=codecs)))
 
 

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use crate::media::{
     client::{aiortc_plays, chromium_plays, ffmpeg_plays},
-    publisher::{Kind, Publisher},
-    report::{Expected, Report, judge_all},
+    publisher::{FPS, Kind, Publisher},
+    report::{Expected, OFFSET_MS_MAX, Report, judge_all},
     server::Server,
     turn,
 };
 
-/// What each viewer plays.
-const SECONDS: u32 = 12;
+/// What each viewer plays: Chromium takes about ten seconds to have its sound and pictures agree.
+const SECONDS: u32 = 20;
 /// Recorded frames have the source's own times: none is missing, none is late. The first may be
 /// a step of a re-timed start.
-const RECORDED: Expected = Expected { seconds: SECONDS as f64, pictures: 1.0, step_max: 0.1 };
+const RECORDED: Expected = Expected { seconds: SECONDS as f64, pictures: 1.0, step_max: 0.1, offset_ms_max: OFFSET_MS_MAX };
 /// Browsers show pictures when two busy cores let them.
-const SHOWN: Expected = Expected { seconds: SECONDS as f64 - 1.0, pictures: 0.9, step_max: 0.5 };
+const SHOWN: Expected = Expected { seconds: SECONDS as f64 - 1.0, pictures: 0.9, step_max: 0.5, offset_ms_max: OFFSET_MS_MAX };
 
 /// Plays a stream by every protocol at once.
 async fn all_viewers(server: &Server, stream: &str) -> Vec<(&'static str, Report)> {
@@ -44,12 +44,15 @@ async fn every_viewer_gets(kind: Kind, stream: &str, recorded: Expected, shown: 
     let server = Server::start().await;
     let publisher = Publisher::start(kind, &server, stream).await;
     let reports = all_viewers(&server, stream).await;
+    let sent = publisher.stop().await;
+    assert!(sent >= 10.0, "the publisher sent {sent:.1} pictures a second");
+    let of_sent = |expected: Expected| Expected { pictures: expected.pictures * sent / FPS, ..expected };
+    let (recorded, shown) = (of_sent(recorded), of_sent(shown));
     let reports: Vec<_> = reports
         .into_iter()
         .map(|(viewer, report)| (report, if matches!(viewer, "rtmp" | "flv" | "hls") { recorded } else { shown }))
         .collect();
     judge_all(&reports);
-    publisher.stop().await;
     server.wait_for_rows("clients", <[_]>::is_empty, Duration::from_secs(40)).await;
     server.stop().await;
 }
@@ -66,9 +69,12 @@ async fn whip_from_ffmpeg_reaches_every_viewer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whip_from_chromium_reaches_every_viewer() {
-    // A browser's canvas skips pictures when it is busy: that is the source's rate, not a loss.
+    // A browser's own rate varies with its load, so that a part of the run may have less of it.
+    // Its canvas is captured up to 35 ms after its sound: a viewer's own error comes on top.
+    let offset_ms_max = OFFSET_MS_MAX + 35.0;
     let recorded = Expected { pictures: 0.85, step_max: 0.5, ..RECORDED };
-    every_viewer_gets(Kind::ChromiumWhip, "from-chromium", recorded, Expected { pictures: 0.8, ..SHOWN }).await;
+    let shown = Expected { pictures: 0.8, offset_ms_max, ..SHOWN };
+    every_viewer_gets(Kind::ChromiumWhip, "from-chromium", recorded, shown).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

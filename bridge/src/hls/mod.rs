@@ -57,7 +57,7 @@ pub struct HlsConfig {
     /// It ends after this long without a publisher (`hls_dispose`). Until then the last segments
     /// are served, and a publisher that comes back goes on in the same playlist. Default 30 s.
     pub dispose: Duration,
-    /// How long a request waits for a stream's first segment. Default 10 s.
+    /// How long a request waits for a stream's first segments. Default 10 s.
     pub wait: Duration,
 }
 
@@ -165,12 +165,12 @@ impl Hls {
     }
 
     /// The stream's playlist, a media playlist whose segments are named relative to it. The first
-    /// request starts the segmenter and waits for a segment. A name that nobody publishes leaves
-    /// no trace.
+    /// request starts the segmenter and waits for two segments, or for one if the second is late.
+    /// A name that nobody publishes leaves no trace.
     pub async fn playlist(self: &Arc<Self>, key: &StreamKey) -> Result<Bytes, HlsError> {
         let stream = self.open(key)?;
-        let playlist = stream.snapshot().playlist.clone();
-        if playlist.is_empty() { self.first_playlist(&stream).await } else { Ok(playlist) }
+        let snapshot = stream.snapshot();
+        if snapshot.is_enough() { Ok(snapshot.playlist.clone()) } else { self.first_playlist(&stream).await }
     }
 
     /// A segment by its exact name as the playlist gave it.
@@ -238,9 +238,9 @@ impl Hls {
             loop {
                 // Taken before the look, so that what comes in between wakes it.
                 let changed = stream.changed.notified();
-                let playlist = stream.snapshot().playlist.clone();
-                if !playlist.is_empty() {
-                    return Ok(playlist);
+                let snapshot = stream.snapshot();
+                if snapshot.is_enough() {
+                    return Ok(snapshot.playlist.clone());
                 }
                 if stream.is_over() {
                     return Err(HlsError::NotFound);
@@ -249,6 +249,10 @@ impl Hls {
             }
         };
         tokio::time::timeout(self.config.wait, first).await.unwrap_or_else(|_elapsed| {
+            let playlist = stream.snapshot().playlist.clone();
+            if !playlist.is_empty() {
+                return Ok(playlist);
+            }
             self.counters.timeouts.fetch_add(1, Ordering::Relaxed);
             Err(HlsError::Timeout)
         })

@@ -27,6 +27,14 @@ pub(super) struct Snapshot {
     pub(super) segments: HashMap<Arc<str>, Bytes>,
 }
 
+impl Snapshot {
+    /// Whether a player may start with this. With one segment it would play to the end of what
+    /// there is before the next is cut, and stand still.
+    pub(super) fn is_enough(&self) -> bool {
+        self.segments.len() >= 2
+    }
+}
+
 /// The segments of one run of a segmenter.
 #[derive(Debug)]
 pub(super) struct Window {

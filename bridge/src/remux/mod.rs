@@ -5,6 +5,7 @@
 //! Pictures never wait for sound: that takes its way through [`crate::transcode`] beside them.
 
 pub mod aac;
+mod ahead;
 pub(crate) mod bits;
 pub mod h264;
 mod reorder;

@@ -7,6 +7,7 @@ use weir_source::{Codec, Frame, Lane, MediaTime, Packet, PacketExtensions, Read,
 
 use super::{
     RemuxStats,
+    ahead::Ahead,
     h264::{PacketizeStats, Packetizer, ParameterSets},
 };
 use crate::{
@@ -28,6 +29,7 @@ pub(super) struct ToPackets {
     wake: Arc<NotifyWake>,
     stats: Arc<RemuxStats>,
     video: Packetizer,
+    ahead: Ahead,
     /// What was counted in [`RemuxStats`] so far.
     counted: PacketizeStats,
     video_config: Option<Bytes>,
@@ -35,6 +37,8 @@ pub(super) struct ToPackets {
     audio_seq: u64,
     audio_timestamp: Option<u64>,
     ignored: Option<Codec>,
+    /// The packets of one picture, while it is made.
+    picture: Vec<Packet>,
     out: Vec<Packet>,
 }
 
@@ -53,12 +57,14 @@ impl ToPackets {
             wake,
             stats,
             video: Packetizer::default(),
+            ahead: Ahead::default(),
             counted: PacketizeStats::default(),
             video_config: None,
             audio: None,
             audio_seq: 0,
             audio_timestamp: None,
             ignored: None,
+            picture: Vec::new(),
             out: Vec::new(),
         }
     }
@@ -79,6 +85,8 @@ impl ToPackets {
                 if joining { newest(&frames).offset(-i64_micros(OLD_SOUND)) } else { MediaTime::from_micros(i64::MIN) };
             joining &= frames.is_empty();
             for frame in &frames {
+                self.ahead.advance(frame.dts);
+                self.ahead.release(&mut self.out);
                 if frame.kind() == weir_source::MediaKind::Video {
                     self.picture(frame, job);
                 } else if frame.dts >= sound_from {
@@ -164,7 +172,9 @@ impl ToPackets {
             self.video_track(&frame.track, job);
         }
         if frame.track.codec == Codec::H264 {
-            self.video.push(frame, &mut self.out);
+            self.video.push(frame, &mut self.picture);
+            self.ahead.hold(&mut self.picture);
+            self.ahead.release(&mut self.out);
         }
     }
 

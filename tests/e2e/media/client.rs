@@ -13,12 +13,15 @@ use super::{
 const OVERHEAD: Duration = Duration::from_secs(60);
 
 /// ffmpeg records without re-encoding; what it recorded is decoded and judged. `name` is unique.
+///
+/// It records to FLV: its Matroska muxer writes a broken header when parameter sets change.
 pub async fn ffmpeg_plays(name: &str, url: &str, seconds: u32) -> Report {
-    let file = scratch(&format!("{name}.mkv"));
+    let file = scratch(&format!("{name}.flv"));
     let limit = Duration::from_secs(u64::from(seconds)) + OVERHEAD;
     let mut record = ffmpeg();
     record
         .args(["-rw_timeout", "20000000", "-t", &seconds.to_string(), "-i", url, "-map", "0:v", "-map", "0:a", "-c", "copy"])
+        .args(["-flvflags", "no_duration_filesize"])
         .arg(&file);
     let recorded = run(name, record, limit).await;
     let mut errors = vec![String::from_utf8_lossy(&recorded.stderr).into_owned()];

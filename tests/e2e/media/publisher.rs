@@ -65,8 +65,9 @@ impl Publisher {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Ends it as its user would: ffmpeg by SIGINT, the page by closing.
-    pub async fn stop(mut self) {
+    /// Ends it as its user would: ffmpeg by SIGINT, the page by closing. Returns how many pictures
+    /// a second it sent: a busy browser skips some, which no viewer can have.
+    pub async fn stop(mut self) -> f64 {
         if self.kind == Kind::ChromiumWhip {
             drop(self.child.stdin.take());
         } else if let Some(pid) = self.child.id() {
@@ -74,8 +75,13 @@ impl Publisher {
             kill.args(["-INT", &pid.to_string()]);
             process::run("kill", kill, Duration::from_secs(5)).await;
         }
-        let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
-        assert!(ended.is_ok(), "{:?} did not end", self.kind);
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait_with_output()).await;
+        let Ok(Ok(output)) = ended else { panic!("{:?} did not end", self.kind) };
+        if self.kind != Kind::ChromiumWhip {
+            return FPS;
+        }
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the page says what it sent");
+        said["fps"].as_f64().expect("a picture rate")
     }
 }
 
