@@ -59,11 +59,13 @@ pub(crate) struct Ports {
 }
 
 pub(crate) fn run(args: &CostArgs) -> anyhow::Result<()> {
+    // Asked before it is pinned: then it would see one core.
+    let machine = proc::machine();
     let pin = !args.no_pin && thread::available_parallelism().is_ok_and(|cores| cores.get() >= 2);
     if pin {
-        taskset(&["-a", "-cp", "1", &std::process::id().to_string()])?;
+        proc::pin_thread(1)?;
     }
-    println!("machine   {}", proc::machine());
+    println!("machine   {machine}");
     println!("placement {}", if pin { "server on core 0, clients and yardsticks on core 1" } else { "not pinned" });
     println!("stream    {} kb/s, {} fps, a keyframe every 2 s, AAC silence, published by RTMP", args.kbps, args.fps);
     if args.whep > 0 {
@@ -110,9 +112,14 @@ fn measure_whep(args: &CostArgs, pin: bool) -> anyhow::Result<()> {
     let server = Server::start(args, pin)?;
     let publisher = rtmp::Publisher::start(server.ports.rtmp, "live", "bench", Source::new(args.kbps, args.fps, args.fps * 2))?;
     thread::sleep(Duration::from_secs(2));
+    // The first viewer starts the bridge, whose rings and threads are the stream's, not its own.
+    let first = whep::Viewers::connect(server.ports.api, "live", "bench", 1)?;
+    first.wait_until_all_receive(Duration::from_secs(30))?;
     let idle = proc::usage(server.pid())?;
     let viewers = whep::Viewers::connect(server.ports.api, "live", "bench", args.whep)?;
     viewers.wait_until_all_receive(Duration::from_secs(30))?;
+    drop(first);
+    thread::sleep(Duration::from_secs(1));
     let counted = viewers.counted();
     let start = Instant::now();
     let before = proc::usage(server.pid())?;
@@ -123,7 +130,7 @@ fn measure_whep(args: &CostArgs, pin: bool) -> anyhow::Result<()> {
     let sending =
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(http::counters(server.ports.api))?;
     drop(publisher);
-    let yard = yardstick::sendto(1_200)?;
+    let yard = yardstick::sendto(1_200, args.whep, pin)?;
     let per_packet = run.cpu().as_secs_f64() * 1e6 / received.packets as f64;
     println!("\nWHEP, {} viewers", args.whep);
     println!(
@@ -185,7 +192,8 @@ fn measure_rtmp(args: &CostArgs, pin: bool) -> anyhow::Result<()> {
     drop(publisher);
     let delivered = messages * args.rtmp as u64;
     let size = usize::try_from(received / writes.max(1)).unwrap_or(0).max(64);
-    let yard = yardstick::writev(size)?;
+    let yard = yardstick::writev(size, args.rtmp, pin)?;
+    let gathered = yardstick::writev_back_to_back(size, pin)?;
     let per_write = run.cpu().as_secs_f64() * 1e6 / writes.max(1) as f64;
     println!("\nRTMP, {} players", args.rtmp);
     println!(
@@ -195,10 +203,15 @@ fn measure_rtmp(args: &CostArgs, pin: bool) -> anyhow::Result<()> {
     );
     run.print(args.rtmp, "player");
     println!(
-        "  per write {per_write:.2} µs = {:.2} × a bare writev of {size} bytes ({:.2} µs); per message {:.2} µs",
+        "  per write {per_write:.2} µs = {:.2} × a bare writev of {size} bytes to as many players ({:.2} µs); per message {:.2} µs",
         per_write / yard.as_secs_f64() / 1e6,
         yard.as_secs_f64() * 1e6,
         run.cpu().as_secs_f64() * 1e6 / delivered.max(1) as f64
+    );
+    println!(
+        "            = {:.2} × a writev into one connection, which the kernel gathers ({:.2} µs)",
+        per_write / gathered.as_secs_f64() / 1e6,
+        gathered.as_secs_f64() * 1e6,
     );
     if (received as f64) < payload as f64 * args.rtmp as f64 * 0.98 {
         println!("  WARNING   less than 98 % arrived: the clients were too slow, the figure does not count");
@@ -228,7 +241,8 @@ impl Server {
         let conf = std::env::temp_dir().join(format!("srs-bench-{}-{rtmp}.conf", std::process::id()));
         let text = format!(
             "listen 127.0.0.1:{rtmp};\nmax_connections 20000;\nsrs_log_level warn;\nhttp_api {{ enabled on; listen 127.0.0.1:{api}; }}\n\
-             rtc_server {{ enabled on; listen 127.0.0.1:{rtc}; candidate 127.0.0.1; workers 1; }}\nvhost __defaultVhost__ {{ }}\n"
+             rtc_server {{ enabled on; listen 127.0.0.1:{rtc}; candidate 127.0.0.1; workers 1; }}\n\
+             vhost __defaultVhost__ {{ rtc {{ enabled on; rtmp_to_rtc on; }} }}\n"
         );
         std::fs::write(&conf, text)?;
         let mut command = if pin { Command::new("taskset") } else { Command::new(&args.weir) };
@@ -264,12 +278,4 @@ impl Drop for Server {
 
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-fn taskset(args: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new("taskset").args(args).stdout(Stdio::null()).status().context("taskset is missing (util-linux)")?;
-    if !status.success() {
-        bail!("taskset {args:?} failed");
-    }
-    Ok(())
 }

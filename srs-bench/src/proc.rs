@@ -3,6 +3,10 @@
 use std::{fs, time::Duration};
 
 use anyhow::Context as _;
+use rustix::{
+    thread::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_gettime},
+};
 
 /// CPU time and memory of a process at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +44,17 @@ fn ticks(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis((field(11) + field(12)) * 1_000 / TICKS_PER_SECOND))
 }
 
-/// CPU time of the calling thread, from the scheduler's own count.
+/// CPU time of the calling thread. The scheduler's counters of `/proc` move with its ticks only,
+/// which is too coarse for some hundred calls.
 pub(crate) fn thread_cpu() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0))
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// Keeps the calling thread, and those that it starts, on one core.
+pub(crate) fn pin_thread(core: usize) -> anyhow::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores).with_context(|| format!("cannot run on core {core}"))
 }
 
 /// One line about the machine.
@@ -55,5 +66,5 @@ pub(crate) fn machine() -> String {
         .map_or("unknown CPU", |l| l.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{model}, {cores} core(s) given, Linux {}", kernel.trim())
+    format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }

@@ -181,9 +181,13 @@ impl Viewer {
 
     fn work(&mut self, now: Instant, start: Instant, receiver: &mut Receiver, sender: &mut Sender, shared: &Shared) {
         let elapsed = now.duration_since(start);
-        while receiver.recv(&self.socket) {
+        loop {
+            let more = receiver.recv(&self.socket);
             for datagram in receiver.datagrams() {
                 self.take(now, datagram.data, shared);
+            }
+            if !more {
+                break;
             }
         }
         if elapsed >= self.next_check {
