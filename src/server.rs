@@ -68,8 +68,12 @@ impl Server {
         }
 
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
-        let web_config =
-            WebConfig { rtmp_port: port(&config.rtmp, 1935), api_port: port(&config.http_api, 1985), ..WebConfig::default() };
+        let web_config = WebConfig {
+            flv: config.flv,
+            rtmp_port: port(&config.rtmp, 1935),
+            api_port: port(&config.http_api, 1985),
+            ..WebConfig::default()
+        };
         let mut state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle), hls, web_config);
         state.rtmp = Arc::clone(&rtmp_config.stats);
         let limits = ServeLimits { connections_max: config.max_connections, ..ServeLimits::default() };

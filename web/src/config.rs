@@ -16,6 +16,8 @@ pub struct WebConfig {
     /// Let pages of any origin read `/api/v1`. Default off (SRS: on), for the lists name every
     /// stream and address.
     pub api_crossdomain: bool,
+    /// Serve HTTP-FLV (`http_remux`). Default on.
+    pub flv: bool,
     /// How long an HTTP-FLV viewer waits for a stream that nobody publishes yet. Default 5 min.
     pub first_publish_wait: Duration,
     /// How long an HTTP-FLV viewer waits for the publisher to come back. Default 30 s.
@@ -33,6 +35,7 @@ impl Default for WebConfig {
             body_timeout: Duration::from_secs(10),
             kick_from_anywhere: false,
             api_crossdomain: false,
+            flv: true,
             first_publish_wait: Duration::from_secs(300),
             republish_wait: Duration::from_secs(30),
             rtmp_port: 1935,

@@ -31,6 +31,7 @@ async fn serve(
     // A part that is no name cannot be there: the answer is that of anything else that is not there.
     let absent = |_| Problem::new(Fault::NotFound, "there is no such stream");
     match file.rsplit_once('.') {
+        Some((_, "flv")) if !state.config.flv => Err(Problem::new(Fault::NotFound, "HTTP-FLV is off on this server")),
         Some((stream, "flv")) => {
             let key = weir_source::StreamKey::new(&app, stream).map_err(absent)?;
             Ok(flv::play(&state, key, peer, &method, &headers))

@@ -17,7 +17,10 @@ use weir_bridge::flv::TagReader;
 use weir_source::{ClientKind, Codec, Frame, Hub, MediaTime, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use super::viewer::{Patience, Step, Viewer};
-use crate::testing::{self, NoWake, Server, ask};
+use crate::{
+    WebConfig,
+    testing::{self, NoWake, Server, ask},
+};
 
 fn key() -> StreamKey {
     StreamKey::new("live", "s").unwrap()
@@ -223,6 +226,14 @@ async fn an_flv_body_flows_while_the_publisher_pushes() {
     assert_eq!(media(&reading.await.unwrap()), "head v0 v40 v80 v120 v160");
     drop(publisher);
     assert_eq!((hub.clients().count(), hub.list().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn flv_may_be_off() {
+    let server = Server::with(WebConfig { flv: false, ..WebConfig::default() });
+    let answer = server.get("/live/s.flv").await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.text().contains("HTTP-FLV is off"), "{}", answer.text());
 }
 
 #[tokio::test]
