@@ -5,6 +5,7 @@
 
 mod churn;
 mod early;
+mod join;
 mod matrix;
 mod media;
 mod republish;

@@ -10,16 +10,23 @@ const AHEAD_MAX: Duration = Duration::from_millis(533);
 /// The most packets held: 533 ms of a 70 Mb/s stream. With more the oldest go at once.
 const HELD_MAX: usize = 4_096;
 
-/// The pictures of a stream with B-frames that have come before their time.
+/// The longest that pictures wait for their sound to be transcoded: an AAC frame, an Opus frame and
+/// a busy machine. Sound that stops for good so delays pictures by no more than this.
+const SOUND_MAX: Duration = Duration::from_millis(80);
+
+/// The pictures that have come before their sound.
 ///
-/// Such a stream is sent in the order of decoding, so a P-frame comes together with sound that is
-/// heard up to 200 ms before it is seen. A WebRTC receiver shows what it has: it needs ten seconds
-/// and more to learn that pictures have to wait for their sound (Chromium moves in small steps).
-/// Pictures without composition time pass untouched.
+/// A stream with B-frames is sent in the order of decoding, so a P-frame comes together with sound
+/// that is heard up to 200 ms before it is seen; and transcoding takes sound about 45 ms. A WebRTC
+/// receiver shows what it has: it needs ten seconds and more to learn that pictures have to wait
+/// for their sound (Chromium moves in small steps), so waiting here costs nothing that it would
+/// not add itself.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     held: VecDeque<Packet>,
     clock: MediaTime,
+    /// How far the transcoded sound has come; `None` where none is transcoded.
+    sound: Option<MediaTime>,
 }
 
 impl Ahead {
@@ -30,6 +37,22 @@ impl Ahead {
         self.clock = if broken { now } else { self.clock.max(now) };
     }
 
+    /// Transcoded sound has come up to `until`.
+    pub(super) fn heard(&mut self, until: MediaTime) {
+        self.sound = Some(until);
+    }
+
+    /// No sound is transcoded any more.
+    pub(super) fn forget_sound(&mut self) {
+        self.sound = None;
+    }
+
+    /// Up to where pictures are due.
+    fn due(&self) -> MediaTime {
+        let Some(sound) = self.sound else { return self.clock };
+        sound.min(self.clock).max(self.clock.offset(-(SOUND_MAX.as_micros() as i64)))
+    }
+
     /// Takes the packets of one picture.
     pub(super) fn hold(&mut self, packets: &mut Vec<Packet>) {
         self.held.extend(packets.drain(..));
@@ -38,7 +61,8 @@ impl Ahead {
     /// Appends those whose time has come to `out`, in their order.
     pub(super) fn release(&mut self, out: &mut Vec<Packet>) {
         let limit = self.clock.offset(AHEAD_MAX.as_micros() as i64);
-        let due = |packet: &Packet| packet.capture <= self.clock || packet.capture > limit;
+        let until = self.due();
+        let due = |packet: &Packet| packet.capture <= until || packet.capture > limit;
         let over = self.held.len().saturating_sub(HELD_MAX);
         // Not only the head: what is behind a picture that goes at once must not stay behind it.
         let last = self.held.iter().rposition(due).map_or(0, |index| index + 1);
@@ -103,6 +127,28 @@ mod tests {
     #[test]
     fn a_timeline_that_starts_again_holds_nothing_for_long() {
         assert_eq!(released(&[(60_000, &[60_000]), (0, &[80]), (80, &[])]), [vec![0], vec![], vec![1]]);
+    }
+
+    #[test]
+    fn pictures_wait_for_transcoded_sound_but_not_for_long() {
+        let mut ahead = Ahead::default();
+        let mut step = |now, sound: Option<i64>, picture: Option<i64>| {
+            ahead.advance(MediaTime::from_millis(now));
+            if let Some(until) = sound {
+                ahead.heard(MediaTime::from_millis(until));
+            }
+            if let Some(millis) = picture {
+                ahead.hold(&mut vec![packet(millis as u64, millis)]);
+            }
+            let mut out = Vec::new();
+            ahead.release(&mut out);
+            out.iter().map(|packet| packet.seq).collect::<Vec<_>>()
+        };
+        assert_eq!(step(1_000, None, Some(1_000)), [1_000], "no sound is known yet");
+        assert_eq!(step(1_040, Some(1_000), Some(1_040)), [0_u64; 0]);
+        assert_eq!(step(1_045, Some(1_040), None), [1_040]);
+        assert_eq!(step(1_080, None, Some(1_080)), [0_u64; 0]);
+        assert_eq!(step(1_160, None, None), [1_080], "the sound has stopped");
     }
 
     #[test]

@@ -20,6 +20,8 @@ const BATCH: usize = 4_096;
 /// Of what the ring holds when viewers come, only this much sound is of use: pictures are caught
 /// up with, sound is not.
 const OLD_SOUND: Duration = Duration::from_millis(500);
+/// What one transcoded packet holds.
+const OPUS_FRAME: Duration = Duration::from_millis(20);
 /// Opus over RTP is stereo by its `rtpmap`, whatever it carries (RFC 7587 7).
 const OPUS_CHANNELS: u8 = 2;
 
@@ -156,6 +158,7 @@ impl ToPackets {
             }
         };
         self.fetch_sound();
+        self.ahead.forget_sound();
         self.audio = Some(Audio { codec: track.codec, config: track.config.clone(), transcoder });
         job.set_track(Arc::new(Track::new(TrackId::AUDIO, Codec::Opus, RATE, OPUS_CHANNELS)));
     }
@@ -193,8 +196,10 @@ impl ToPackets {
         let mut coded = Vec::new();
         transcoder.take(&mut coded);
         for frame in coded {
+            self.ahead.heard(frame.time.offset(i64_micros(OPUS_FRAME)));
             self.sound_packet(frame.time, frame.data);
         }
+        self.ahead.release(&mut self.out);
     }
 
     fn sound_packet(&mut self, time: MediaTime, payload: Bytes) {

@@ -22,6 +22,8 @@ pub enum Kind {
     FfmpegRtmp,
     /// The same with three B-frames in a row.
     FfmpegRtmpBFrames,
+    /// ffmpeg by RTMP with a keyframe every ten seconds.
+    FfmpegRtmpLongGop,
     /// A newer ffmpeg by WHIP: H.264 baseline and Opus.
     FfmpegWhip,
     /// Chromium by WHIP: a canvas in H.264, and Opus.
@@ -41,6 +43,7 @@ impl Publisher {
         let child = match kind {
             Kind::FfmpegRtmp => rtmp(&what, server, stream, fixture("baseline", BASELINE, AAC).await),
             Kind::FfmpegRtmpBFrames => rtmp(&what, server, stream, fixture("bframes", BFRAMES, AAC).await),
+            Kind::FfmpegRtmpLongGop => rtmp(&what, server, stream, fixture("long-gop", LONG_GOP, AAC).await),
             Kind::FfmpegWhip => {
                 let mut command = process::newer_ffmpeg().await;
                 let file = fixture("opus", BASELINE, OPUS).await;
@@ -94,6 +97,8 @@ fn rtmp(what: &str, server: &Server, stream: &str, file: PathBuf) -> Child {
 
 const BASELINE: &[&str] = &["-profile:v", "baseline", "-bf", "0"];
 const BFRAMES: &[&str] = &["-profile:v", "main", "-bf", "3", "-b_strategy", "0"];
+/// Ten seconds; the options that come last win.
+const LONG_GOP: &[&str] = &["-profile:v", "baseline", "-bf", "0", "-g", "250", "-keyint_min", "250"];
 const AAC: &[&str] = &["-c:a", "aac", "-b:a", "96k"];
 const OPUS: &[&str] = &["-c:a", "libopus", "-b:a", "64k"];
 /// Longer than any test plays.
@@ -113,8 +118,8 @@ async fn fixture(name: &str, video: &[&str], audio: &[&str]) -> PathBuf {
     let partial = scratch(&format!("source-1-{name}.partial"));
     let mut command = ffmpeg();
     command.args(["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", sound, "-t", SECONDS]);
-    command.args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]).args(video);
-    command.args(["-g", "25", "-keyint_min", "25", "-sc_threshold", "0"]);
+    command.args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]);
+    command.args(["-g", "25", "-keyint_min", "25", "-sc_threshold", "0"]).args(video);
     command.args(["-b:v", "600k", "-maxrate", "600k", "-bufsize", "300k"]).args(audio);
     command.args(["-f", "matroska"]).arg(&partial).stderr(Stdio::inherit());
     let made = process::run("making the source", command, Duration::from_secs(120)).await;

@@ -8,6 +8,8 @@ use super::publisher::{FPS, SIZE};
 
 /// The farthest that sound and picture may be apart where the source has them together.
 pub const OFFSET_MS_MAX: f64 = 60.0;
+/// From 1900 to 1970.
+const NTP_TO_UNIX_MS: f64 = 2_208_988_800_000.0;
 /// The tone's amplitude is 0.5; encoders and resamplers keep it about there.
 const AMPLITUDE: std::ops::Range<f64> = 0.3..0.7;
 
@@ -54,6 +56,13 @@ impl Report {
 
     pub fn number(&self, key: &str) -> f64 {
         self.value[key].as_f64().unwrap_or(f64::NAN)
+    }
+
+    /// How far behind the publisher's clock the pictures are that WebRTC shows, in milliseconds.
+    pub fn latency_ms(&self) -> f64 {
+        let video = &self.value["stats"]["video"];
+        let number = |key: &str| video[key].as_f64().unwrap_or(f64::NAN);
+        number("timestamp") - (number("estimatedPlayoutTimestamp") - NTP_TO_UNIX_MS)
     }
 
     /// A list of times in seconds.
