@@ -7,6 +7,7 @@ mod camera;
 mod client;
 mod netem;
 mod screen;
+mod seeds;
 mod world;
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! One direction of a bad network, in virtual time: seeded loss, delay, jitter and duplicates.
+//! One direction of a bad network, in virtual time: seeded loss, alone or in bursts, delay, jitter,
+//! duplicates and a narrow pipe with a short queue.
 
 use std::{
     collections::BTreeMap,
@@ -10,21 +11,26 @@ use std::{
 pub(crate) struct Weather {
     /// Share lost, in 1/1,000.
     pub(crate) loss: u64,
+    /// After one that is lost, how long the line takes nothing, at most.
+    pub(crate) burst: Duration,
     /// Share that comes twice, in 1/1,000.
     pub(crate) duplicates: u64,
     /// One-way delay of all.
     pub(crate) delay: Duration,
     /// Further delay, even between nothing and this; what is delayed longer is overtaken.
     pub(crate) jitter: Duration,
+    /// Bytes a millisecond that the pipe takes; 0 is no limit.
+    pub(crate) rate: u64,
 }
 
 impl Weather {
     /// A line of 20 ms that loses nothing.
-    pub(crate) const FINE: Self = Self { loss: 0, duplicates: 0, delay: Duration::from_millis(20), jitter: Duration::ZERO };
+    pub(crate) const FINE: Self =
+        Self { loss: 0, burst: Duration::ZERO, duplicates: 0, delay: Duration::from_millis(20), jitter: Duration::ZERO, rate: 0 };
 
     /// A line of 20 ms and `jitter_ms` that loses `percent` and duplicates one in a hundred.
     pub(crate) const fn rough(percent: u64, jitter_ms: u64) -> Self {
-        Self { loss: percent * 10, duplicates: 10, delay: Duration::from_millis(20), jitter: Duration::from_millis(jitter_ms) }
+        Self { loss: percent * 10, duplicates: 10, jitter: Duration::from_millis(jitter_ms), ..Self::FINE }
     }
 }
 
@@ -36,22 +42,66 @@ pub(crate) struct Link {
     sent: u64,
     /// Datagrams that the weather took.
     pub(crate) lost: u64,
+    /// Those that it sent twice.
+    pub(crate) doubled: u64,
+    /// The line takes nothing until then.
+    bursting_until: Option<Instant>,
+    /// When the pipe has let through all that it took.
+    busy_until: Option<Instant>,
 }
+
+/// What a narrow pipe holds back before it drops.
+const QUEUE: Duration = Duration::from_millis(250);
 
 impl Link {
     pub(crate) fn new(weather: Weather, seed: u64) -> Self {
-        Self { weather, random: Random(seed), under_way: BTreeMap::new(), sent: 0, lost: 0 }
+        Self {
+            weather,
+            random: Random(seed),
+            under_way: BTreeMap::new(),
+            sent: 0,
+            lost: 0,
+            doubled: 0,
+            bursting_until: None,
+            busy_until: None,
+        }
     }
 
     pub(crate) fn send(&mut self, now: Instant, data: Vec<u8>) {
-        if self.random.below(1_000) < self.weather.loss {
+        let Some(now) = self.through_pipe(now, data.len()).filter(|_| !self.takes(now)) else {
             self.lost += 1;
             return;
-        }
+        };
         if self.random.below(1_000) < self.weather.duplicates {
+            self.doubled += 1;
             self.put(now, data.clone());
         }
         self.put(now, data);
+    }
+
+    /// Whether the weather takes the next one.
+    fn takes(&mut self, now: Instant) -> bool {
+        if self.bursting_until.is_some_and(|until| now < until) {
+            return true;
+        }
+        let begins = self.random.below(1_000) < self.weather.loss;
+        if begins {
+            let burst_us = self.weather.burst.as_micros() as u64;
+            self.bursting_until = Some(now + Duration::from_micros(self.random.below(burst_us + 1)));
+        }
+        begins
+    }
+
+    /// When the pipe lets it out; `None` if its queue is full.
+    fn through_pipe(&mut self, now: Instant, len: usize) -> Option<Instant> {
+        let Some(micros) = (len as u64 * 1_000).checked_div(self.weather.rate) else { return Some(now) };
+        let start = self.busy_until.map_or(now, |busy| busy.max(now));
+        if start - now > QUEUE {
+            return None;
+        }
+        let out = start + Duration::from_micros(micros);
+        self.busy_until = Some(out);
+        Some(out)
     }
 
     fn put(&mut self, now: Instant, data: Vec<u8>) {

@@ -98,6 +98,11 @@ impl Screen {
         }
     }
 
+    /// The newest frame that was shown.
+    pub(crate) fn last_shown(&self) -> Option<u32> {
+        self.shown.map(|(frame, _)| frame)
+    }
+
     /// Packets of the video stream between its first and its newest that have not come.
     pub(crate) fn holes(&self) -> usize {
         self.missing.len()
@@ -152,6 +157,9 @@ impl Screen {
         self.highest = self.highest.max(Some(index));
         let label = Label::read(payload);
         assert_eq!(fields.marker, label.index + 1 == label.count);
+        if self.shown.is_some_and(|(last, _)| label.frame <= last) {
+            return;
+        }
         let frame = self.frames.entry(label.frame).or_default();
         assert!(frame.got.insert(label.index), "each packet once: {label:?}");
         assert!(frame.got.len() == 1 || frame.timestamp == fields.timestamp, "one timestamp per frame");
