@@ -18,6 +18,7 @@
 mod args;
 mod config;
 pub mod log;
+mod pulse;
 mod server;
 
 pub use args::Args;

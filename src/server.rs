@@ -15,7 +15,7 @@ use weir_rtc::{RtcConfig, RtcServer};
 use weir_source::{Bridge, Hub, Lane, RemuxJob};
 use weir_web::{AppState, ServeLimits, WebConfig};
 
-use crate::Config;
+use crate::{Config, pulse};
 
 /// How long the tasks of closing connections may take; with WebRTC's half second it stays well
 /// under the three seconds that a service manager is promised.
@@ -79,6 +79,9 @@ impl Server {
         let limits = ServeLimits { connections_max: config.max_connections, ..ServeLimits::default() };
         let (rates, sampled, stopped) = (Arc::clone(&state.rates), Arc::clone(&state.hub), stop.clone());
         tasks.spawn(async move { rates.run(&sampled, stopped).await });
+        if let Some(rtc) = &rtc {
+            tasks.spawn(pulse::run(rtc.handle(), stop.clone()));
+        }
         for addr in &config.http_api {
             let listener = bind(*addr, "the HTTP API").await?;
             tasks.spawn(weir_web::serve(listener, weir_web::api_router(state.clone()), limits, stop.clone()));

@@ -194,17 +194,17 @@ fn bind(config: &RtcConfig, count: usize) -> Result<Vec<Vec<Socket>>, StartError
     Ok(all)
 }
 
+/// One line, with the command that helps. The kernel's limits are on what is asked for.
 fn warn_of_small_buffers(config: &RtcConfig, socket: &Socket) {
     let granted = socket.granted();
-    if granted.recv < config.recv_buffer {
-        let (wanted, granted) = (config.recv_buffer, granted.recv);
+    let (recv, send) = (config.recv_buffer, config.send_buffer);
+    if granted.recv < recv || granted.send < send {
         tracing::warn!(
-            "the UDP receive buffer is {granted} bytes instead of {wanted}: run `sysctl -w net.core.rmem_max={wanted}`"
+            "UDP buffers are {} bytes (receive) and {} (send) instead of {recv} and {send}, datagrams will be lost under \
+            load: run `sysctl -w net.core.rmem_max={recv} net.core.wmem_max={send}` and start again",
+            granted.recv,
+            granted.send
         );
-    }
-    if granted.send < config.send_buffer {
-        let (wanted, granted) = (config.send_buffer, granted.send);
-        tracing::warn!("the UDP send buffer is {granted} bytes instead of {wanted}: run `sysctl -w net.core.wmem_max={wanted}`");
     }
 }
 

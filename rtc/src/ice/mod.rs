@@ -7,20 +7,20 @@
 //! We do not do: role conflicts (we are always controlled, RFC 8445 section 6.1.1), trickled
 //! candidates (the peer's addresses are learnt from its checks), checks of our own. An authenticated
 //! peer who forges its source address can thus point its own media at somebody else for as long as
-//! it keeps forging.
+//! it keeps forging. When a peer is believed to have moved, and what that stands, is in `whereabouts`.
+
+mod whereabouts;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+use self::whereabouts::Whereabouts;
 use crate::sdp::IceCredentials;
 use crate::wire::stun::{self, Class, IntegrityKey, Message, REPLY_LEN_MAX};
 
 /// How long consent lasts (RFC 7675 section 5.1).
 pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A selected pair that was silent for this long yields to any other that lives. Consent checks are
-/// at most 6 s apart (RFC 7675 section 5.1); one second is for their way.
-const SILENCE_MAX: Duration = Duration::from_secs(7);
 /// The longest user name fragment (RFC 8839 section 5.4).
 const UFRAG_LEN_MAX: usize = 256;
 
@@ -33,7 +33,7 @@ pub struct Path {
     pub local: IpAddr,
 }
 
-/// What a check changed.
+/// What a check, media or time changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IceEvent {
     /// The first authenticated check: the peer is here.
@@ -100,10 +100,7 @@ pub struct IceLite {
     local_ufrag: String,
     remote_ufrag: String,
     key: IntegrityKey,
-    selected: Option<Path>,
-    /// The last authenticated check on the selected pair; the start of the session before.
-    heard: Instant,
-    nominated: bool,
+    place: Whereabouts,
     stats: IceStats,
 }
 
@@ -115,9 +112,7 @@ impl IceLite {
             key: IntegrityKey::new(&local.pwd),
             local_ufrag: local.ufrag,
             remote_ufrag: remote.ufrag,
-            selected: None,
-            heard: now,
-            nominated: false,
+            place: Whereabouts::new(now),
             stats: IceStats::default(),
         }
     }
@@ -132,7 +127,7 @@ impl IceLite {
             return IceReply { reply, event: None };
         }
         self.stats.answered += 1;
-        let event = self.heard_on(now, Path { remote, local }, message.use_candidate);
+        let event = self.place.handle_check(now, Path { remote, local }, message.use_candidate);
         // A dual-stack socket shows IPv4 peers as mapped addresses: they know themselves without.
         let mapped = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         let reply = Reply::write(|out| stun::emit_success(&message.transaction, mapped, &self.key, out));
@@ -164,49 +159,53 @@ impl IceLite {
         Some(message)
     }
 
-    /// An authenticated check came on `path`.
-    fn heard_on(&mut self, now: Instant, path: Path, nominates: bool) -> Option<IceEvent> {
-        let Some(from) = self.selected else {
-            self.select(now, path, nominates);
-            return Some(IceEvent::Selected(path));
-        };
-        if from == path {
-            self.nominated |= nominates;
-            self.heard = now;
-            return None;
-        }
-        // A peer whose NAT forgot it goes on from another address, and not every one nominates again.
-        let silent = now.saturating_duration_since(self.heard) >= SILENCE_MAX;
-        if !nominates && !silent {
-            return None;
-        }
-        self.select(now, path, nominates);
-        Some(IceEvent::Moved { from, to: path })
+    /// Fresh media came on `path`: SRTP or SRTCP that authenticated and is not a replay. `newest`:
+    /// nothing later of its stream came before. Moves the peer to a pair that has proven itself.
+    #[inline]
+    pub fn handle_media(&mut self, now: Instant, path: Path, newest: bool) -> Option<IceEvent> {
+        self.place.handle_media(now, path, newest)
     }
 
-    fn select(&mut self, now: Instant, path: Path, nominated: bool) {
-        self.selected = Some(path);
-        self.nominated = nominated;
-        self.heard = now;
+    /// Does what has become due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<IceEvent> {
+        self.place.handle_timeout(now)
     }
 
-    /// Where media goes. The first pair to prove itself, until another is nominated.
+    /// When [`Self::handle_timeout`] is wanted, if at all.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.place.poll_timeout()
+    }
+
+    /// Where media goes. The first pair to prove itself, until the peer is elsewhere.
     #[must_use]
     pub fn selected(&self) -> Option<Path> {
-        self.selected
+        self.place.selected()
     }
 
-    /// Whether the peer nominated the selected pair.
+    /// Where fresh media came from last.
+    #[must_use]
+    pub fn home(&self) -> Option<Path> {
+        self.place.home()
+    }
+
+    /// Whether the peer nominated the selected pair, or one that it left without a word.
     #[must_use]
     pub fn is_nominated(&self) -> bool {
-        self.nominated
+        self.place.is_nominated()
+    }
+
+    /// Whether an authenticated check came from `remote`.
+    #[must_use]
+    pub fn is_proven(&self, remote: SocketAddr) -> bool {
+        self.place.is_proven(remote)
     }
 
     /// When consent ends unless another check comes on the selected pair. Before the first check it
     /// counts from the start of the session.
     #[must_use]
     pub fn expires_at(&self) -> Instant {
-        self.heard + CONSENT_TIMEOUT
+        self.place.consent_until()
     }
 
     /// Whether consent has ended: nothing may be sent any more (RFC 7675 section 5.1).

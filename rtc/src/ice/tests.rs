@@ -55,10 +55,10 @@ impl Scene {
 
     /// Asserts that `data` gets no answer and changes nothing.
     fn assert_silent(&mut self, name: &str, data: &[u8]) {
-        let (selected, heard) = (self.ice.selected(), self.ice.heard);
+        let (selected, consent) = (self.ice.selected(), self.ice.expires_at());
         let reply = self.hear(path(66), data);
         assert!(reply.reply.is_none() && reply.event.is_none(), "{name}");
-        assert_eq!((self.ice.selected(), self.ice.heard), (selected, heard), "{name}");
+        assert_eq!((self.ice.selected(), self.ice.expires_at()), (selected, consent), "{name}");
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
     ptr,
 };
 
-/// Bytes of control messages of one datagram: a packet info (40 for IPv6) and a segment size (24)
-/// fit with room for one that nobody asked for.
+/// Bytes of control messages of one datagram: a packet info (40 for IPv6), a segment size and a
+/// count of drops (24 each) fit.
 pub(super) const CONTROL_BYTES: usize = 96;
 
 /// Aligned as `cmsghdr` wants it.
@@ -27,6 +27,8 @@ pub(super) struct Received {
     pub(super) local: Option<IpAddr>,
     /// The size of the datagrams in it, when it holds several (UDP_GRO).
     pub(super) segment: Option<usize>,
+    /// Datagrams that the socket had dropped when this one was queued (SO_RXQ_OVFL); wraps.
+    pub(super) drops: Option<u32>,
 }
 
 /// Reads the control messages that `header` points to.
@@ -59,6 +61,10 @@ pub(super) unsafe fn read(header: &libc::msghdr) -> Received {
                 // SAFETY: length checked.
                 let size = unsafe { ptr::read_unaligned(data.cast::<libc::c_int>()) };
                 found.segment = usize::try_from(size).ok().filter(|size| *size > 0);
+            }
+            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) if holds(mem::size_of::<u32>()) => {
+                // SAFETY: length checked.
+                found.drops = Some(unsafe { ptr::read_unaligned(data.cast::<u32>()) });
             }
             _ => {}
         }

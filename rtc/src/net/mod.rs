@@ -14,7 +14,7 @@ mod wait;
 
 pub use recv::{Datagram, Receiver, RecvCounters};
 pub use send::{SendCounters, Sender, Target};
-pub use socket::{Granted, Socket, SocketOptions, is_free};
+pub use socket::{DropCount, Granted, Socket, SocketOptions, is_free};
 pub use wait::{SOCKETS_MAX, Waker, wait};
 
 /// The longest datagram taken in, and the room that one packet gets in the send arena: an Ethernet

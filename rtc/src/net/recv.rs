@@ -63,6 +63,7 @@ pub struct Receiver {
     names: Box<[libc::sockaddr_storage; BATCH]>,
     controls: Box<[Control; BATCH]>,
     found: Vec<Message>,
+    drops: Option<u32>,
     counters: RecvCounters,
 }
 
@@ -89,6 +90,7 @@ impl Receiver {
             names: Box::new([addr::empty(); BATCH]),
             controls: Box::new([Control::EMPTY; BATCH]),
             found: Vec::with_capacity(BATCH),
+            drops: None,
             counters: RecvCounters::default(),
         }
     }
@@ -98,10 +100,17 @@ impl Receiver {
         self.counters
     }
 
+    /// What the last batch said of drops: datagrams that its socket had dropped since it was opened
+    /// when the batch's last datagram was queued; wraps at 2^32. `None`: none, or nothing was said.
+    pub const fn drops(&self) -> Option<u32> {
+        self.drops
+    }
+
     /// Takes one batch from `socket` without waiting, forgetting the one before. `false`: the
     /// socket has no more for now.
     pub fn recv(&mut self, socket: &Socket) -> bool {
         self.found.clear();
+        self.drops = None;
         // SAFETY: iovec and mmsghdr are plain integers and pointers, null is fine for both.
         let mut iovecs: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above.
@@ -140,6 +149,7 @@ impl Receiver {
         self.counters.messages += 1;
         // SAFETY: the kernel has filled the control buffer and set its length.
         let received = unsafe { control::read(&header.msg_hdr) };
+        self.drops = received.drops.or(self.drops);
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let remote = self.names.get(index).and_then(addr::decode).unwrap_or(unknown);
         // A message without an address takes its slot all the same, empty: slots count in step.

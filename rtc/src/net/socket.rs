@@ -59,6 +59,8 @@ impl Socket {
             SocketAddr::V4(_) => set_int(&inner, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
             SocketAddr::V6(_) => set_int(&inner, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
         }
+        // With each datagram the count of drops before it; `kernel_drops` is there without.
+        let _counts = set_int(&inner, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
         // Before Linux 5.0 there is none; then each datagram comes by itself.
         let coalesces = set_int(&inner, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
         inner.bind(&SockAddr::from(addr))?;
@@ -83,7 +85,8 @@ impl Socket {
 
     /// Datagrams that the kernel dropped since the socket was opened because its receive buffer was
     /// full; wraps at 2^32. SO_MEMINFO is exact at any time, whereas the counter of SO_RXQ_OVFL
-    /// rides on the next datagram to be queued after a drop.
+    /// ([`Receiver::drops`](super::Receiver::drops)) rides on the next datagram to be queued after a
+    /// drop. Both show one counter of the kernel: [`DropCount`] takes whichever is ahead.
     pub fn kernel_drops(&self) -> Option<u32> {
         let mut info = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
         let mut len = mem::size_of_val(&info) as libc::socklen_t;
@@ -102,6 +105,33 @@ impl Socket {
     #[cfg(test)]
     pub(super) fn refuse_segmentation(&self) {
         set_int(&self.inner, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).expect("SO_NO_CHECK is always allowed");
+    }
+}
+
+/// The drops of one socket, from two accounts of the same counter. Each has gaps: the one that rides
+/// on datagrams says nothing while none comes, the one that is asked for is not there before Linux
+/// 4.12 or where a sandbox refuses it. The larger counts, so nothing counts twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DropCount {
+    last: u32,
+    total: u64,
+}
+
+impl DropCount {
+    /// Takes what the kernel says now; it wraps at 2^32, and may be behind what the other account
+    /// said before.
+    pub fn note(&mut self, counter: u32) {
+        let fresh = counter.wrapping_sub(self.last);
+        if let Ok(fresh) = u32::try_from(fresh.cast_signed()) {
+            self.total += u64::from(fresh);
+            self.last = counter;
+        }
+    }
+
+    /// Datagrams dropped so far.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
     }
 }
 
@@ -176,5 +206,21 @@ mod tests {
         let socket = Socket::bind(loopback(), &options(false)).expect("a free port");
         assert_eq!(socket.granted(), Granted { recv: 100_000, send: 100_000 });
         assert_eq!(socket.kernel_drops(), Some(0));
+    }
+
+    #[test]
+    fn two_accounts_of_one_counter_count_once() {
+        let mut drops = DropCount::default();
+        for (said, total) in [(0, 0), (5, 5), (5, 5), (3, 5), (9, 9), (7, 9)] {
+            drops.note(said);
+            assert_eq!(drops.total(), total);
+        }
+        drops.note(1 << 30);
+        drops.note(u32::MAX - 1);
+        assert_eq!(drops.total(), 1 << 30, "more than half of the way round is behind");
+        for said in [1 << 31, 3 << 30, u32::MAX, 4, u32::MAX, 6] {
+            drops.note(said);
+        }
+        assert_eq!(drops.total(), (1 << 32) + 6, "over the wrap, late news apart");
     }
 }

@@ -213,6 +213,26 @@ fn a_receive_buffer_that_overflows_is_counted_exactly() {
 }
 
 #[test]
+fn datagrams_tell_of_those_dropped_before_them() {
+    let options = SocketOptions { reuse_port: false, recv_buffer: 20_000, send_buffer: 1 << 20 };
+    let b = Socket::bind(SocketAddr::new(LOCAL, 0), &options).expect("a free port");
+    let plain = std::net::UdpSocket::bind((LOCAL, 0)).expect("a free port");
+    let mut receiver = Receiver::new();
+    let mut drops = DropCount::default();
+    let send = |count| (0..count).for_each(|_| drop(plain.send_to(&numbered(1, 1_000), b.local_addr())));
+    send(200);
+    let lost = 200 - take(&mut receiver, &b).len() as u64;
+    assert_eq!(receiver.drops(), None, "the drops came after all that was queued");
+    send(1);
+    receiver.recv(&b);
+    assert_eq!(receiver.drops().map(u64::from), Some(lost));
+    for said in [receiver.drops(), b.kernel_drops(), receiver.drops()].into_iter().flatten() {
+        drops.note(said);
+    }
+    assert_eq!(drops.total(), lost, "both accounts are of the same datagrams");
+}
+
+#[test]
 fn a_waker_ends_the_present_and_the_next_wait() {
     let waker = Arc::new(Waker::new().expect("an eventfd"));
     let socket = bind(LOCAL);

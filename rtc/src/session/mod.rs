@@ -246,6 +246,11 @@ impl Session {
         self.transport.path()
     }
 
+    /// Where the peer's media came from last.
+    pub fn home(&self) -> Option<Path> {
+        self.transport.home()
+    }
+
     /// ICE and DTLS are done, and the session is not over.
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected

@@ -41,6 +41,8 @@ pub struct SessionStats {
     /// Interarrival jitter: our own measure of a publisher's video (else audio), or what the viewer
     /// last reported.
     pub jitter: Duration,
+    /// How often the peer was followed to another address.
+    pub moves: u64,
     /// Datagrams and packets thrown away, by reason.
     pub drops: Drops,
     /// SRTP profile in use, once DTLS is done.

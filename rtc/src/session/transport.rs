@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::{
     output::{CloseReason, Compounds, Output, Outputs},
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     dtls::{Dtls, DtlsError, DtlsEvent, Identity, KeyingMaterial},
-    ice::{IceLite, Path},
+    ice::{IceEvent, IceLite, Path},
     sdp::{DtlsRole, Fingerprint, SessionParams},
     srtp::{KeyError, Protect, Unprotect, UnprotectError},
     wire::demux::{Class, classify},
@@ -61,15 +60,9 @@ impl Keys {
     }
 }
 
-/// Addresses that one peer may have proven and still use. Browsers check from each interface and
-/// each relay at once and then settle on one.
-const PROVEN_MAX: usize = 8;
-
 /// One peer's transport.
 pub(super) struct Transport {
     ice: IceLite,
-    /// Addresses from which an authenticated check came, the newest last.
-    proven: SmallVec<[SocketAddr; 2]>,
     dtls: Handshake,
     pub(super) keys: Option<Keys>,
     sealed: Vec<u8>,
@@ -97,7 +90,6 @@ impl Transport {
     pub(super) fn new(params: &SessionParams, identity: &Identity, now: Instant) -> Self {
         Self {
             ice: IceLite::new(params.local_ice.clone(), params.remote_ice.clone(), now),
-            proven: SmallVec::new(),
             dtls: Handshake::Waiting {
                 identity: identity.clone(),
                 role: params.dtls_role,
@@ -111,6 +103,11 @@ impl Transport {
     /// Where media goes.
     pub(super) fn path(&self) -> Option<Path> {
         self.ice.selected()
+    }
+
+    /// Where media came from last.
+    pub(super) fn home(&self) -> Option<Path> {
+        self.ice.home()
     }
 
     /// When the peer's consent to hear from us ends (RFC 7675 5.1), unless it shows more of it.
@@ -132,7 +129,7 @@ impl Transport {
                 self.handle_stun(now, Path { remote, local }, data, outputs, stats);
                 self.drain_dtls(outputs, stats)
             }
-            _ if !self.proven.contains(&remote) => {
+            _ if !self.ice.is_proven(remote) => {
                 stats.drops.unproven += 1;
                 Incoming::Nothing
             }
@@ -147,12 +144,18 @@ impl Transport {
                 Incoming::Nothing
             }
             Class::Rtp => match self.keys.as_mut().map(|keys| keys.unprotect.rtp(data)) {
-                Some(Ok(opened)) => Incoming::Rtp { index: opened.index, len: opened.plain_len },
+                Some(Ok(opened)) => {
+                    moved(self.ice.handle_media(now, Path { remote, local }, opened.newest), stats);
+                    Incoming::Rtp { index: opened.index, len: opened.plain_len }
+                }
                 Some(Err(error)) => refused(error, stats),
                 None => Incoming::Nothing,
             },
             Class::Rtcp => match self.keys.as_mut().map(|keys| keys.unprotect.rtcp(data)) {
-                Some(Ok(len)) => Incoming::Rtcp { len },
+                Some(Ok(opened)) => {
+                    moved(self.ice.handle_media(now, Path { remote, local }, opened.newest), stats);
+                    Incoming::Rtcp { len: opened.plain_len }
+                }
                 Some(Err(error)) => refused(error, stats),
                 None => Incoming::Nothing,
             },
@@ -164,6 +167,7 @@ impl Transport {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
+        moved(self.ice.handle_timeout(now), stats);
         if let Some(dtls) = self.dtls.get() {
             dtls.handle_timeout(now);
         }
@@ -171,7 +175,8 @@ impl Transport {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        if let Handshake::Running(dtls) = &self.dtls { dtls.poll_timeout() } else { None }
+        let dtls = if let Handshake::Running(dtls) = &self.dtls { dtls.poll_timeout() } else { None };
+        [dtls, self.ice.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Says goodbye, if there is anybody to say it to.
@@ -183,20 +188,15 @@ impl Transport {
     }
 
     fn handle_stun(&mut self, now: Instant, path: Path, data: &[u8], outputs: &mut Outputs, stats: &mut SessionStats) {
-        let answered = self.ice.stats().answered;
         let reply = self.ice.handle_request(now, path.remote, path.local, data);
         match reply.reply {
             Some(reply) => outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) }),
             None => stats.drops.stun += 1,
         }
-        if self.ice.stats().answered == answered || self.proven.contains(&path.remote) {
-            return;
+        moved(reply.event, stats);
+        if self.ice.selected().is_some() {
+            self.dtls.start(now);
         }
-        if self.proven.len() >= PROVEN_MAX {
-            self.proven.remove(0);
-        }
-        self.proven.push(path.remote);
-        self.dtls.start(now);
     }
 
     /// Seals compound RTCP packets and queues them.
@@ -237,6 +237,12 @@ impl Transport {
             }
         }
         incoming
+    }
+}
+
+fn moved(event: Option<IceEvent>, stats: &mut SessionStats) {
+    if let Some(IceEvent::Moved { .. }) = event {
+        stats.moves += 1;
     }
 }
 

@@ -11,7 +11,7 @@ mod replay;
 mod unprotect;
 
 pub use protect::Protect;
-pub use unprotect::{Unprotect, UnprotectError, Unprotected};
+pub use unprotect::{Unprotect, UnprotectError, Unprotected, UnprotectedRtcp};
 
 /// A protection profile that DTLS may negotiate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

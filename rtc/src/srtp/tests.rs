@@ -131,7 +131,7 @@ fn we_open_what_webrtc_rs_seals_over_the_wrap() {
         }
         for _ in 0..3 {
             let mut packet = theirs.encrypt_rtcp(&REPORT).unwrap();
-            let len = unprotect.rtcp(&mut packet).unwrap();
+            let len = unprotect.rtcp(&mut packet).unwrap().plain_len;
             assert_eq!(packet[..len], REPORT);
         }
     }

@@ -51,6 +51,17 @@ pub struct Unprotected {
     pub header_len: usize,
     /// Length of header, payload and padding; the tag behind it is gone.
     pub plain_len: usize,
+    /// No later packet of its source came before.
+    pub newest: bool,
+}
+
+/// A compound RTCP packet that was opened in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnprotectedRtcp {
+    /// Its length, from the start on.
+    pub plain_len: usize,
+    /// No later one of its sender came before.
+    pub newest: bool,
 }
 
 /// Opens a peer's RTP and RTCP with its keys.
@@ -95,7 +106,8 @@ impl Unprotect {
             self.cipher.open_rtp(fields.ssrc, index, packet, header_len).ok_or(UnprotectError::BadTag)?;
         }
         self.rtp.mark(fields.ssrc, index);
-        Ok(Unprotected { ssrc: fields.ssrc, index, header_len, plain_len })
+        let newest = newest.is_none_or(|newest| index > newest);
+        Ok(Unprotected { ssrc: fields.ssrc, index, header_len, plain_len, newest })
     }
 
     /// Opens the first packet of a stream, which may have wrapped before anything of it came: a
@@ -114,11 +126,11 @@ impl Unprotect {
         self.cipher.open_rtp(ssrc, wrapped, packet, header_len).map(|()| wrapped)
     }
 
-    /// Opens an RTCP packet in place and returns the length of its plain text, from `packet`'s start on.
+    /// Opens a compound RTCP packet in place.
     ///
     /// # Errors
     /// Why not; `packet`'s bytes are worthless then, and nothing is remembered of it.
-    pub fn rtcp(&mut self, packet: &mut [u8]) -> Result<usize, UnprotectError> {
+    pub fn rtcp(&mut self, packet: &mut [u8]) -> Result<UnprotectedRtcp, UnprotectError> {
         let plain_len = packet.len().checked_sub(self.profile().rtcp_overhead());
         let plain_len = plain_len.filter(|len| *len >= RTCP_CLEAR_LEN).ok_or(UnprotectError::Malformed)?;
         if u8_at(packet, 0).is_none_or(|first| first >> 6 != 2) {
@@ -130,10 +142,11 @@ impl Unprotect {
             return Err(UnprotectError::Unencrypted);
         }
         let index = u64::from(trailer & !ENCRYPTED);
+        let newest = self.rtcp.find(ssrc)?.and_then(ReplayWindow::newest);
         self.rtcp.check(ssrc, index)?;
         self.cipher.open_rtcp(ssrc, trailer, packet).ok_or(UnprotectError::BadTag)?;
         self.rtcp.mark(ssrc, index);
-        Ok(plain_len)
+        Ok(UnprotectedRtcp { plain_len, newest: newest.is_none_or(|newest| index > newest) })
     }
 }
 

@@ -11,7 +11,8 @@ use super::sources::SourceKey;
 use crate::{net::Target, record::Record, session::Session};
 
 /// Proven addresses per peer. A browser checks from a handful of interfaces; the oldest is
-/// forgotten for a new one.
+/// forgotten for a new one, but neither where media goes nor where it came from last: the true
+/// client must be heard when somebody takes its place by replaying its checks.
 const ADDRESSES_MAX: usize = 8;
 
 /// A peer's place and which of its tenants is meant.
@@ -165,8 +166,8 @@ impl Peers {
         }
         self.forget_address(&remote);
         let Some(peer) = self.get_mut(key) else { return };
-        let in_use = peer.target.map(|(_, target)| target.remote);
-        let oldest = peer.addresses.iter().position(|address| Some(*address) != in_use);
+        let in_use = [peer.target.map(|(_, target)| target.remote), peer.session.home().map(|home| home.remote)];
+        let oldest = peer.addresses.iter().position(|address| !in_use.contains(&Some(*address)));
         let evicted = match oldest {
             Some(oldest) if peer.addresses.len() >= ADDRESSES_MAX => Some(peer.addresses.remove(oldest)),
             _ => None,

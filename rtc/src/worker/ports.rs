@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Receiver, SendCounters, Sender, Socket, Target};
+use crate::net::{DropCount, Receiver, SendCounters, Sender, Socket, Target};
 
 /// One socket and its send arena.
 pub(super) struct Port {
     socket: Socket,
     sender: Sender,
-    kernel_drops: u32,
+    drops: DropCount,
 }
 
 impl Port {
@@ -27,13 +27,12 @@ impl Port {
 /// One to four.
 pub(super) struct Ports {
     list: Vec<Port>,
-    kernel_drops: u64,
 }
 
 impl Ports {
     pub(super) fn new(sockets: Vec<Socket>) -> Self {
-        let port = |socket| Port { socket, sender: Sender::new(), kernel_drops: 0 };
-        Self { list: sockets.into_iter().map(port).collect(), kernel_drops: 0 }
+        let port = |socket| Port { socket, sender: Sender::new(), drops: DropCount::default() };
+        Self { list: sockets.into_iter().map(port).collect() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,8 +53,13 @@ impl Ports {
     }
 
     /// As [`Receiver::recv`].
-    pub(super) fn recv(&self, port: usize, receiver: &mut Receiver) -> bool {
-        self.list.get(port).is_some_and(|port| receiver.recv(&port.socket))
+    pub(super) fn recv(&mut self, port: usize, receiver: &mut Receiver) -> bool {
+        let Some(port) = self.list.get_mut(port) else { return false };
+        let more = receiver.recv(&port.socket);
+        if let Some(drops) = receiver.drops() {
+            port.drops.note(drops);
+        }
+        more
     }
 
     /// Queues a copy of `data`.
@@ -83,14 +87,13 @@ impl Ports {
         all
     }
 
-    /// Datagrams dropped by the kernel so far, by all sockets. The kernel's own counters wrap.
+    /// Datagrams dropped by the kernel so far, by all sockets.
     pub(super) fn kernel_drops(&mut self) -> u64 {
         for port in &mut self.list {
             if let Some(drops) = port.socket.kernel_drops() {
-                self.kernel_drops += u64::from(drops.wrapping_sub(port.kernel_drops));
-                port.kernel_drops = drops;
+                port.drops.note(drops);
             }
         }
-        self.kernel_drops
+        self.list.iter().map(|port| port.drops.total()).sum()
     }
 }

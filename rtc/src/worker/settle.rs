@@ -70,6 +70,10 @@ impl Worker {
             }
         }
         let path = peer.session.path();
+        let (was, is) = (peer.target.map(|(_, target)| target.remote), path.map(|path| path.remote));
+        if was.is_some() && was != is {
+            tracing::debug!(id = %peer.record.id, from = ?was, to = ?is, "peer moved");
+        }
         peer.target =
             path.and_then(|path| Some((self.ports.find(path.local)?, Target { remote: path.remote, local: path.local })));
         if let Role::Publisher(publisher) = &peer.role {

@@ -30,9 +30,13 @@ pub(crate) struct Client {
     key: IntegrityKey,
     dtls: Dtls,
     keys: Option<(Protect, Unprotect)>,
-    next_check: Instant,
+    pub(crate) next_check: Instant,
     answered: bool,
     random: Random,
+    /// Nominates only until it is answered; browsers do so with every check.
+    pub(crate) nominates_once: bool,
+    /// The last check and the last report, as somebody might capture them.
+    pub(crate) captured: (Vec<u8>, Vec<u8>),
     /// Stops checking: the peer's consent runs out.
     pub(crate) mute: bool,
     pub(crate) closed: bool,
@@ -59,6 +63,8 @@ impl Client {
             next_check: now,
             answered: false,
             random: Random(seed),
+            nominates_once: false,
+            captured: (Vec::new(), Vec::new()),
             mute: false,
             closed: false,
             rejected: 0,
@@ -79,10 +85,11 @@ impl Client {
                 username: &self.username,
                 priority: 1,
                 role: Role::Controlling(7),
-                use_candidate: true,
+                use_candidate: !(self.nominates_once && self.answered),
             };
             let mut data = [0; 512];
             let len = request.emit(&self.key, &mut data).expect("a request fits");
+            self.captured.0 = data[..len].to_vec();
             self.out.push(data[..len].to_vec());
             self.next_check = now + Duration::from_millis(if self.answered { 2_500 } else { 50 });
         }
@@ -114,7 +121,7 @@ impl Client {
                 let plain = if class == Class::Rtp {
                     unprotect.rtp(&mut data).map(|opened| (Some(opened.index), opened.plain_len))
                 } else {
-                    unprotect.rtcp(&mut data).map(|len| (None, len))
+                    unprotect.rtcp(&mut data).map(|opened| (None, opened.plain_len))
                 };
                 let Ok((index, len)) = plain else {
                     self.rejected += 1;
@@ -138,6 +145,7 @@ impl Client {
         let Some((protect, _)) = &mut self.keys else { return };
         let mut out = Vec::new();
         assert!(protect.rtcp(plain, &mut out));
+        self.captured.1.clone_from(&out);
         self.out.push(out);
     }
 

@@ -205,6 +205,55 @@ fn a_peer_that_moves_is_followed() {
 }
 
 #[test]
+fn a_peer_that_does_not_nominate_again_is_followed_within_a_second_of_its_first_check() {
+    let mut world = World::new();
+    world.publish(Weather::FINE).wire.client.nominates_once = true;
+    world.view(Weather::FINE);
+    world.viewers[0].wire.client.nominates_once = true;
+    world.run(seconds(3));
+    let next_check = world.now + seconds(2);
+    let publisher = world.publisher.as_mut().unwrap();
+    for (port, wire) in [(20_000, &mut publisher.wire), (20_001, &mut world.viewers[0].wire)] {
+        wire.client.address.set_port(port);
+        wire.client.next_check = next_check;
+    }
+    world.run(seconds(2));
+    let wires = |world: &World| [world.publisher.as_ref().unwrap().wire.session.stats(), world.viewers[0].wire.session.stats()];
+    for stats in wires(&world) {
+        assert!(stats.moves == 0 && stats.drops.unproven > 0, "media from an unproven address moves nothing: {stats:?}");
+    }
+    world.run(millis(990));
+    assert!(wires(&world).iter().all(|stats| stats.moves == 1));
+    let publisher = world.publisher.as_ref().unwrap();
+    assert_eq!(publisher.wire.session.path().unwrap().remote.port(), 20_000);
+    assert_eq!(world.viewers[0].wire.session.path().unwrap().remote.port(), 20_001);
+}
+
+#[test]
+fn captured_datagrams_from_elsewhere_gain_the_stream_until_the_next_packet_at_most() {
+    let mut world = World::new();
+    world.publish(Weather::FINE);
+    world.view(Weather::FINE);
+    world.run(seconds(3));
+    let thief = "127.0.0.9:9".parse().unwrap();
+    for round in 0..5 {
+        let now = world.now;
+        let wire = &mut world.viewers[0].wire;
+        let (check, report) = wire.client.captured.clone();
+        let home = wire.client.address;
+        wire.session.handle_datagram(now, thief, client::SERVER, &mut report.clone());
+        assert_eq!(wire.session.path().unwrap().remote, home, "replayed media moves nothing");
+        wire.session.handle_datagram(now, thief, client::SERVER, &mut check.clone());
+        wire.session.handle_datagram(now, thief, client::SERVER, &mut report.clone());
+        let taken = wire.session.path().unwrap().remote == thief;
+        assert_eq!(taken, round == 0, "a replayed check is believed once");
+        world.run(millis(1_600));
+        assert_eq!(world.viewers[0].wire.session.path().unwrap().remote, home, "its next report brings it back");
+    }
+    assert_eq!(world.viewers[0].wire.session.stats().moves, 2);
+}
+
+#[test]
 fn consent_runs_out_after_30_seconds_of_silence() {
     let mut world = World::new();
     world.publish(Weather::FINE);

@@ -33,6 +33,10 @@ use rtc::{
     sansio::Protocol,
     shared::{TaggedBytesMut, TransportContext, TransportProtocol},
 };
+use weir_rtc::{
+    Opened,
+    wire::stun::{IntegrityKey, Request, Role, TransactionId},
+};
 
 const AUDIO_PT: u8 = 111;
 const VIDEO_PT: u8 = 125;
@@ -52,6 +56,10 @@ pub(crate) struct Peer {
     socket: UdpSocket,
     /// What the connection believes to be its address, though a NAT may have moved it.
     local: SocketAddr,
+    /// When its first check since it moved went out.
+    pub(crate) checked: Option<Instant>,
+    /// The user name and the key for checks that do not nominate.
+    plain: Option<(String, IntegrityKey)>,
     pub(crate) state: RTCPeerConnectionState,
     pub(crate) got: Vec<Got>,
     senders: HashMap<u8, (RTCRtpSenderId, u32)>,
@@ -96,6 +104,8 @@ impl Peer {
             pc: builder.build(Instant::now()).expect("a peer connection"),
             local: socket.local_addr().expect("bound"),
             socket,
+            checked: None,
+            plain: None,
             state: RTCPeerConnectionState::New,
             got: Vec::new(),
             senders: HashMap::new(),
@@ -131,6 +141,24 @@ impl Peer {
     /// From now on it is heard from another port, as behind a NAT that forgot it.
     pub(crate) fn move_away(&mut self) {
         self.socket = bind();
+        self.checked = None;
+    }
+
+    /// From now on its checks do not nominate: some clients do so once only.
+    pub(crate) fn nominate_no_more(&mut self, opened: &Opened) {
+        let pwd = opened.answer.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).expect("a password");
+        self.plain = Some((opened.username.clone(), IntegrityKey::new(pwd)));
+    }
+
+    /// A check of ours instead of the connection's, under its transaction.
+    fn plain_check(&self, check: &[u8]) -> Option<Vec<u8>> {
+        let (username, key) = self.plain.as_ref()?;
+        let transaction = TransactionId(*check.get(8..)?.first_chunk()?);
+        let request = Request { transaction, username, priority: 1, role: Role::Controlling(1), use_candidate: false };
+        let mut out = vec![0; 600];
+        let len = request.emit(key, &mut out)?;
+        out.truncate(len);
+        Some(out)
     }
 
     pub(crate) fn close(&mut self) {
@@ -186,7 +214,14 @@ impl Peer {
 
     fn drain(&mut self) {
         while let Some(message) = self.pc.poll_write() {
-            self.socket.send_to(&message.message, message.transport.peer_addr).expect("loopback takes it");
+            let mut plain = None;
+            // RFC 8489 section 5: a Binding request.
+            if message.message.starts_with(&[0, 1]) {
+                self.checked.get_or_insert_with(Instant::now);
+                plain = self.plain_check(&message.message);
+            }
+            let data = plain.as_deref().unwrap_or(&message.message);
+            self.socket.send_to(data, message.transport.peer_addr).expect("loopback takes it");
         }
         while let Some(event) = self.pc.poll_event() {
             if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event {
