@@ -336,15 +336,16 @@ impl Shared {
             Direction::Play => self.live_tracks(&request.key),
         };
         let mut rng = rand::rng();
-        let audio_ssrc = rng.random_range(1..u32::MAX);
+        let audio_ssrc = rng.random_range(1..u32::MAX - 1);
         let local = LocalParams {
             ice: ice.clone(),
             fingerprint: &self.fingerprint,
             candidates: &candidates,
             session_id: rng.random::<u64>() >> 1,
             audio_ssrc,
-            // One more is another number, and neither is zero.
+            // One more is another number each, and none is zero.
             video_ssrc: audio_ssrc + 1,
+            rtx_ssrc: audio_ssrc + 2,
             stream_id: &format!("{}/{}", request.key.app(), request.key.stream()),
             prefer: prefer.as_deref(),
             codec: request.codec,

@@ -119,17 +119,28 @@ impl Answer<'_> {
                     section = section.with_value_attribute("rtcp-fb".to_owned(), format!("{} {feedback}", params.payload_type));
                 }
             }
+            if let Some(rtx) = params.rtx_payload_type {
+                // RFC 4588 section 8.6.
+                section = section.with_codec(rtx, "rtx".to_owned(), params.clock_rate, 0, format!("apt={}", params.payload_type));
+            }
         }
         section
     }
 
     /// What a player needs to show both tracks as one stream (WHEP: a single MediaStream).
     fn source(&self, section: MediaDescription, media: &MediaParams) -> MediaDescription {
-        let (stream, track, ssrc) = (&self.stream_id, kind_name(media.kind), media.local_ssrc);
+        let (stream, track) = (&self.stream_id, kind_name(media.kind));
+        let mut section = section.with_value_attribute("msid".to_owned(), format!("{stream} {track}"));
+        if let Some(rtx) = media.rtx_ssrc {
+            // RFC 5576 section 4.2: the original first, then what repairs it.
+            section = section.with_value_attribute("ssrc-group".to_owned(), format!("FID {} {rtx}", media.local_ssrc));
+        }
+        for ssrc in [media.local_ssrc].into_iter().chain(media.rtx_ssrc) {
+            section = section
+                .with_value_attribute("ssrc".to_owned(), format!("{ssrc} cname:{}", self.params.cname))
+                .with_value_attribute("ssrc".to_owned(), format!("{ssrc} msid:{stream} {track}"));
+        }
         section
-            .with_value_attribute("msid".to_owned(), format!("{stream} {track}"))
-            .with_value_attribute("ssrc".to_owned(), format!("{ssrc} cname:{}", self.params.cname))
-            .with_value_attribute("ssrc".to_owned(), format!("{ssrc} msid:{stream} {track}"))
     }
 }
 

@@ -83,7 +83,9 @@ pub(super) fn choose(formats: &[Format], kind: MediaKind, wish: &Wish<'_>) -> Ve
         if chosen.iter().all(|params| params.codec != codec)
             && let Some(format) = best(formats, codec, wish.live)
         {
-            chosen.push(format.params(codec, wish));
+            let params = format.params(codec, wish);
+            let rtx_payload_type = (wish.direction == Direction::Play && params.nack).then(|| repair(formats, format)).flatten();
+            chosen.push(CodecParams { rtx_payload_type, ..params });
         }
         // What is asked for or already on air cannot be replaced by another codec.
         if chosen.is_empty() && first == Some(codec) && (wish.direction == Direction::Publish || live == Some(codec)) {
@@ -157,8 +159,7 @@ impl Format {
 
     /// Which codec this is; `None` for what we do not carry (RED, FEC, RTX, comfort noise ...).
     fn codec(&self) -> Option<Codec> {
-        // RFC 5761 section 4: with RTP and RTCP on one port these numbers look like RTCP.
-        if (64..=95).contains(&self.payload_type) {
+        if self.looks_like_rtcp() {
             return None;
         }
         let codec = VIDEO.into_iter().chain(AUDIO).find(|&codec| encoding_name(codec).eq_ignore_ascii_case(&self.name))?;
@@ -168,6 +169,11 @@ impl Format {
             _ => self.clock_rate == 90_000,
         };
         fits.then_some(codec)
+    }
+
+    /// RFC 5761 section 4: with RTP and RTCP on one port these numbers cannot be told from RTCP's.
+    fn looks_like_rtcp(&self) -> bool {
+        (64..=95).contains(&self.payload_type)
     }
 
     fn is_rtx(&self) -> bool {
@@ -220,6 +226,19 @@ fn best<'a>(formats: &'a [Format], codec: Codec, live: Option<&Track>) -> Option
     let of_codec = formats.iter().filter(|format| format.codec() == Some(codec));
     // `max_by_key` takes the last of equals, and the offer's order is the peer's preference.
     of_codec.rev().max_by_key(|format| format.rank(codec, live))
+}
+
+/// The payload type under which `format`, if it is video, can be sent again (RFC 4588 section 8.6).
+fn repair(formats: &[Format], format: &Format) -> Option<u8> {
+    // RFC 4588 section 4: the clock rate is that of the original.
+    let repairs = |rtx: &&Format| {
+        rtx.is_rtx()
+            && !rtx.looks_like_rtcp()
+            && rtx.clock_rate == format.clock_rate
+            && parameter(&rtx.fmtp, "apt").and_then(payload_type) == Some(format.payload_type)
+    };
+    let is_video = format.codec().is_some_and(|codec| codec.kind() == MediaKind::Video);
+    formats.iter().find(repairs).filter(|_| is_video).map(|rtx| rtx.payload_type)
 }
 
 /// The profile_idc of a live H.264 track as two hex digits.

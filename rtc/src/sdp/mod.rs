@@ -8,7 +8,8 @@
 //! The order of work: `limits` looks at the raw text, `rtc::sdp` splits it into lines, `offer`
 //! reads the lines into our terms, `codec` chooses, `answer` writes.
 //!
-//! We do not do this: renegotiation, simulcast, RTX, FEC, RED, data channels, trickled answers.
+//! We do not do this: renegotiation, simulcast, RTX from publishers, FEC, RED, data channels, trickled
+//! answers.
 
 mod answer;
 mod codec;
@@ -116,6 +117,7 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
         MediaKind::Audio => (TrackId::AUDIO, local.audio_ssrc),
         MediaKind::Video => (TrackId::VIDEO, local.video_ssrc),
     };
+    let repaired = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
     Ok(MediaParams {
         mid: offered.mid.clone(),
         kind: offered.kind,
@@ -124,6 +126,6 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
         extensions,
         local_ssrc,
         remote_ssrcs: offered.ssrcs.clone(),
-        rtx_ssrc: None,
+        rtx_ssrc: repaired.then_some(local.rtx_ssrc),
     })
 }

@@ -103,7 +103,8 @@ pub struct CodecParams {
     pub channels: u8,
     /// The peer's `a=fmtp` parameters, whole, without the payload type. Empty if it sent none.
     pub fmtp: String,
-    /// Always `None` for now: RTX is read but not answered.
+    /// Playing video: retransmissions go under this number on a stream of their own (RFC 4588). `None`
+    /// if the viewer did not offer that, and always for a publisher: its RTX is read but not answered.
     pub rtx_payload_type: Option<u8>,
     /// Generic NACK was agreed (RFC 4585 section 6.2.1).
     pub nack: bool,
@@ -130,7 +131,7 @@ pub struct MediaParams {
     pub local_ssrc: u32,
     /// From `a=ssrc`, without those of repair streams; may be empty, at most 16.
     pub remote_ssrcs: Vec<u32>,
-    /// Always `None` for now.
+    /// Ours, for retransmissions; there if any of the codecs has an `rtx_payload_type`.
     pub rtx_ssrc: Option<u32>,
 }
 
@@ -180,6 +181,8 @@ pub struct LocalParams<'a> {
     pub audio_ssrc: u32,
     /// Random per session, unlike `audio_ssrc`.
     pub video_ssrc: u32,
+    /// Random per session, unlike the other two: the video's retransmissions.
+    pub rtx_ssrc: u32,
     /// The MediaStream id that a player sees, such as `live/livestream`; made a token here.
     pub stream_id: &'a str,
     /// The packet tracks of the stream if it is live: a player gets their codecs first.

@@ -20,7 +20,7 @@ pub(super) fn to_packet(values: &Values<'_>) -> PacketExtensions {
 }
 
 /// The values for a viewer whose media section is `mid`. A function of the packet alone: a
-/// retransmission must be the same byte for byte.
+/// retransmission under the same number must be the same byte for byte.
 pub(super) fn to_viewer<'a>(packet: &'a Packet, mid: &'a str, wall: Wall) -> Values<'a> {
     let extensions = &packet.extensions;
     let timed = packet.keyframe || packet.seq.is_multiple_of(CAPTURE_TIME_EVERY);

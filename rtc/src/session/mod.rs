@@ -7,7 +7,7 @@
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
 //! `reception`, `arrival`, `keyframe`, `clock`) or `outbound` (a player: `rewrite`, `history`,
-//! `report`).
+//! `rtx`, `report`).
 
 mod arrival;
 mod clock;
@@ -23,6 +23,7 @@ mod output;
 mod reception;
 mod report;
 mod rewrite;
+mod rtx;
 mod stats;
 mod stream;
 mod transport;
@@ -230,8 +231,9 @@ impl Session {
         outbound.forward(now, position, packet, &keys.protect, &mut self.stats, out)
     }
 
-    /// Player: writes a packet again. `packet` is the ring's item at `resend.position`; `None` if it
-    /// is another than was sent.
+    /// Player: writes a packet again, on the retransmission stream if there is one. `packet` is the
+    /// ring's item at `resend.position`; `None` if it is another than was sent. `out` as for
+    /// [`Session::forward`].
     pub fn resend(&mut self, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
         let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
             return None;

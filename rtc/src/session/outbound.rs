@@ -15,6 +15,7 @@ use super::{
     output::{Compounds, Output, Outputs, Resend},
     report::SenderReports,
     rewrite::{Refusal, Rewrite},
+    rtx::{self, OSN_LEN, Rtx},
     stats::SessionStats,
 };
 use crate::{
@@ -60,10 +61,24 @@ struct Stream {
     payload_type: Option<u8>,
     rewrite: Rewrite,
     history: History,
+    /// Where retransmissions go, if the viewer offered a stream for them.
+    rtx: Option<Rtx>,
     reports: SenderReports,
     /// What the viewer last said.
     lost: u64,
     jitter: Duration,
+}
+
+/// The numbers under which a packet goes out. All else of its header is its own.
+#[derive(Clone, Copy)]
+struct Form {
+    ssrc: u32,
+    payload_type: u8,
+    /// RFC 3711 3.3.1: the roll-over counter and the sequence number.
+    index: u64,
+    timestamp: u32,
+    /// Before the payload of a retransmission (RFC 4588 4).
+    osn: Option<[u8; OSN_LEN]>,
 }
 
 impl Outbound {
@@ -154,7 +169,7 @@ impl Outbound {
             len: 0,
             payload_type,
         };
-        let Some(len) = stream.seal(&sent, packet, self.wall, protect, &mut self.header[..], out) else {
+        let Some(len) = stream.seal(&stream.original(&sent), packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
         };
@@ -192,8 +207,19 @@ impl Outbound {
             stats.nack_refused += 1;
             return None;
         }
-        let len = stream.seal(&sent, packet, self.wall, protect, &mut self.header[..], out)?;
-        stream.reports.note_again(packet.payload.len());
+        let repair = stream.repair(&sent);
+        let form = repair.unwrap_or_else(|| stream.original(&sent));
+        let Some(len) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
+            stats.drops.too_large += 1;
+            return None;
+        };
+        match &mut stream.rtx {
+            Some(rtx) if repair.is_some() => {
+                rtx.advance();
+                stats.nack_served_rtx += 1;
+            }
+            _ => stream.reports.note_again(packet.payload.len()),
+        }
         stats.nack_served += 1;
         stats.packets_out += 1;
         stats.bytes_out += len as u64;
@@ -308,6 +334,7 @@ impl Stream {
             payload_type: codec.map(|codec| codec.payload_type),
             rewrite: Rewrite::new(video, clock_rate, rand::random()),
             history: History::new(if video { SIZE_VIDEO } else { SIZE_AUDIO }),
+            rtx: media.rtx_ssrc.map(|ssrc| Rtx::new(ssrc, rand::random())),
             reports: SenderReports::default(),
             lost: 0,
             jitter: Duration::ZERO,
@@ -315,10 +342,28 @@ impl Stream {
         }
     }
 
-    /// Writes and encrypts one packet. The same `sent` and packet give the same bytes.
+    /// On the stream itself: the same bytes for the same `sent` and packet.
+    fn original(&self, sent: &Sent) -> Form {
+        Form { ssrc: self.ssrc, payload_type: sent.payload_type, index: sent.out_seq, timestamp: sent.timestamp, osn: None }
+    }
+
+    /// On the retransmission stream. `None` if there is no such stream, or none for the codec that the
+    /// packet went out with.
+    fn repair(&self, sent: &Sent) -> Option<Form> {
+        let rtx = self.rtx.as_ref()?;
+        Some(Form {
+            ssrc: rtx.ssrc(),
+            payload_type: self.media.payload_type(sent.payload_type)?.rtx_payload_type?,
+            index: rtx.next_seq(),
+            timestamp: sent.timestamp,
+            osn: Some(rtx::osn(sent.out_seq)),
+        })
+    }
+
+    /// Writes and encrypts one packet.
     fn seal(
         &self,
-        sent: &Sent,
+        form: &Form,
         packet: &Packet,
         wall: Wall,
         protect: &Protect,
@@ -327,16 +372,19 @@ impl Stream {
     ) -> Option<usize> {
         let fields = Fields {
             marker: packet.marker,
-            payload_type: sent.payload_type,
-            sequence: sent.out_seq as u16,
-            timestamp: sent.timestamp,
-            ssrc: self.ssrc,
+            payload_type: form.payload_type,
+            sequence: form.index as u16,
+            timestamp: form.timestamp,
+            ssrc: form.ssrc,
         };
         let values = extensions::to_viewer(packet, &self.media.mid, wall);
         let header_len = fields.emit_with(false, &values, &self.ids, header)?;
-        // RFC 3711 3.3.1: the index is the roll-over counter and the sequence number.
-        let roc = (sent.out_seq >> 16) as u32;
-        protect.rtp_into(roc, header.get(..header_len)?, &packet.payload, out)
+        let roc = (form.index >> 16) as u32;
+        let parts = match &form.osn {
+            Some(osn) => [&osn[..], &packet.payload],
+            None => [&packet.payload[..], &[]],
+        };
+        protect.rtp_parts_into(roc, header.get(..header_len)?, parts, out)
     }
 }
 

@@ -1,5 +1,8 @@
 //! The player's side with real keys, in virtual time.
 
+#[path = "outbound_rtx_tests.rs"]
+mod repair;
+
 use bytes::Bytes;
 use weir_source::{Codec, PacketExtensions, Track};
 
@@ -83,9 +86,13 @@ struct Seen {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(&params())
+    }
+
+    fn with(params: &SessionParams) -> Self {
         let made = Instant::now();
         let wall = Wall::new(&SessionConfig::new(made, Duration::from_secs(1_700_000_000)), made);
-        let mut outbound = Outbound::new(&params(), made, wall);
+        let mut outbound = Outbound::new(params, made, wall);
         outbound.connected(made);
         Self {
             outbound,

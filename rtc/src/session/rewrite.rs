@@ -20,6 +20,11 @@ const HOLE_MAX: u64 = 1 << 14;
 /// jitter buffer shows at once, and a group of three seconds fits into 100 ms.
 const SQUEEZE: u64 = 32;
 
+/// Where a stream's numbers start. `seed` is any random number.
+pub(super) const fn first_seq(seed: u64) -> u64 {
+    seed % FIRST_SEQ_BELOW
+}
+
 /// The numbers of one packet in the viewer's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Numbers {
@@ -75,7 +80,7 @@ impl Rewrite {
             clock_rate,
             run: None,
             epoch: None,
-            next_seq: seed % FIRST_SEQ_BELOW,
+            next_seq: first_seq(seed),
             timestamp_offset: (seed >> 32) as u32,
             live: None,
             live_timestamp: None,

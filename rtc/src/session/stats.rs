@@ -25,6 +25,9 @@ pub struct SessionStats {
     pub nack_received: u64,
     /// Of those, the ones handed out as [`Output::Resend`](super::Output::Resend) and sent.
     pub nack_served: u64,
+    /// Of those, the ones that went on the retransmission stream (RFC 4588); the others went under
+    /// their own number once more.
+    pub nack_served_rtx: u64,
     /// Of those, the ones no longer (or never) in the history, or asked for again too soon.
     pub nack_refused: u64,
     /// Publisher: packets that a NACK brought back.

@@ -54,30 +54,23 @@ impl Cipher {
         }
     }
 
-    /// Seals `header | payload | padding` with packet index `index` into `out`, which has exactly
-    /// room for them and the tag.
-    pub(super) fn seal_rtp(
-        &self,
-        ssrc: u32,
-        index: u64,
-        header: &[u8],
-        [payload, padding]: [&[u8]; 2],
-        out: &mut [u8],
-    ) -> Option<()> {
+    /// Seals `header | start | rest` with packet index `index` into `out`, which has exactly room for
+    /// them and the tag. The payload comes in two parts: one may be padding, or a short prefix.
+    pub(super) fn seal_rtp(&self, ssrc: u32, index: u64, header: &[u8], [start, rest]: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
         let (head, body) = out.split_at_mut_checked(header.len())?;
         head.copy_from_slice(header);
         match self {
             Self::Gcm { rtp, .. } => {
-                let (sealed, padding_and_tag) = body.split_at_mut_checked(payload.len())?;
+                let (sealed, rest_and_tag) = body.split_at_mut_checked(start.len())?;
                 let nonce = rtp.nonce(ssrc, index);
                 let aad = Aad::from(header);
-                rtp.key.seal_out_of_place_scatter(nonce, aad, payload, sealed, padding, padding_and_tag).ok()
+                rtp.key.seal_out_of_place_scatter(nonce, aad, start, sealed, rest, rest_and_tag).ok()
             }
             Self::Cm { rtp, .. } => {
-                let (plain, rest) = body.split_at_mut_checked(payload.len())?;
-                plain.copy_from_slice(payload);
-                rest.get_mut(..padding.len())?.copy_from_slice(padding);
-                let sealed_len = payload.len() + padding.len();
+                let (first, second) = body.split_at_mut_checked(start.len())?;
+                first.copy_from_slice(start);
+                second.get_mut(..rest.len())?.copy_from_slice(rest);
+                let sealed_len = start.len() + rest.len();
                 rtp.apply(ssrc, index, body.get_mut(..sealed_len)?)?;
                 let (sealed, tag) = out.split_at_mut_checked(header.len() + sealed_len)?;
                 let mac = rtp.mac(sealed, &roll_over(index));

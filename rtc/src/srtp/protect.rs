@@ -35,16 +35,23 @@ impl Protect {
     /// is the whole RTP header with its extensions, `roc` the roll-over count of its sequence number.
     /// `None` if `out` is too small or `header` is no header.
     pub fn rtp_into(&self, roc: u32, header: &[u8], payload: &[u8], out: &mut [u8]) -> Option<usize> {
-        self.rtp_padded_into(roc, header, payload, &[], out)
+        self.rtp_parts_into(roc, header, [payload, &[]], out)
     }
 
     /// As [`Self::rtp_into`], with RTP padding behind the payload: the padding bit of `header` is set
     /// and the last byte of `padding` is its length. For packets that must be of one size.
     pub fn rtp_padded_into(&self, roc: u32, header: &[u8], payload: &[u8], padding: &[u8], out: &mut [u8]) -> Option<usize> {
+        self.rtp_parts_into(roc, header, [payload, padding], out)
+    }
+
+    /// As [`Self::rtp_into`], with a payload that lies in two places: its start, such as the header
+    /// of a payload format, and the rest.
+    pub fn rtp_parts_into(&self, roc: u32, header: &[u8], parts: [&[u8]; 2], out: &mut [u8]) -> Option<usize> {
         let (sequence, ssrc) = (u16_at(header, 2)?, u32_at(header, 8)?);
         let index = u64::from(roc) << 16 | u64::from(sequence);
-        let len = header.len() + payload.len() + padding.len() + self.profile().tag_len();
-        self.cipher.seal_rtp(ssrc, index, header, [payload, padding], out.get_mut(..len)?)?;
+        let [start, rest] = parts;
+        let len = header.len() + start.len() + rest.len() + self.profile().tag_len();
+        self.cipher.seal_rtp(ssrc, index, header, parts, out.get_mut(..len)?)?;
         Some(len)
     }
 

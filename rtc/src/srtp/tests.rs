@@ -171,6 +171,21 @@ fn padding_is_sealed_behind_the_payload() {
 }
 
 #[test]
+fn a_payload_in_two_parts_is_sealed_as_one() {
+    let payload: Vec<u8> = (0..1_200_u32).map(|n| n as u8).collect();
+    for profile in PROFILES {
+        let (protect, _) = pair(profile);
+        let whole = sealed(&protect, 70_000, 7, &payload);
+        for cut in [0, 1, 2, 16, 17, 1_199, 1_200] {
+            let (start, rest) = payload.split_at(cut);
+            let mut out = vec![0; 1_300];
+            let len = protect.rtp_parts_into(1, &header(70_000_u32 as u16, 7), [start, rest], &mut out).unwrap();
+            assert_eq!(out[..len], whole, "{profile:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn a_buffer_that_is_too_small_gets_nothing() {
     for profile in PROFILES {
         let (mut protect, _) = pair(profile);

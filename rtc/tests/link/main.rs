@@ -88,6 +88,31 @@ fn loss_and_jitter_on_both_lines_are_repaired() {
 }
 
 #[test]
+fn a_viewer_on_a_lossy_line_gets_every_frame_with_rtx_and_without() {
+    for (percent, jitter, rtx) in [(1, 5, true), (3, 20, true), (5, 20, true), (1, 5, false), (3, 20, false), (5, 20, false)] {
+        let mut world = World::new();
+        world.publish(Weather::FINE);
+        let weather = Weather::rough(percent, jitter);
+        if rtx {
+            world.view_with_rtx(weather)
+        } else {
+            world.view(weather)
+        };
+        world.run(seconds(30));
+        let (sent, viewer) = (&world.publisher.as_ref().unwrap().camera, &world.viewers[0]);
+        let (seen, stats) = (&viewer.screen, viewer.wire.session.stats());
+        let case = format!("{percent} %, rtx {rtx}: {} of {} frames, {stats:?}", seen.frames_shown, sent.frames);
+        let since_first = sent.frames - u64::from(seen.first_frame.unwrap());
+        assert_eq!((seen.skips, seen.plis), (0, 0), "{case}");
+        assert!(seen.frames_shown + 10 > since_first, "{case}");
+        assert!(stats.nack_served > 0 && stats.drops.too_large == 0, "{case}");
+        assert_eq!(stats.nack_served_rtx, if rtx { stats.nack_served } else { 0 }, "{case}");
+        assert_eq!(seen.rtx_packets > 0, rtx, "{case}");
+        assert!(seen.rtx_packets <= stats.nack_served_rtx, "{case}");
+    }
+}
+
+#[test]
 fn a_viewer_who_comes_after_70000_packets_sees_at_once() {
     let mut world = World::new();
     world.publish(Weather::FINE).camera.delta_packets = 40;

@@ -18,6 +18,8 @@ use super::{
 
 pub(crate) const VIDEO_SSRC: u32 = 0xa1;
 pub(crate) const AUDIO_SSRC: u32 = 0xa2;
+pub(crate) const RTX_SSRC: u32 = 0xa3;
+pub(crate) const RTX_PT: u8 = 97;
 /// A picture that does not come within this needs a keyframe.
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -40,6 +42,9 @@ pub(crate) struct Screen {
     highest: Option<u64>,
     first_index: Option<u64>,
     missing: BTreeMap<u64, (Instant, u32)>,
+    /// What came by retransmission: the original may still be on its way.
+    repaired: BTreeSet<u64>,
+    last_rtx: Option<u64>,
     frames: BTreeMap<u32, Frame>,
     shown: Option<(u32, u32)>,
     stuck_since: Option<Instant>,
@@ -53,6 +58,8 @@ pub(crate) struct Screen {
     pub(crate) plis: u64,
     pub(crate) nacks: u64,
     pub(crate) video_packets: u64,
+    /// Packets of the retransmission stream.
+    pub(crate) rtx_packets: u64,
     pub(crate) sounds: BTreeSet<u64>,
     pub(crate) sound_indices: BTreeSet<u64>,
     /// The last report and its arrival, by picture and sound.
@@ -68,6 +75,9 @@ impl Screen {
             highest: None,
             first_index: None,
             missing: BTreeMap::new(),
+            repaired: BTreeSet::new(),
+            last_rtx: None,
+            rtx_packets: 0,
             frames: BTreeMap::new(),
             shown: None,
             stuck_since: None,
@@ -104,15 +114,43 @@ impl Screen {
             self.stamps[1].insert(sound, fields.timestamp);
             return;
         }
+        if fields.ssrc == RTX_SSRC {
+            self.handle_rtx(now, index, &packet);
+            return;
+        }
         assert_eq!((fields.ssrc, fields.payload_type), (VIDEO_SSRC, VIDEO_PT));
         self.video_packets += 1;
+        if !self.repaired.contains(&index) {
+            self.handle_video(now, index, fields, packet.payload);
+        }
+    }
+
+    /// RFC 4588 4: the original sequence number, then the original payload.
+    fn handle_rtx(&mut self, now: Instant, index: u64, packet: &rtp::Packet<'_>) {
+        let fields = packet.header.fields;
+        assert_eq!(fields.payload_type, RTX_PT);
+        assert!(self.last_rtx.is_some() || index < (1 << 15) + 100, "the roll-over counter starts at zero");
+        self.last_rtx = self.last_rtx.max(Some(index));
+        self.rtx_packets += 1;
+        let (osn, payload) = packet.payload.split_first_chunk().expect("an original sequence number");
+        let highest = self.highest.expect("a retransmission follows what it repeats");
+        let behind = (highest as u16).wrapping_sub(u16::from_be_bytes(*osn));
+        let original = highest - u64::from(behind);
+        // Given up, or here already.
+        if self.missing.contains_key(&original) {
+            assert!(self.repaired.insert(original));
+            self.handle_video(now, original, fields, payload);
+        }
+    }
+
+    fn handle_video(&mut self, now: Instant, index: u64, fields: rtp::Fields, payload: &[u8]) {
         let first = *self.first_index.get_or_insert(index);
         assert!(first < (1 << 15) + 100, "the roll-over counter starts at zero");
         let from = self.highest.map_or(index, |highest| highest + 1);
         self.missing.extend((from..index).map(|missing| (missing, (now + Duration::from_millis(10), 0))));
         self.missing.remove(&index);
         self.highest = self.highest.max(Some(index));
-        let label = Label::read(packet.payload);
+        let label = Label::read(payload);
         assert_eq!(fields.marker, label.index + 1 == label.count);
         let frame = self.frames.entry(label.frame).or_default();
         assert!(frame.got.insert(label.index), "each packet once: {label:?}");

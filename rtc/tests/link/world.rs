@@ -19,7 +19,7 @@ use super::{
     camera::{AUDIO_PT, Camera, MID, TRANSPORT_CC, VIDEO_PT},
     client::{Client, Ends, Plain, SERVER},
     netem::{Link, Weather},
-    screen::{AUDIO_SSRC, Screen, VIDEO_SSRC},
+    screen::{AUDIO_SSRC, RTX_PT, RTX_SSRC, Screen, VIDEO_SSRC},
 };
 
 struct NoWake;
@@ -94,10 +94,24 @@ impl World {
         self.publisher.insert(PublisherEnd { wire, camera, handle })
     }
 
+    /// A viewer that gets what it lost under its own number once more.
     pub(crate) fn view(&mut self, weather: Weather) -> usize {
+        self.view_with(weather, |_| {})
+    }
+
+    /// A viewer that has offered a stream for retransmissions.
+    pub(crate) fn view_with_rtx(&mut self, weather: Weather) -> usize {
+        self.view_with(weather, |params| {
+            let video = params.media.last_mut().expect("a video section");
+            video.rtx_ssrc = Some(RTX_SSRC);
+            video.codecs[0].rtx_payload_type = Some(RTX_PT);
+        })
+    }
+
+    fn view_with(&mut self, weather: Weather, change: impl FnOnce(&mut SessionParams)) -> usize {
         let reader = self.hub.subscribe_packets(&self.key, self.now);
         let made = reader.source().made();
-        let wire = self.wire(Direction::Play, weather, made, |_| {});
+        let wire = self.wire(Direction::Play, weather, made, change);
         self.viewers.push(ViewerEnd {
             wire,
             screen: Screen::new(),

@@ -2,6 +2,7 @@
 
 mod offers;
 mod refusals;
+mod repair;
 mod robustness;
 
 use std::io::Cursor;
@@ -25,6 +26,7 @@ fn local(candidates: &[SocketAddr]) -> LocalParams<'_> {
         session_id: u64::MAX - 7,
         audio_ssrc: 1111,
         video_ssrc: 2222,
+        rtx_ssrc: 3333,
         stream_id: "live/livestream",
         prefer: None,
         codec: None,
@@ -122,7 +124,7 @@ fn a_player_before_the_publisher_gets_h264_first_and_all_others_after_it() {
     let (answer, params) = answer(&offers::chrome("recvonly"), Direction::Play);
     assert_eq!(codecs(&params.media[0]), [(Codec::Opus, 111), (Codec::Pcmu, 0), (Codec::Pcma, 8)]);
     assert_eq!(codecs(&params.media[1]), [(Codec::H264, 106), (Codec::Vp9, 98), (Codec::Vp8, 96), (Codec::Av1, 45)]);
-    assert_eq!(answer.media_descriptions[1].media_name.formats, ["106", "98", "96", "45"]);
+    assert_eq!(answer.media_descriptions[1].media_name.formats, ["106", "107", "98", "99", "96", "97", "45", "46"]);
 }
 
 #[test]
