@@ -119,6 +119,7 @@ def report(video, audio, errors, **more):
         "flashes": [round(t, 3) for t in flashes],
         "beeps": [round(t, 3) for t in beeps],
         "pairs": len(pairs),
+        "offsets_ms": [round(1000 * pair) for pair in pairs],
         "offset_ms": round(1000 * float(np.median(pairs)), 1) if pairs else None,
         "offset_ms_max": round(1000 * float(np.max(np.abs(pairs))), 1) if pairs else None,
         "errors": errors,

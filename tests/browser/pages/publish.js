@@ -1,5 +1,6 @@
 // Publishes the flash-and-beep source by WHIP: a canvas and an oscillator on one clock.
 const FPS = 25;
+const BEEP_SECONDS = 0.1;
 const canvas = document.getElementById("canvas");
 const paint = canvas.getContext("2d", { alpha: false });
 
@@ -11,28 +12,37 @@ function startSound(context) {
   oscillator.connect(gain).connect(destination);
   for (let second = Math.ceil(context.currentTime); second < 3600; second++) {
     gain.gain.setValueAtTime(0.5, second);
-    gain.gain.setValueAtTime(0, second + 0.1);
+    gain.gain.setValueAtTime(0, second + BEEP_SECONDS);
   }
   oscillator.start();
   return destination.stream;
 }
 
-/** Draws a moving counter, white while the beep sounds. */
+/**
+ * Draws a moving counter, white while the beep sounds. Pictures are due on the sound's own clock: on a
+ * timer's, of the same rate, all flashes of a run would be late by the same part of a picture.
+ */
 function startPicture(context) {
-  let count = 0;
-  setInterval(() => {
-    const time = context.currentTime;
-    const white = time % 1 < 0.1;
+  const draw = (count) => {
+    const white = count % FPS < FPS * BEEP_SECONDS;
     paint.fillStyle = white ? "white" : "#203040";
     paint.fillRect(0, 0, 640, 360);
-    if (!white) {
-      paint.fillStyle = "#5070a0";
-      paint.fillRect((count * 7) % 600, 140, 40, 80);
-      paint.font = "40px sans-serif";
-      paint.fillText(String(count), 20, 60);
+    if (white) return;
+    paint.fillStyle = "#5070a0";
+    paint.fillRect((count * 7) % 600, 140, 40, 80);
+    paint.font = "40px sans-serif";
+    paint.fillText(String(count), 20, 60);
+  };
+  let due = Math.ceil(context.currentTime * FPS);
+  const look = () => {
+    const now = Math.floor(context.currentTime * FPS);
+    if (now >= due) {
+      draw(now);
+      due = now + 1;
     }
-    count++;
-  }, 1000 / FPS);
+    setTimeout(look, Math.max(1, (due / FPS - context.currentTime) * 1000));
+  };
+  look();
   // Each drawing is a picture: with a rate of its own the capture would miss some.
   return canvas.captureStream();
 }
