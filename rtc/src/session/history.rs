@@ -39,6 +39,8 @@ pub(crate) struct Sent {
     pub(crate) len: u16,
     /// Payload type on the wire.
     pub(crate) payload_type: u8,
+    /// Bytes of padding in it.
+    pub(crate) padding: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

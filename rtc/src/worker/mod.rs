@@ -12,8 +12,10 @@
 mod foreign;
 mod forward;
 mod input;
+mod load;
 pub(crate) mod mailbox;
 mod peers;
+mod plan;
 mod ports;
 mod settle;
 mod sources;
@@ -29,8 +31,10 @@ use weir_source::{Hub, Packet};
 
 use self::{
     foreign::Foreign,
+    load::Load,
     mailbox::{Inbox, Ready},
     peers::{PeerKey, Peers},
+    plan::Plan,
     ports::Ports,
     settle::End,
     sources::Sources,
@@ -68,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) identity: Identity,
     pub(crate) session: Arc<SessionConfig>,
+    /// The longest that packets wait for company.
+    pub(crate) coalesce_max: Duration,
 }
 
 /// A worker, to be run on a thread of its own.
@@ -90,13 +96,16 @@ pub(crate) struct Worker {
     packets: Vec<Packet>,
     /// Viewers in whose turn the forwarding panicked.
     fallen: Vec<PeerKey>,
+    plan: Plan,
+    load: Load,
     traffic: Traffic,
     next_tick: Instant,
 }
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { index, sockets, inbox, mailboxes, lobby, hub, identity, session } = parts;
+        let Parts { index, sockets, inbox, mailboxes, lobby, hub, identity, session, coalesce_max } = parts;
+        let now = Instant::now();
         Self {
             index,
             inbox,
@@ -113,8 +122,10 @@ impl Worker {
             dirty: Vec::new(),
             packets: Vec::new(),
             fallen: Vec::new(),
+            plan: Plan::default(),
+            load: Load::new(coalesce_max, now),
             traffic: Traffic::default(),
-            next_tick: Instant::now() + TICK,
+            next_tick: now + TICK,
         }
     }
 
@@ -122,8 +133,11 @@ impl Worker {
     pub(crate) fn run(mut self) {
         let mut receiver = Receiver::new();
         while !self.inbox.mailbox.is_stopped() {
-            self.turn(&mut receiver, Instant::now());
-            let timeout = self.next_deadline().saturating_duration_since(Instant::now());
+            let began = Instant::now();
+            self.turn(&mut receiver, began);
+            let ended = Instant::now();
+            self.load.note(began, ended);
+            let timeout = self.next_deadline().saturating_duration_since(ended);
             wait(self.ports.sockets(), self.inbox.mailbox.waker(), Some(timeout));
         }
         let now = Instant::now();
@@ -226,6 +240,7 @@ impl Worker {
     fn publish_traffic(&mut self, receiver: &Receiver) {
         self.traffic.recv = receiver.counters();
         self.traffic.send = self.ports.counters();
+        self.traffic.load_permille = (self.load.share() * 1_000.0) as u32;
         let drops = self.ports.kernel_drops();
         let fresh = drops.saturating_sub(self.traffic.kernel_drops);
         if fresh > 0 {
