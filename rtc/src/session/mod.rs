@@ -234,7 +234,7 @@ impl Session {
     }
 
     /// Player: writes a packet again, on the retransmission stream if there is one. `packet` is the
-    /// ring's item at `resend.position`; `None` if it is another than was sent. `out` as for
+    /// ring's item at `resend.position`, where no other ever is. `out` as for
     /// [`Session::forward`].
     pub fn resend(&mut self, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
         let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {

@@ -175,8 +175,6 @@ impl Outbound {
         let mut sent = Sent {
             out_seq: numbers.seq,
             position: place.position,
-            seq: packet.seq as u32,
-            epoch: packet.epoch,
             timestamp: numbers.timestamp,
             len: 0,
             payload_type,
@@ -214,11 +212,7 @@ impl Outbound {
     ) -> Option<usize> {
         let stream = self.streams.get_mut(usize::from((*self.by_track.get(resend.track.index())?)?))?;
         let sent = stream.history.get(resend.out_seq)?;
-        let same = sent.position == resend.position
-            && packet.track == resend.track
-            && sent.seq == packet.seq as u32
-            && sent.epoch == packet.epoch;
-        if !same {
+        if sent.position != resend.position || packet.track != resend.track {
             stats.nack_refused += 1;
             return None;
         }

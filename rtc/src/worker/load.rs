@@ -10,19 +10,18 @@ use std::time::{Duration, Instant};
 const SPAN: Duration = Duration::from_millis(100);
 /// Below this share of a core nothing waits …
 const IDLE: f64 = 0.02;
-/// … and from this on packets wait as long as they may. Not later, since what is spared here is
-/// what a burst of joins needs; by then some hundred viewers share the wait.
-const BUSY: f64 = 0.08;
-/// From this share on a whole frame does not leave at once either, but waits for the next.
-const FULL: f64 = 0.5;
+/// … and from this on packets wait as long as they may, a whole frame for the sound that rides with
+/// it too. Not later, since what is spared here is what a burst of joins needs; by then some
+/// hundred viewers share the wait.
+const BUSY: f64 = 0.06;
 
 /// How long packets may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gather {
     /// Counted from the first of them.
     pub(super) window: Duration,
-    /// They leave when a frame is whole, though the window is open.
-    pub(super) by_frame: bool,
+    /// A whole frame waits for sound, too.
+    pub(super) for_sound: bool,
 }
 
 /// The share of a core that a worker takes.
@@ -60,7 +59,7 @@ impl Load {
 
     pub(super) fn gather(&self) -> Gather {
         let wait = ((self.share - IDLE) / (BUSY - IDLE)).clamp(0.0, 1.0);
-        Gather { window: self.window_max.mul_f64(wait), by_frame: self.share < FULL }
+        Gather { window: self.window_max.mul_f64(wait), for_sound: self.share >= BUSY }
     }
 }
 
@@ -83,15 +82,14 @@ mod tests {
 
     #[test]
     fn at_low_load_nothing_waits() {
-        assert_eq!(after(0.01).gather(), Gather { window: Duration::ZERO, by_frame: true });
+        assert_eq!(after(0.01).gather(), Gather { window: Duration::ZERO, for_sound: false });
     }
 
     #[test]
     fn the_wait_grows_with_the_load_up_to_what_is_allowed() {
-        let some = after(0.05).gather();
-        assert!(some.by_frame && some.window > MAX / 4 && some.window < MAX * 3 / 4, "{some:?}");
-        assert_eq!(after(0.2).gather(), Gather { window: MAX, by_frame: true });
-        assert_eq!(after(0.9).gather(), Gather { window: MAX, by_frame: false });
+        let some = after(0.04).gather();
+        assert!(!some.for_sound && some.window > MAX / 4 && some.window < MAX * 3 / 4, "{some:?}");
+        assert_eq!(after(0.2).gather(), Gather { window: MAX, for_sound: true });
     }
 
     #[test]

@@ -208,7 +208,9 @@ impl Watched {
         let since = *self.gathered_at.get_or_insert(now);
         let until = since + gather.window;
         self.gather_until = Some(until);
-        let whole = gather.by_frame && self.pending.iter().any(|packet| packet.marker && packet.track != TrackId::AUDIO);
+        let frame = self.pending.iter().any(|packet| packet.marker && packet.track != TrackId::AUDIO);
+        let sound = || self.pending.iter().any(|packet| packet.track == TrackId::AUDIO);
+        let whole = frame && (!gather.for_sound || sound());
         whole || self.pending.len() >= GATHER_PACKETS || now >= until
     }
 }
