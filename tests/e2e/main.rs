@@ -11,3 +11,4 @@ mod media;
 mod republish;
 #[path = "../support/mod.rs"]
 mod support;
+mod weather;
