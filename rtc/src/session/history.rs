@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::descriptor::Patch;
+
 /// Entries at the start: a second of a 700 kb/s stream. The table doubles while it holds less than
 /// [`KEEP_MS`], so that a viewer of a small stream costs two kilobytes.
 const SIZE_MIN: usize = 64;
@@ -39,6 +41,10 @@ pub(crate) struct Sent {
     pub(crate) len: u16,
     /// Payload type on the wire.
     pub(crate) payload_type: u8,
+    /// Its track, lest a packet of another layer be taken for it.
+    pub(crate) track: u8,
+    /// How its picture's numbers were changed.
+    pub(crate) patch: Patch,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

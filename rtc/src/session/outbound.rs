@@ -5,18 +5,21 @@
 
 use std::time::{Duration, Instant};
 
-use weir_source::{MediaKind, MediaTime, Packet, TrackId, Tracks};
+use weir_source::{Codec, LayerState, MediaKind, MediaTime, Packet, TrackId, TrackSet, Tracks};
 
 use super::{
     config::Wall,
+    descriptor::{self, Descriptor, PATCH_MAX, Patch},
     extensions,
     gate::KeyframeGate,
     history::{Asked, History, SIZE_AUDIO, SIZE_VIDEO, Sent},
+    layers::{Admission, Layers},
     output::{Compounds, Output, Outputs, Resend},
     report::SenderReports,
     rewrite::{Refusal, Rewrite},
     rtx::{self, OSN_LEN, Rtx},
     stats::SessionStats,
+    temporal::Temporal,
 };
 use crate::{
     sdp::{MediaParams, SessionParams},
@@ -46,6 +49,8 @@ pub(super) struct Outbound {
     wall: Wall,
     made: Instant,
     keyframes: KeyframeGate,
+    layers: Layers,
+    temporal: Temporal,
     next_report: Option<Instant>,
     rtt: Option<Duration>,
     header: Box<[u8; HEADER_MAX]>,
@@ -57,7 +62,9 @@ struct Stream {
     ids: ExtensionIds,
     ssrc: u32,
     clock_rate: u32,
-    /// Of the codec that the source sends now; `None` if the viewer did not agree to it.
+    /// What the source sends now.
+    codec: Codec,
+    /// Its number; `None` if the viewer did not agree to it.
     payload_type: Option<u8>,
     rewrite: Rewrite,
     history: History,
@@ -79,6 +86,22 @@ struct Form {
     timestamp: u32,
     /// Before the payload of a retransmission (RFC 4588 4).
     osn: Option<[u8; OSN_LEN]>,
+    /// How the picture's numbers are changed.
+    patch: Patch,
+}
+
+impl Form {
+    /// Writes what is not shared of the payload into `start`; returns its length and the rest.
+    fn open<'a>(&self, packet: &'a Packet, read: Option<&Descriptor>, start: &mut [u8]) -> Option<(usize, &'a [u8])> {
+        let osn = self.osn.as_ref().map_or(&[][..], |osn| &osn[..]);
+        start.get_mut(..osn.len())?.copy_from_slice(osn);
+        let Some(read) = read.filter(|_| !self.patch.is_none()) else { return Some((osn.len(), &packet.payload)) };
+        let (head, rest) = packet.payload.split_at(PATCH_MAX.min(packet.payload.len()));
+        let place = start.get_mut(osn.len()..osn.len() + head.len())?;
+        place.copy_from_slice(head);
+        read.apply(self.patch, place);
+        Some((osn.len() + head.len(), rest))
+    }
 }
 
 impl Outbound {
@@ -96,6 +119,8 @@ impl Outbound {
             wall,
             made,
             keyframes: KeyframeGate::default(),
+            layers: Layers::new(params.layer_max.clone()),
+            temporal: Temporal::default(),
             next_report: None,
             rtt: None,
             header: Box::new([0; HEADER_MAX]),
@@ -107,6 +132,7 @@ impl Outbound {
         for stream in &mut self.streams {
             // A source without this track keeps what was: its next publisher may have it again.
             let Some(track) = tracks.get(stream.media.track) else { continue };
+            stream.codec = track.codec;
             let codec = stream.media.codec(track.codec);
             let payload_type = codec.map(|codec| codec.payload_type);
             if payload_type != stream.payload_type {
@@ -115,9 +141,31 @@ impl Outbound {
                 stream.rewrite.interrupt();
             }
         }
+        self.layers.set_tracks(tracks);
+        // All layers of the picture feed its one stream.
+        let picture = self.by_track.get(TrackId::VIDEO.index()).copied().flatten();
+        for (index, slot) in self.by_track.iter_mut().enumerate().skip(TrackId::VIDEO.index() + 1) {
+            *slot = picture.filter(|_| self.layers.tracks().any(|track| track.index() == index));
+        }
     }
 
-    pub(super) fn join(&mut self, live: MediaTime) {
+    /// See [`Session::set_layers`](super::Session::set_layers).
+    pub(super) fn set_layers(&mut self, now: Instant, states: &[LayerState]) {
+        let before = self.layers.wanted();
+        self.layers.update(now, states);
+        self.temporal.set_share(self.layers.share());
+        if before != self.layers.wanted() {
+            self.keyframes.wish(now);
+        }
+    }
+
+    /// See [`Session::set_video_budget`](super::Session::set_video_budget).
+    pub(super) fn set_video_budget(&mut self, bits_per_second: Option<u64>) {
+        self.layers.set_budget(bits_per_second);
+    }
+
+    pub(super) fn join(&mut self, live: MediaTime, cached: TrackSet) {
+        self.layers.join(live, cached);
         self.streams.iter_mut().for_each(|stream| stream.rewrite.join(live));
     }
 
@@ -145,8 +193,28 @@ impl Outbound {
             stats.drops.codec += 1;
             return None;
         };
+        let mut read = None;
+        if stream.media.kind == MediaKind::Video {
+            match self.layers.admit(packet, stream.rewrite.track()) {
+                Admission::Take => {}
+                Admission::Leave => return None,
+                Admission::Wish => {
+                    self.keyframes.wish(now);
+                    return None;
+                }
+            }
+            read = descriptor::read(stream.codec, packet);
+            if let Some(read) = &read
+                && !self.temporal.takes(stream.codec, packet, read)
+            {
+                // VP9 pictures name those that they build on by distance: their numbers stay.
+                stream.rewrite.leave_out(packet, stream.codec == Codec::Vp8);
+                return None;
+            }
+        }
+        let before = stream.rewrite.track();
         let first = stream.rewrite.is_waiting();
-        let numbers = match stream.rewrite.map(packet) {
+        let numbers = match stream.rewrite.map(packet, read.as_ref()) {
             Ok(numbers) => numbers,
             Err(refusal) => {
                 stats.drops.waiting += 1;
@@ -160,6 +228,10 @@ impl Outbound {
             stats.drops.duplicate += 1;
             return None;
         }
+        if before != Some(packet.track) {
+            self.temporal.restart();
+            stream.reports.restart();
+        }
         let sent = Sent {
             out_seq: numbers.seq,
             position,
@@ -168,8 +240,12 @@ impl Outbound {
             timestamp: numbers.timestamp,
             len: 0,
             payload_type,
+            track: packet.track.index() as u8,
+            patch: numbers.patch,
         };
-        let Some(len) = stream.seal(&stream.original(&sent), packet, self.wall, protect, &mut self.header[..], out) else {
+        let Some(len) =
+            stream.seal(&stream.original(&sent), packet, read.as_ref(), self.wall, protect, &mut self.header[..], out)
+        else {
             stats.drops.too_large += 1;
             return None;
         };
@@ -200,7 +276,7 @@ impl Outbound {
         let stream = self.streams.get_mut(usize::from((*self.by_track.get(resend.track.index())?)?))?;
         let sent = stream.history.get(resend.out_seq)?;
         let same = sent.position == resend.position
-            && packet.track == resend.track
+            && packet.track.index() == usize::from(sent.track)
             && sent.seq == packet.seq as u32
             && sent.epoch == packet.epoch;
         if !same {
@@ -209,7 +285,8 @@ impl Outbound {
         }
         let repair = stream.repair(&sent);
         let form = repair.unwrap_or_else(|| stream.original(&sent));
-        let Some(len) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
+        let read = descriptor::read(stream.codec, packet);
+        let Some(len) = stream.seal(&form, packet, read.as_ref(), self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
         };
@@ -246,7 +323,7 @@ impl Outbound {
     /// Emits what is due.
     pub(super) fn poll(&mut self, now: Instant, outputs: &mut Outputs, rtcp: &mut Compounds) {
         if self.keyframes.poll(now) {
-            outputs.push(Output::KeyframeWanted);
+            outputs.push(Output::KeyframeWanted(self.layers.wanted()));
         }
         if self.next_report.is_none_or(|due| now < due) {
             return;
@@ -272,6 +349,11 @@ impl Outbound {
         stats.lost = self.streams.iter().map(|stream| stream.lost).sum();
         stats.rtt = self.rtt;
         stats.jitter = self.streams.iter().map(|stream| stream.jitter).max().unwrap_or_default();
+        let picture = self.streams.iter().find(|stream| stream.media.kind == MediaKind::Video);
+        stats.layer = picture.and_then(|stream| self.layers.stats(stream.rewrite.track()));
+        if let Some(layer) = &mut stats.layer {
+            layer.temporal_max = self.temporal.limit();
+        }
     }
 
     fn time(&self, now: Instant) -> MediaTime {
@@ -331,6 +413,7 @@ impl Stream {
             ids: media.extensions,
             ssrc: media.local_ssrc,
             clock_rate,
+            codec: codec.map_or(Codec::H264, |codec| codec.codec),
             payload_type: codec.map(|codec| codec.payload_type),
             rewrite: Rewrite::new(video, clock_rate, rand::random()),
             history: History::new(if video { SIZE_VIDEO } else { SIZE_AUDIO }),
@@ -344,7 +427,14 @@ impl Stream {
 
     /// On the stream itself: the same bytes for the same `sent` and packet.
     fn original(&self, sent: &Sent) -> Form {
-        Form { ssrc: self.ssrc, payload_type: sent.payload_type, index: sent.out_seq, timestamp: sent.timestamp, osn: None }
+        Form {
+            ssrc: self.ssrc,
+            payload_type: sent.payload_type,
+            index: sent.out_seq,
+            timestamp: sent.timestamp,
+            osn: None,
+            patch: sent.patch,
+        }
     }
 
     /// On the retransmission stream. `None` if there is no such stream, or none for the codec that the
@@ -357,6 +447,7 @@ impl Stream {
             index: rtx.next_seq(),
             timestamp: sent.timestamp,
             osn: Some(rtx::osn(sent.out_seq)),
+            patch: sent.patch,
         })
     }
 
@@ -365,6 +456,7 @@ impl Stream {
         &self,
         form: &Form,
         packet: &Packet,
+        read: Option<&Descriptor>,
         wall: Wall,
         protect: &Protect,
         header: &mut [u8],
@@ -380,10 +472,9 @@ impl Stream {
         let values = extensions::to_viewer(packet, &self.media.mid, wall);
         let header_len = fields.emit_with(false, &values, &self.ids, header)?;
         let roc = (form.index >> 16) as u32;
-        let parts = match &form.osn {
-            Some(osn) => [&osn[..], &packet.payload],
-            None => [&packet.payload[..], &[]],
-        };
+        let mut start = [0; OSN_LEN + PATCH_MAX];
+        let (start_len, rest) = form.open(packet, read, &mut start)?;
+        let parts = [start.get(..start_len)?, rest];
         protect.rtp_parts_into(roc, header.get(..header_len)?, parts, out)
     }
 }

@@ -46,6 +46,7 @@ fn params() -> SessionParams {
         },
         local_ssrc,
         remote_ssrcs: vec![],
+        layers: vec![],
         rtx_ssrc: None,
     };
     let ice = || IceCredentials { ufrag: "ufrg".into(), pwd: "0123456789012345678901".into() };
@@ -57,6 +58,7 @@ fn params() -> SessionParams {
         remote_fingerprints: vec![],
         dtls_role: DtlsRole::Passive,
         cname: "cname".into(),
+        layer_max: None,
         media: vec![
             section("a", MediaKind::Audio, TrackId::AUDIO, vec![codec(Codec::Opus, 111, 48_000)], AUDIO_SSRC),
             section("v", MediaKind::Video, TrackId::VIDEO, video, VIDEO_SSRC),
@@ -270,7 +272,7 @@ fn what_starts_is_reported_at_once_and_then_each_second_on_one_wall_clock() {
 #[test]
 fn a_joining_viewer_gets_the_backlog_at_once_and_reports_of_live_time() {
     let mut bench = Bench::new();
-    bench.outbound.join(MediaTime::from_millis(2_000));
+    bench.outbound.join(MediaTime::from_millis(2_000), TrackSet::default());
     bench.at(2_010);
     let seen: Vec<_> = (0..=50u64).map(|seq| bench.see(&video(seq, seq == 0)).unwrap()).collect();
     assert!(bench.forward(&packet(TrackId::AUDIO, 7, 1_500, false)).is_none(), "sound starts live");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use weir_source::MediaKind;
+use weir_source::{MediaKind, TrackId};
 
 use super::{
     gaps::{Arrival, Gaps},
@@ -51,8 +51,10 @@ pub(super) struct Stream {
     pub(super) ssrc: u32,
     pub(super) section: usize,
     pub(super) kind: MediaKind,
+    /// What it is a stream of: its section's track, or one of its simulcast layers.
+    pub(super) track: TrackId,
     pub(super) local_ssrc: u32,
-    /// It feeds its media section's track. One stream of a section does.
+    /// It feeds its track. One stream does.
     pub(super) active: bool,
     pub(super) said_bye: bool,
     pub(super) last: Instant,
@@ -73,12 +75,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(ssrc: u32, section: usize, media: &MediaParams, now: Instant) -> Self {
+    pub(super) fn new(ssrc: u32, section: usize, track: TrackId, media: &MediaParams, now: Instant) -> Self {
         let codec = media.codecs.first();
         Self {
             ssrc,
             section,
             kind: media.kind,
+            track,
             local_ssrc: media.local_ssrc,
             active: false,
             said_bye: false,
@@ -182,7 +185,7 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use weir_source::{Codec, TrackId};
+    use weir_source::Codec;
 
     use super::*;
     use crate::sdp::ExtensionIds;
@@ -207,6 +210,7 @@ mod tests {
             extensions: ExtensionIds::default(),
             local_ssrc: 1,
             remote_ssrcs: vec![],
+            layers: vec![],
             rtx_ssrc: None,
         }
     }
@@ -220,7 +224,7 @@ mod tests {
     impl Feed {
         fn new() -> Self {
             let (media, now) = (media(), Instant::now());
-            Self { stream: Stream::new(7, 0, &media, now), media, now }
+            Self { stream: Stream::new(7, 0, TrackId::VIDEO, &media, now), media, now }
         }
 
         fn receive(&mut self, index: u64, payload: &[u8]) -> Result<u64, Refused> {

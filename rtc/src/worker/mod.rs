@@ -12,6 +12,7 @@
 mod foreign;
 mod forward;
 mod input;
+mod layers;
 pub(crate) mod mailbox;
 mod peers;
 mod ports;

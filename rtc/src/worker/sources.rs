@@ -52,6 +52,8 @@ pub(super) struct Watched {
     /// All peers that watch it, connected or not.
     pub(super) members: Vec<PeerKey>,
     pub(super) marked: bool,
+    /// When its viewers choose their layers anew.
+    pub(super) layers_at: Option<Instant>,
 }
 
 /// All sources of a worker.
@@ -104,6 +106,7 @@ impl Sources {
             viewers: Vec::new(),
             members: Vec::new(),
             marked: false,
+            layers_at: None,
         });
         self.by_name.insert(name.clone(), key);
         (key, source)
@@ -156,7 +159,10 @@ impl Sources {
         let Some(viewer) = peer.viewer_mut() else { return };
         viewer.catch_up = Some(from);
         viewer.started = true;
-        peer.session.join(live);
+        let source = viewer.source;
+        if let Some(source) = self.source(source) {
+            peer.session.join(live, source.packets().join_tracks());
+        }
         self.catching_up.push(key);
         self.catch_up_at.get_or_insert(now);
     }

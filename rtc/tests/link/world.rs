@@ -50,6 +50,7 @@ pub(crate) struct ViewerEnd {
     reader: PacketSubscriber,
     tracks: Arc<Tracks>,
     joined: bool,
+    choose_at: Option<Instant>,
     forwarded: HashSet<(u32, u64)>,
     last_seq: [u64; 2],
 }
@@ -118,6 +119,7 @@ impl World {
             reader,
             tracks: Arc::default(),
             joined: false,
+            choose_at: None,
             forwarded: HashSet::new(),
             last_seq: [0; 2],
         });
@@ -216,8 +218,8 @@ impl PublisherEnd {
         let mut batch = Vec::new();
         wire.session.take_packets(&mut batch);
         assert!(handle.push(&mut batch, now));
-        if handle.take_keyframe_request() {
-            wire.session.request_keyframe(now);
+        for track in handle.take_keyframe_requests().iter() {
+            wire.session.request_keyframe(now, track);
         }
         while let Some(data) = wire.down.receive(now) {
             match wire.client.handle(now, data) {
@@ -233,7 +235,7 @@ impl ViewerEnd {
     fn tick(&mut self, now: Instant) {
         let source = Arc::clone(self.reader.source());
         self.wire.tick(now, |session, down, output| match output {
-            Output::KeyframeWanted => source.request_keyframe(),
+            Output::KeyframeWanted(track) => source.request_keyframe_of(track),
             Output::Resend(resend) => {
                 let Some(packet) = source.packets().get(resend.position) else { return };
                 let mut out = [0; 1_500];
@@ -264,11 +266,15 @@ impl ViewerEnd {
             self.wire.session.set_tracks(&tracks);
             self.tracks = tracks;
         }
+        if self.choose_at.is_none_or(|at| at <= now) {
+            self.choose_at = Some(now + Duration::from_millis(200));
+            self.wire.session.set_layers(now, &self.reader.source().layers());
+        }
         if !std::mem::replace(&mut self.joined, true) {
             self.reader.seek_join();
             let ring = self.reader.source().packets();
             if let Some(newest) = ring.live().checked_sub(1).and_then(|position| ring.get(position)) {
-                self.wire.session.join(newest.capture);
+                self.wire.session.join(newest.capture, ring.join_tracks());
             }
         }
         let position = self.reader.position();
@@ -321,6 +327,7 @@ fn params(direction: Direction, local: &IceCredentials, remote: &IceCredentials,
         extensions: ExtensionIds { mid: Some(MID), transport_cc: publish.then_some(TRANSPORT_CC), ..ExtensionIds::default() },
         local_ssrc,
         remote_ssrcs: vec![],
+        layers: vec![],
         rtx_ssrc: None,
     };
     SessionParams {
@@ -330,6 +337,7 @@ fn params(direction: Direction, local: &IceCredentials, remote: &IceCredentials,
         remote_fingerprints: vec![fingerprint],
         dtls_role: DtlsRole::Passive,
         cname: "server".into(),
+        layer_max: None,
         media: vec![
             section("0", MediaKind::Audio, TrackId::AUDIO, Codec::Opus, AUDIO_PT, 48_000, AUDIO_SSRC),
             section("1", MediaKind::Video, TrackId::VIDEO, Codec::H264, VIDEO_PT, 90_000, VIDEO_SSRC),
