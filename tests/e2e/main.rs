@@ -9,5 +9,6 @@ mod join;
 mod matrix;
 mod media;
 mod republish;
+mod simulcast;
 #[path = "../support/mod.rs"]
 mod support;
