@@ -36,6 +36,8 @@ pub struct Config {
     pub workers: usize,
     /// Kernel buffers of the media socket, in bytes.
     pub rtc_buffer: usize,
+    /// The longest that busy WebRTC workers gather a viewer's packets; zero: never.
+    pub rtc_coalesce: Duration,
     /// RTMP publishers reach WebRTC players.
     pub rtmp_to_rtc: bool,
     /// WebRTC publishers reach RTMP, FLV and HLS players.
@@ -65,6 +67,7 @@ impl Default for Config {
             candidates: Vec::new(),
             workers: 0,
             rtc_buffer: 16 << 20,
+            rtc_coalesce: Duration::from_millis(20),
             rtmp_to_rtc: true,
             rtc_to_rtmp: true,
             flv: true,

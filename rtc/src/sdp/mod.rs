@@ -115,6 +115,10 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
     if !codecs.iter().any(|codec| codec.transport_cc) {
         extensions.transport_cc = None;
     }
+    // A viewer's own estimate is made of these times, and nothing else is.
+    if !codecs.iter().any(|codec| codec.remb) {
+        extensions.abs_send_time = None;
+    }
     let first = codecs.first().map_or(0, |codec| codec.payload_type);
     let layers = match (direction, offered.kind) {
         (Direction::Publish, MediaKind::Video) => offered.layers.choose(first, extensions.rid.is_some()),

@@ -29,31 +29,83 @@ const COOL_DOWN_MIN: Duration = Duration::from_millis(20);
 pub(crate) struct Sent {
     /// Extended number in the viewer's stream.
     pub(crate) out_seq: u64,
-    /// Place in the ring.
+    /// Place in the ring, which no other packet ever takes.
     pub(crate) position: u64,
-    /// Low half of the packet's own number, to know it again.
-    pub(crate) seq: u32,
-    /// Its epoch.
-    pub(crate) epoch: u32,
     /// Wire timestamp.
     pub(crate) timestamp: u32,
     /// Length on the wire.
     pub(crate) len: u16,
     /// Payload type on the wire.
     pub(crate) payload_type: u8,
-    /// Its track, lest a packet of another layer be taken for it.
-    pub(crate) track: u8,
+    /// Bytes of padding in it.
+    pub(crate) padding: u8,
+    /// Its transport-wide number, if it carries one.
+    pub(crate) transport_seq: Option<u16>,
+    /// When it was sent, in milliseconds of the session's clock.
+    pub(crate) sent_ms: u32,
     /// How its picture's numbers were changed.
     pub(crate) patch: Patch,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// Half a cache line: one is written for each packet to each viewer.
+#[derive(Clone, Copy, Debug)]
 struct Entry {
-    sent: Sent,
-    used: bool,
+    position: u64,
+    /// Low half of the number: the table is far shorter than 2^32.
+    out_seq: u32,
+    timestamp: u32,
+    /// When it was sent, …
     sent_ms: u32,
-    /// When it was last sent again.
-    resent_ms: Option<u32>,
+    /// … and how much later again, a minute at most; 0 if it was not.
+    resent_after: u16,
+    /// 0 for an empty place.
+    len: u16,
+    /// With a bit on top: it carries a transport-wide number.
+    payload_type: u8,
+    padding: u8,
+    transport_seq: u16,
+    patch: Patch,
+}
+
+const _: () = assert!(size_of::<Entry>() <= 32);
+
+impl Entry {
+    const EMPTY: Self = Self {
+        position: 0,
+        out_seq: 0,
+        timestamp: 0,
+        sent_ms: 0,
+        resent_after: 0,
+        len: 0,
+        payload_type: 0,
+        padding: 0,
+        transport_seq: 0,
+        patch: Patch { picture: 0, base: 0, key: 0 },
+    };
+    const NUMBERED: u8 = 0x80;
+
+    const fn is_used(&self) -> bool {
+        self.len != 0
+    }
+
+    fn holds(&self, out_seq: u64) -> bool {
+        self.is_used() && self.out_seq == out_seq as u32
+    }
+
+    /// `out_seq`: its whole number.
+    const fn sent(&self, out_seq: u64) -> Sent {
+        Sent {
+            out_seq,
+            position: self.position,
+            timestamp: self.timestamp,
+            len: self.len,
+            payload_type: self.payload_type & !Self::NUMBERED,
+            padding: self.padding,
+            transport_seq: if self.payload_type & Self::NUMBERED != 0 { Some(self.transport_seq) } else { None },
+            sent_ms: self.sent_ms,
+            patch: self.patch,
+        }
+    }
 }
 
 /// Answer to one NACKed number.
@@ -83,18 +135,30 @@ impl History {
     }
 
     /// Notes a packet as sent.
-    pub(crate) fn record(&mut self, sent: Sent, now_ms: u32) {
+    pub(crate) fn record(&mut self, sent: Sent) {
+        let now_ms = sent.sent_ms;
         if self.entries.is_empty() {
-            self.entries.resize(SIZE_MIN.min(self.size_max), Entry::default());
+            self.entries.resize(SIZE_MIN.min(self.size_max), Entry::EMPTY);
         }
-        let old = self.entries.get(self.slot(sent.out_seq)).copied().unwrap_or_default();
-        let young = old.used && now_ms.wrapping_sub(old.sent_ms) < KEEP_MS;
-        if young && old.sent.out_seq < sent.out_seq && self.entries.len() < self.size_max {
+        let old = self.entries.get(self.slot(sent.out_seq)).copied().unwrap_or(Entry::EMPTY);
+        let young = old.is_used() && now_ms.wrapping_sub(old.sent_ms) < KEEP_MS;
+        if young && old.out_seq != sent.out_seq as u32 && self.entries.len() < self.size_max {
             self.grow();
         }
         let slot = self.slot(sent.out_seq);
         if let Some(entry) = self.entries.get_mut(slot) {
-            *entry = Entry { sent, used: true, sent_ms: now_ms, resent_ms: None };
+            *entry = Entry {
+                position: sent.position,
+                out_seq: sent.out_seq as u32,
+                timestamp: sent.timestamp,
+                sent_ms: now_ms,
+                resent_after: 0,
+                len: sent.len,
+                payload_type: sent.payload_type | if sent.transport_seq.is_some() { Entry::NUMBERED } else { 0 },
+                padding: sent.padding,
+                transport_seq: sent.transport_seq.unwrap_or(0),
+                patch: sent.patch,
+            };
         }
         self.highest = self.highest.max(Some(sent.out_seq));
         self.credit = (self.credit + i64::from(sent.len) / MEDIA_PER_RESENT).min(CREDIT_MAX);
@@ -108,7 +172,18 @@ impl History {
     /// What was sent under this number.
     pub(crate) fn get(&self, out_seq: u64) -> Option<Sent> {
         let entry = self.entries.get(self.slot(out_seq))?;
-        (entry.used && entry.sent.out_seq == out_seq).then_some(entry.sent)
+        entry.holds(out_seq).then(|| entry.sent(out_seq))
+    }
+
+    /// The newest packets, newest first, that together are no more than `bytes` and `packets`.
+    pub(crate) fn newest(&self, packets: usize, bytes: usize) -> impl Iterator<Item = Sent> {
+        let highest = self.highest.unwrap_or(0);
+        let mut left = bytes;
+        (0..packets as u64).map_while(move |back| self.get(highest.checked_sub(back)?)).take_while(move |sent| {
+            let fits = left > 0;
+            left = left.saturating_sub(usize::from(sent.len));
+            fits
+        })
     }
 
     /// The viewer asks for a number as it stands on the wire.
@@ -119,17 +194,18 @@ impl History {
         let slot = self.slot(out_seq);
         let cool_down = rtt.map_or(COOL_DOWN_MIN, |rtt| (rtt / 2).clamp(COOL_DOWN_MIN, Duration::from_secs(1)));
         let credit = self.credit;
-        let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.used && entry.sent.out_seq == out_seq) else {
-            return Asked::Unknown;
-        };
-        let hot = entry.resent_ms.is_some_and(|at| u128::from(now_ms.wrapping_sub(at)) < cool_down.as_millis());
-        let cost = i64::from(entry.sent.len);
+        let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.holds(out_seq)) else { return Asked::Unknown };
+        let age = i64::from(now_ms.wrapping_sub(entry.sent_ms) as i32).max(0);
+        let since = age - i64::from(entry.resent_after);
+        let hot = entry.resent_after != 0 && Duration::from_millis(since.max(0).unsigned_abs()) < cool_down;
+        let cost = i64::from(entry.len);
         if hot || cost > credit {
             return Asked::TooSoon;
         }
-        entry.resent_ms = Some(now_ms);
+        // In the millisecond of its sending nothing can have been asked for: a replayed NACK.
+        entry.resent_after = u16::try_from(age.max(1)).unwrap_or(u16::MAX);
         self.credit -= cost;
-        Asked::Resend(entry.sent)
+        Asked::Resend(entry.sent(out_seq))
     }
 
     fn slot(&self, out_seq: u64) -> usize {
@@ -139,9 +215,9 @@ impl History {
 
     fn grow(&mut self) {
         let size = (self.entries.len() * 2).min(self.size_max);
-        let old = std::mem::replace(&mut self.entries, vec![Entry::default(); size]);
-        for entry in old.into_iter().filter(|entry| entry.used) {
-            let slot = self.slot(entry.sent.out_seq);
+        let old = std::mem::replace(&mut self.entries, vec![Entry::EMPTY; size]);
+        for entry in old.into_iter().filter(Entry::is_used) {
+            let slot = self.slot(u64::from(entry.out_seq));
             if let Some(place) = self.entries.get_mut(slot) {
                 *place = entry;
             }
@@ -153,15 +229,15 @@ impl History {
 mod tests {
     use super::*;
 
-    fn sent(out_seq: u64) -> Sent {
-        Sent { out_seq, position: out_seq + 1_000, len: 1_200, ..Sent::default() }
+    fn sent(out_seq: u64, sent_ms: u32) -> Sent {
+        Sent { out_seq, position: out_seq + 1_000, len: 1_200, sent_ms, ..Sent::default() }
     }
 
     fn filled(numbers: std::ops::Range<u64>, every_ms: u32) -> (History, u32) {
         let mut history = History::new(SIZE_VIDEO);
         let mut now = 0;
         for seq in numbers {
-            history.record(sent(seq), now);
+            history.record(sent(seq, now));
             now += every_ms;
         }
         (history, now)
@@ -170,8 +246,8 @@ mod tests {
     #[test]
     fn finds_what_was_sent_across_the_wrap() {
         let (mut history, now) = filled(65_500..65_560, 1);
-        assert_eq!(history.ask(65_530, now, None), Asked::Resend(sent(65_530)));
-        assert_eq!(history.ask(5, now, None), Asked::Resend(sent(65_541)));
+        assert_eq!(history.ask(65_530, now, None), Asked::Resend(sent(65_530, 30)));
+        assert_eq!(history.ask(5, now, None), Asked::Resend(sent(65_541, 41)));
         assert_eq!(history.ask(100, now, None), Asked::Unknown, "never sent");
         assert_eq!(History::new(64).ask(1, 0, None), Asked::Unknown);
     }
@@ -193,7 +269,7 @@ mod tests {
         let (mut media, mut resent) = (0i64, 0i64);
         for seq in 0..20_000u64 {
             let now = u32::try_from(seq).unwrap();
-            history.record(sent(seq), now);
+            history.record(sent(seq, now));
             media += 1_200;
             for behind in 0..50 {
                 if let Asked::Resend(sent) = history.ask((seq as u16).wrapping_sub(behind), now, None) {

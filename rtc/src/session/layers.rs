@@ -35,6 +35,7 @@ pub(super) struct Layers {
     cached: Option<(TrackSet, MediaTime)>,
     /// Thousandths of the wanted layer's rate that the line carries; 1,000 for all of it.
     share: u64,
+    useful: Option<u64>,
 }
 
 /// What to do with a packet of the picture.
@@ -61,6 +62,7 @@ impl Layers {
             fits_since: None,
             cached: None,
             share: 1_000,
+            useful: None,
         }
     }
 
@@ -90,6 +92,11 @@ impl Layers {
     /// The layer that the viewer should get.
     pub(super) fn wanted(&self) -> TrackId {
         self.wanted
+    }
+
+    /// Bits per second at which the viewer would get a better layer than it does, if there is one.
+    pub(super) fn useful(&self) -> Option<u64> {
+        self.useful
     }
 
     /// Thousandths of its rate that the viewer's line carries.
@@ -165,6 +172,10 @@ impl Layers {
             _ => LayerReason::Missing,
         };
         let rate = chosen.1.bits_per_second.max(1);
+        let better = flowing.iter().rev().find(|(place, _)| *place < chosen.0);
+        let full = if rate > budget { Some(rate) } else { better.map(|(_, state)| state.bits_per_second) };
+        // Some more than what suffices: an estimate is not exact.
+        self.useful = full.map(|rate| rate.saturating_mul(HEADROOM) / 1_000 * HEADROOM / 1_000);
         self.share = (u128::from(budget) * 1_000 / u128::from(rate)).min(1_000_000) as u64;
     }
 

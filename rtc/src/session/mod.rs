@@ -7,14 +7,17 @@
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
 //! `reception`, `arrival`, `keyframe`, `encodings`, `clock`) or `outbound` (a player: `layers`,
-//! `temporal`, `rewrite`, `history`, `rtx`, `report`).
+//! `temporal`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`).
 
 mod arrival;
+mod bandwidth;
 mod clock;
 mod config;
 mod descriptor;
 mod encodings;
+mod estimate;
 mod extensions;
+mod fill;
 mod gaps;
 mod gate;
 mod history;
@@ -22,6 +25,7 @@ mod inbound;
 mod keyframe;
 mod layers;
 mod outbound;
+mod outgoing;
 mod output;
 mod picture;
 mod reception;
@@ -42,6 +46,7 @@ use tracing::debug;
 use weir_source::{LayerState, MediaTime, Packet, TrackId, TrackSet, Tracks};
 
 pub use config::SessionConfig;
+pub use fill::Fill;
 pub use output::{CloseReason, Output, Resend};
 pub use stats::{Drops, LayerReason, LayerStats, SessionStats};
 
@@ -54,6 +59,7 @@ use crate::{
 use config::Wall;
 use inbound::Inbound;
 use outbound::Outbound;
+use outgoing::Place;
 use output::{Compounds, Outputs};
 use transport::{Incoming, Transport};
 
@@ -149,11 +155,11 @@ impl Session {
         }
     }
 
-    /// Player: bits per second of RTP payload that the viewer's line carries of video; `None` for
-    /// enough. Heard at the next [`Session::set_layers`].
-    pub fn set_video_budget(&mut self, bits_per_second: Option<u64>) {
+    /// Player: bits per second on the wire that the viewer may be sent, in place of what is found out
+    /// of its path. Heard at the next [`Session::set_layers`].
+    pub fn set_budget(&mut self, bits_per_second: Option<u64>) {
         if let Media::Out(outbound) = &mut self.media {
-            outbound.set_video_budget(bits_per_second);
+            outbound.budget = bits_per_second;
         }
     }
 
@@ -245,22 +251,22 @@ impl Session {
 
     /// Player, the hot path: writes `packet`, which is at `position` of the ring, as SRTP for this
     /// viewer into `out` and returns its length. `None`: not for this viewer. `out` should hold the
-    /// payload and 128 bytes; packets that do not fit are lost to this viewer.
-    pub fn forward(&mut self, now: Instant, position: u64, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+    /// payload and 128 bytes, and what `fill` adds; packets that do not fit are lost to this viewer.
+    pub fn forward(&mut self, now: Instant, position: u64, packet: &Packet, fill: Fill, out: &mut [u8]) -> Option<usize> {
         let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
             return None;
         };
-        outbound.forward(now, position, packet, &keys.protect, &mut self.stats, out)
+        outbound.forward(now, Place { position, fill }, packet, &keys.protect, &mut self.stats, out)
     }
 
     /// Player: writes a packet again, on the retransmission stream if there is one. `packet` is the
-    /// ring's item at `resend.position`; `None` if it is another than was sent. `out` as for
+    /// ring's item at `resend.position`, where no other ever is. `out` as for
     /// [`Session::forward`].
-    pub fn resend(&mut self, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+    pub fn resend(&mut self, now: Instant, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
         let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
             return None;
         };
-        outbound.resend(resend, packet, &keys.protect, &mut self.stats, out)
+        outbound.resend(now, resend, packet, &keys.protect, &mut self.stats, out)
     }
 
     /// Where media goes, once ICE has chosen.

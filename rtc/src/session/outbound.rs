@@ -9,27 +9,23 @@ use weir_source::{Codec, LayerState, MediaKind, MediaTime, Packet, TrackId, Trac
 
 use super::{
     config::Wall,
-    descriptor::{self, Descriptor, PATCH_MAX, Patch},
-    extensions,
+    descriptor,
+    estimate::Estimator,
     gate::KeyframeGate,
-    history::{Asked, History, SIZE_AUDIO, SIZE_VIDEO, Sent},
+    history::{Asked, Sent},
     layers::{Admission, Layers},
+    outgoing::{Form, Outgoing, Place},
     output::{Compounds, Output, Outputs, Resend},
-    report::SenderReports,
-    rewrite::{Refusal, Rewrite},
-    rtx::{self, OSN_LEN, Rtx},
+    rewrite::Refusal,
     stats::SessionStats,
     temporal::Temporal,
 };
 use crate::{
-    sdp::{MediaParams, SessionParams},
+    sdp::SessionParams,
     srtp::Protect,
     wire::{
-        Ntp,
-        ext::ExtensionIds,
-        ntp,
+        Ntp, ntp,
         rtcp::{self, Compound, ReportBlock, Rtcp},
-        rtp::Fields,
     },
 };
 
@@ -42,66 +38,22 @@ const RTT_MAX: Duration = Duration::from_secs(10);
 
 /// All streams to one viewer.
 pub(super) struct Outbound {
-    streams: Vec<Stream>,
+    pub(super) streams: Vec<Outgoing>,
     /// Place in `streams` by track.
     by_track: [Option<u8>; TrackId::MAX],
     cname: String,
     wall: Wall,
-    made: Instant,
+    pub(super) made: Instant,
     keyframes: KeyframeGate,
-    layers: Layers,
+    pub(super) layers: Layers,
     temporal: Temporal,
     next_report: Option<Instant>,
     rtt: Option<Duration>,
+    /// Bits per second on the wire that the viewer may be sent, whatever its path carries.
+    pub(super) budget: Option<u64>,
+    /// The viewer's bandwidth, where knowing it is of use.
+    pub(super) estimator: Option<Box<Estimator>>,
     header: Box<[u8; HEADER_MAX]>,
-}
-
-/// One stream to one viewer.
-struct Stream {
-    media: MediaParams,
-    ids: ExtensionIds,
-    ssrc: u32,
-    clock_rate: u32,
-    /// What the source sends now.
-    codec: Codec,
-    /// Its number; `None` if the viewer did not agree to it.
-    payload_type: Option<u8>,
-    rewrite: Rewrite,
-    history: History,
-    /// Where retransmissions go, if the viewer offered a stream for them.
-    rtx: Option<Rtx>,
-    reports: SenderReports,
-    /// What the viewer last said.
-    lost: u64,
-    jitter: Duration,
-}
-
-/// The numbers under which a packet goes out. All else of its header is its own.
-#[derive(Clone, Copy)]
-struct Form {
-    ssrc: u32,
-    payload_type: u8,
-    /// RFC 3711 3.3.1: the roll-over counter and the sequence number.
-    index: u64,
-    timestamp: u32,
-    /// Before the payload of a retransmission (RFC 4588 4).
-    osn: Option<[u8; OSN_LEN]>,
-    /// How the picture's numbers are changed.
-    patch: Patch,
-}
-
-impl Form {
-    /// Writes what is not shared of the payload into `start`; returns its length and the rest.
-    fn open<'a>(&self, packet: &'a Packet, read: Option<&Descriptor>, start: &mut [u8]) -> Option<(usize, &'a [u8])> {
-        let osn = self.osn.as_ref().map_or(&[][..], |osn| &osn[..]);
-        start.get_mut(..osn.len())?.copy_from_slice(osn);
-        let Some(read) = read.filter(|_| !self.patch.is_none()) else { return Some((osn.len(), &packet.payload)) };
-        let (head, rest) = packet.payload.split_at(PATCH_MAX.min(packet.payload.len()));
-        let place = start.get_mut(osn.len()..osn.len() + head.len())?;
-        place.copy_from_slice(head);
-        read.apply(self.patch, place);
-        Some((osn.len() + head.len(), rest))
-    }
 }
 
 impl Outbound {
@@ -113,7 +65,7 @@ impl Outbound {
             }
         }
         Self {
-            streams: params.media.iter().map(Stream::new).collect(),
+            streams: params.media.iter().map(Outgoing::new).collect(),
             by_track,
             cname: params.cname.clone(),
             wall,
@@ -123,12 +75,16 @@ impl Outbound {
             temporal: Temporal::default(),
             next_report: None,
             rtt: None,
+            budget: None,
+            estimator: None,
             header: Box::new([0; HEADER_MAX]),
         }
     }
 
     /// See [`Session::set_tracks`](super::Session::set_tracks).
     pub(super) fn set_tracks(&mut self, tracks: &Tracks) {
+        // With one layer there is nothing to choose.
+        self.set_estimating(tracks.list.iter().filter(|track| track.kind() == MediaKind::Video).count() > 1);
         for stream in &mut self.streams {
             // A source without this track keeps what was: its next publisher may have it again.
             let Some(track) = tracks.get(stream.media.track) else { continue };
@@ -151,17 +107,14 @@ impl Outbound {
 
     /// See [`Session::set_layers`](super::Session::set_layers).
     pub(super) fn set_layers(&mut self, now: Instant, states: &[LayerState]) {
+        self.layers.set_budget(self.video_budget());
         let before = self.layers.wanted();
         self.layers.update(now, states);
         self.temporal.set_share(self.layers.share());
+        self.want_rate(self.layers.useful().map(|rate| self.wire_rate(rate)));
         if before != self.layers.wanted() {
             self.keyframes.wish(now);
         }
-    }
-
-    /// See [`Session::set_video_budget`](super::Session::set_video_budget).
-    pub(super) fn set_video_budget(&mut self, bits_per_second: Option<u64>) {
-        self.layers.set_budget(bits_per_second);
     }
 
     pub(super) fn join(&mut self, live: MediaTime, cached: TrackSet) {
@@ -182,7 +135,7 @@ impl Outbound {
     pub(super) fn forward(
         &mut self,
         now: Instant,
-        position: u64,
+        place: Place,
         packet: &Packet,
         protect: &Protect,
         stats: &mut SessionStats,
@@ -232,25 +185,29 @@ impl Outbound {
             self.temporal.restart();
             stream.reports.restart();
         }
-        let sent = Sent {
+        let estimator = self.estimator.as_deref_mut().filter(|_| stream.ids.transport_cc.is_some());
+        let mut sent = Sent {
             out_seq: numbers.seq,
-            position,
-            seq: packet.seq as u32,
-            epoch: packet.epoch,
+            position: place.position,
             timestamp: numbers.timestamp,
             len: 0,
             payload_type,
-            track: packet.track.index() as u8,
+            padding: 0,
+            transport_seq: estimator.as_ref().map(|estimator| estimator.next_seq()),
+            sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
             patch: numbers.patch,
         };
-        let Some(len) =
-            stream.seal(&stream.original(&sent), packet, read.as_ref(), self.wall, protect, &mut self.header[..], out)
+        let form = Form { fill: place.fill, ..stream.original(&sent) };
+        let Some((len, padding)) = stream.seal(&form, packet, read.as_ref(), self.wall, protect, &mut self.header[..], out)
         else {
             stats.drops.too_large += 1;
             return None;
         };
-        let since = now.saturating_duration_since(self.made);
-        stream.history.record(Sent { len: len as u16, ..sent }, since.as_millis() as u32);
+        (sent.len, sent.padding) = (len as u16, padding);
+        stream.history.record(sent);
+        if let Some(estimator) = estimator {
+            estimator.sent(now, len);
+        }
         stream.reports.note(now, packet.payload.len(), packet.timestamp, packet.capture);
         if first {
             // What starts is reported at once: until then a browser cannot lip-sync it.
@@ -261,43 +218,55 @@ impl Outbound {
         }
         stats.packets_out += 1;
         stats.bytes_out += len as u64;
+        stats.padding_out += u64::from(padding);
         Some(len)
     }
 
     /// See [`Session::resend`](super::Session::resend).
     pub(super) fn resend(
         &mut self,
+        now: Instant,
         resend: &Resend,
         packet: &Packet,
         protect: &Protect,
         stats: &mut SessionStats,
         out: &mut [u8],
     ) -> Option<usize> {
-        let stream = self.streams.get_mut(usize::from((*self.by_track.get(resend.track.index())?)?))?;
+        let place = (*self.by_track.get(resend.track.index())?)?;
+        let stream = self.streams.get_mut(usize::from(place))?;
         let sent = stream.history.get(resend.out_seq)?;
-        let same = sent.position == resend.position
-            && packet.track.index() == usize::from(sent.track)
-            && sent.seq == packet.seq as u32
-            && sent.epoch == packet.epoch;
-        if !same {
+        // Of a picture it may be any layer that was sent.
+        if sent.position != resend.position || self.by_track.get(packet.track.index()) != Some(&Some(place)) {
             stats.nack_refused += 1;
             return None;
         }
-        let repair = stream.repair(&sent);
+        let estimator = self.estimator.as_deref_mut().filter(|_| stream.ids.transport_cc.is_some());
+        let repair = stream.repair(&sent).map(|form| Form {
+            transport_seq: estimator.as_ref().map(|estimator| estimator.next_seq()),
+            sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
+            ..form
+        });
         let form = repair.unwrap_or_else(|| stream.original(&sent));
         let read = descriptor::read(stream.codec, packet);
-        let Some(len) = stream.seal(&form, packet, read.as_ref(), self.wall, protect, &mut self.header[..], out) else {
+        let Some((len, _)) = stream.seal(&form, packet, read.as_ref(), self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
         };
         match &mut stream.rtx {
             Some(rtx) if repair.is_some() => {
                 rtx.advance();
-                stats.nack_served_rtx += 1;
+                if let Some(estimator) = estimator {
+                    estimator.sent(now, len);
+                }
             }
             _ => stream.reports.note_again(packet.payload.len()),
         }
-        stats.nack_served += 1;
+        if resend.probe {
+            stats.probes_sent += 1;
+        } else {
+            stats.nack_served += 1;
+            stats.nack_served_rtx += u64::from(repair.is_some());
+        }
         stats.packets_out += 1;
         stats.bytes_out += len as u64;
         Some(len)
@@ -313,6 +282,16 @@ impl Outbound {
                 Rtcp::Rr(report) => report.blocks().for_each(|block| self.take_report(&block, ntp)),
                 Rtcp::Nack(nack) => self.take_nack(now, nack.media_ssrc, nack.lost(), stats, outputs),
                 Rtcp::Pli { media_ssrc, .. } => self.take_keyframe_request(now, media_ssrc, stats),
+                Rtcp::TransportFeedback(feedback) => {
+                    if let Some(estimator) = &mut self.estimator {
+                        estimator.handle_feedback(now, &feedback, self.rtt);
+                    }
+                }
+                Rtcp::Remb(remb) => {
+                    if let Some(estimator) = &mut self.estimator {
+                        estimator.handle_remb(remb.bitrate);
+                    }
+                }
                 Rtcp::Fir(fir) => fir.entries().for_each(|(ssrc, _)| self.take_keyframe_request(now, ssrc, stats)),
                 _ => {}
             }
@@ -325,6 +304,7 @@ impl Outbound {
         if self.keyframes.poll(now) {
             outputs.push(Output::KeyframeWanted(self.layers.wanted()));
         }
+        self.probe(now, outputs);
         if self.next_report.is_none_or(|due| now < due) {
             return;
         }
@@ -342,12 +322,14 @@ impl Outbound {
 
     /// When [`Outbound::poll`] has something to do next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.keyframes.next_due().into_iter().chain(self.next_report).min()
+        let probe = self.estimator.as_deref().and_then(Estimator::next_due);
+        self.keyframes.next_due().into_iter().chain(self.next_report).chain(probe).min()
     }
 
     pub(super) fn fill_stats(&self, stats: &mut SessionStats) {
         stats.lost = self.streams.iter().map(|stream| stream.lost).sum();
         stats.rtt = self.rtt;
+        stats.estimate = self.estimate();
         stats.jitter = self.streams.iter().map(|stream| stream.jitter).max().unwrap_or_default();
         let picture = self.streams.iter().find(|stream| stream.media.kind == MediaKind::Video);
         stats.layer = picture.and_then(|stream| self.layers.stats(stream.rewrite.track()));
@@ -390,6 +372,7 @@ impl Outbound {
                     position: sent.position,
                     track: stream.media.track,
                     out_seq: sent.out_seq,
+                    probe: false,
                 })),
                 Asked::TooSoon | Asked::Unknown => stats.nack_refused += 1,
             }
@@ -401,81 +384,6 @@ impl Outbound {
             stats.pli_received += 1;
             self.keyframes.wish(now);
         }
-    }
-}
-
-impl Stream {
-    fn new(media: &MediaParams) -> Self {
-        let video = media.kind == MediaKind::Video;
-        let codec = media.codecs.first();
-        let clock_rate = codec.map_or(90_000, |codec| codec.clock_rate);
-        Self {
-            ids: media.extensions,
-            ssrc: media.local_ssrc,
-            clock_rate,
-            codec: codec.map_or(Codec::H264, |codec| codec.codec),
-            payload_type: codec.map(|codec| codec.payload_type),
-            rewrite: Rewrite::new(video, clock_rate, rand::random()),
-            history: History::new(if video { SIZE_VIDEO } else { SIZE_AUDIO }),
-            rtx: media.rtx_ssrc.map(|ssrc| Rtx::new(ssrc, rand::random())),
-            reports: SenderReports::default(),
-            lost: 0,
-            jitter: Duration::ZERO,
-            media: media.clone(),
-        }
-    }
-
-    /// On the stream itself: the same bytes for the same `sent` and packet.
-    fn original(&self, sent: &Sent) -> Form {
-        Form {
-            ssrc: self.ssrc,
-            payload_type: sent.payload_type,
-            index: sent.out_seq,
-            timestamp: sent.timestamp,
-            osn: None,
-            patch: sent.patch,
-        }
-    }
-
-    /// On the retransmission stream. `None` if there is no such stream, or none for the codec that the
-    /// packet went out with.
-    fn repair(&self, sent: &Sent) -> Option<Form> {
-        let rtx = self.rtx.as_ref()?;
-        Some(Form {
-            ssrc: rtx.ssrc(),
-            payload_type: self.media.payload_type(sent.payload_type)?.rtx_payload_type?,
-            index: rtx.next_seq(),
-            timestamp: sent.timestamp,
-            osn: Some(rtx::osn(sent.out_seq)),
-            patch: sent.patch,
-        })
-    }
-
-    /// Writes and encrypts one packet.
-    fn seal(
-        &self,
-        form: &Form,
-        packet: &Packet,
-        read: Option<&Descriptor>,
-        wall: Wall,
-        protect: &Protect,
-        header: &mut [u8],
-        out: &mut [u8],
-    ) -> Option<usize> {
-        let fields = Fields {
-            marker: packet.marker,
-            payload_type: form.payload_type,
-            sequence: form.index as u16,
-            timestamp: form.timestamp,
-            ssrc: form.ssrc,
-        };
-        let values = extensions::to_viewer(packet, &self.media.mid, wall);
-        let header_len = fields.emit_with(false, &values, &self.ids, header)?;
-        let roc = (form.index >> 16) as u32;
-        let mut start = [0; OSN_LEN + PATCH_MAX];
-        let (start_len, rest) = form.open(packet, read, &mut start)?;
-        let parts = [start.get(..start_len)?, rest];
-        protect.rtp_parts_into(roc, header.get(..header_len)?, parts, out)
     }
 }
 

@@ -6,12 +6,15 @@ mod repair;
 use bytes::Bytes;
 use weir_source::{Codec, PacketExtensions, Track};
 
-use super::super::config::SessionConfig;
+use super::super::{config::SessionConfig, fill::Fill, rtx::Rtx};
 use super::*;
 use crate::{
-    sdp::{self, CodecParams, Direction, DtlsRole, IceCredentials},
+    sdp::{self, CodecParams, Direction, DtlsRole, IceCredentials, MediaParams},
     srtp::{SrtpProfile, Unprotect},
-    wire::{ext::Values, rtp},
+    wire::{
+        ext::{ExtensionIds, Values},
+        rtp::{self, Fields},
+    },
 };
 
 const VIDEO_SSRC: u32 = 0x1111;
@@ -29,6 +32,7 @@ fn codec(codec: Codec, payload_type: u8, clock_rate: u32) -> CodecParams {
         nack: true,
         pli: true,
         transport_cc: false,
+        remb: false,
     }
 }
 
@@ -75,6 +79,7 @@ struct Bench {
     outputs: Outputs,
     made: Instant,
     now: Instant,
+    fill: Fill,
 }
 
 /// What the viewer received.
@@ -104,6 +109,7 @@ impl Bench {
             outputs: Outputs::default(),
             made,
             now: made,
+            fill: Fill::None,
         }
     }
 
@@ -115,7 +121,8 @@ impl Bench {
     fn forward(&mut self, packet: &Packet) -> Option<Vec<u8>> {
         let mut out = [0; 1_500];
         let position = 10_000 + packet.seq;
-        let len = self.outbound.forward(self.now, position, packet, &self.protect, &mut self.stats, &mut out)?;
+        let place = Place { position, fill: self.fill };
+        let len = self.outbound.forward(self.now, place, packet, &self.protect, &mut self.stats, &mut out)?;
         Some(out[..len].to_vec())
     }
 
@@ -196,11 +203,11 @@ fn a_nacked_packet_comes_again_byte_for_byte() {
     assert_eq!((resend.position, resend.track), (10_032, TrackId::VIDEO));
     let mut out = [0; 1_500];
     let mut resend = |bench: &mut Bench, packet: &Packet| {
-        let len = bench.outbound.resend(&resend, packet, &bench.protect, &mut bench.stats, &mut out)?;
+        let len = bench.outbound.resend(bench.now, &resend, packet, &bench.protect, &mut bench.stats, &mut out)?;
         Some(out[..len].to_vec())
     };
     assert_eq!(resend(&mut bench, &video(32, false)).as_ref(), Some(&sent[32]));
-    assert_eq!(resend(&mut bench, &video(33, false)), None, "the ring has moved on");
+    assert_eq!(resend(&mut bench, &packet(TrackId::AUDIO, 32, 0, false)), None, "of another track");
     assert_eq!((bench.stats.nack_received, bench.stats.nack_served), (1, 1));
     assert!(bench.rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out)).is_empty(), "within the cool-down");
 }
@@ -216,7 +223,7 @@ fn retransmissions_are_the_same_after_the_codec_changed_and_changed_back() {
     let outputs = bench.rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out));
     let [Output::Resend(resend)] = outputs[..] else { panic!("{outputs:?}") };
     let mut out = [0; 1_500];
-    let len = bench.outbound.resend(&resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out).unwrap();
+    let len = bench.outbound.resend(bench.now, &resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out).unwrap();
     assert_eq!(out[..len], sent);
     bench.outbound.set_tracks(&tracks(Codec::Av1));
     assert!(bench.forward(&video(2, true)).is_none());
@@ -338,6 +345,33 @@ fn negotiated_extensions_travel_and_others_do_not() {
 fn a_buffer_too_small_is_a_packet_lost() {
     let mut bench = Bench::new();
     let mut out = [0; 20];
-    let sent = bench.outbound.forward(bench.now, 0, &video(0, true), &bench.protect, &mut bench.stats, &mut out);
+    let sent = bench.outbound.forward(
+        bench.now,
+        Place { position: 0, fill: Fill::None },
+        &video(0, true),
+        &bench.protect,
+        &mut bench.stats,
+        &mut out,
+    );
     assert_eq!((sent, bench.stats.drops.too_large), (None, 1));
+}
+
+#[test]
+fn padding_is_taken_off_again_and_resent_as_it_was() {
+    let mut bench = Bench::new();
+    bench.fill = Fill::Payload(200);
+    let original = bench.forward(&video(0, true)).unwrap();
+    bench.fill = Fill::Wire(original.len());
+    let second = bench.forward(&video(1, false)).unwrap();
+    assert_eq!(second.len(), original.len());
+    assert!(bench.stats.padding_out > 0);
+    let wire_seq = u16::from_be_bytes([original[2], original[3]]);
+    let outputs = bench.at(2_000).rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out));
+    let [Output::Resend(resend)] = outputs[..] else { panic!("{outputs:?}") };
+    let mut out = [0; 1_500];
+    let len = bench.outbound.resend(bench.now, &resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out).unwrap();
+    assert_eq!(out[..len], original, "SRTP must not see two contents under one index");
+    let seen = bench.open(original).unwrap();
+    assert_eq!(seen.payload, video(0, true).payload);
+    assert_eq!(bench.open(second).unwrap().payload, video(1, false).payload);
 }

@@ -18,6 +18,8 @@ pub struct SessionStats {
     pub packets_out: u64,
     /// Bytes of RTP and RTCP made to be sent.
     pub bytes_out: u64,
+    /// Padding among these: what makes packets equally long for UDP_SEGMENT.
+    pub padding_out: u64,
     /// Publisher: packets that never came (RFC 3550 6.4.1, cumulative, all streams). Player: the
     /// sum of its last receiver reports.
     pub lost: u64,
@@ -30,7 +32,11 @@ pub struct SessionStats {
     /// Of those, the ones that went on the retransmission stream (RFC 4588); the others went under
     /// their own number once more.
     pub nack_served_rtx: u64,
-    /// Of those, the ones no longer (or never) in the history, or asked for again too soon.
+    /// Packets sent again unasked, to find out what the path carries.
+    pub probes_sent: u64,
+    /// What the viewer's path carries, in bits per second, where it is being found out.
+    pub estimate: Option<u64>,
+    /// Of the numbers asked for again, the ones no longer (or never) in the history, or asked for again too soon.
     pub nack_refused: u64,
     /// Publisher: packets that a NACK brought back.
     pub recovered: u64,

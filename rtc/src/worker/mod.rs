@@ -13,8 +13,10 @@ mod foreign;
 mod forward;
 mod input;
 mod layers;
+mod load;
 pub(crate) mod mailbox;
 mod peers;
+mod plan;
 mod ports;
 mod settle;
 mod sources;
@@ -30,8 +32,10 @@ use weir_source::{Hub, Packet};
 
 use self::{
     foreign::Foreign,
+    load::Load,
     mailbox::{Inbox, Ready},
     peers::{PeerKey, Peers},
+    plan::Plan,
     ports::Ports,
     settle::End,
     sources::Sources,
@@ -69,6 +73,8 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) identity: Identity,
     pub(crate) session: Arc<SessionConfig>,
+    /// The longest that packets wait for company.
+    pub(crate) coalesce_max: Duration,
 }
 
 /// A worker, to be run on a thread of its own.
@@ -91,13 +97,16 @@ pub(crate) struct Worker {
     packets: Vec<Packet>,
     /// Viewers in whose turn the forwarding panicked.
     fallen: Vec<PeerKey>,
+    plan: Plan,
+    load: Load,
     traffic: Traffic,
     next_tick: Instant,
 }
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { index, sockets, inbox, mailboxes, lobby, hub, identity, session } = parts;
+        let Parts { index, sockets, inbox, mailboxes, lobby, hub, identity, session, coalesce_max } = parts;
+        let now = Instant::now();
         Self {
             index,
             inbox,
@@ -114,8 +123,10 @@ impl Worker {
             dirty: Vec::new(),
             packets: Vec::new(),
             fallen: Vec::new(),
+            plan: Plan::default(),
+            load: Load::new(coalesce_max, now),
             traffic: Traffic::default(),
-            next_tick: Instant::now() + TICK,
+            next_tick: now + TICK,
         }
     }
 
@@ -123,8 +134,11 @@ impl Worker {
     pub(crate) fn run(mut self) {
         let mut receiver = Receiver::new();
         while !self.inbox.mailbox.is_stopped() {
-            self.turn(&mut receiver, Instant::now());
-            let timeout = self.next_deadline().saturating_duration_since(Instant::now());
+            let began = Instant::now();
+            self.turn(&mut receiver, began);
+            let ended = Instant::now();
+            self.load.note(began, ended);
+            let timeout = self.next_deadline().saturating_duration_since(ended);
             wait(self.ports.sockets(), self.inbox.mailbox.waker(), Some(timeout));
         }
         let now = Instant::now();
@@ -227,6 +241,7 @@ impl Worker {
     fn publish_traffic(&mut self, receiver: &Receiver) {
         self.traffic.recv = receiver.counters();
         self.traffic.send = self.ports.counters();
+        self.traffic.load_permille = (self.load.share() * 1_000.0) as u32;
         let drops = self.ports.kernel_drops();
         let fresh = drops.saturating_sub(self.traffic.kernel_drops);
         if fresh > 0 {

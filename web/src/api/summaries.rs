@@ -52,6 +52,12 @@ fn of_rtc(stats: &RtcStats) -> Value {
             "bytes": send.bytes,
             "unsegmented": send.unsegmented,
         },
+        "load_permille": traffic.load_permille,
+        "gathered": {
+            "batches": traffic.gathered.count,
+            "waited_us": traffic.gathered.total_us,
+            "longest_us": traffic.gathered.longest_us,
+        },
         "dropped": {
             "kernel": traffic.kernel_drops,
             "bad_size": recv.bad_size,
