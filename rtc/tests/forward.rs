@@ -26,6 +26,9 @@ mod netem;
 #[path = "link/screen.rs"]
 #[allow(dead_code, reason = "shared with the tests of the link")]
 mod screen;
+#[path = "link/tape.rs"]
+#[allow(dead_code, reason = "shared with the tests of the link")]
+mod tape;
 #[path = "link/world.rs"]
 #[allow(dead_code, reason = "shared with the tests of the link")]
 mod world;

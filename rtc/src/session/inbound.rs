@@ -37,6 +37,8 @@ const PENDING_MAX: usize = 1_024;
 /// Time between receiver reports; RFC 3550 6.2 allows less than its 5 s at these bandwidths, and
 /// senders judge loss by them.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// A layer that has sent so many packets without a keyframe that could be told is not asked for more.
+const HEADLESS_MAX: u32 = 1_000;
 /// A stream that sent nothing for this long makes room for another of its track.
 const SILENT: Duration = Duration::from_secs(2);
 
@@ -141,6 +143,11 @@ impl Inbound {
         let placed = self.clock.place(track, codec.clock_rate, fields.timestamp, arrival, accepted.in_order);
         if accepted.keyframe {
             self.keyframes.get_mut(track.index()).into_iter().for_each(KeyframeGate::fulfil);
+        }
+        // What was lost at its very start nobody knows to be missing. A layer whose picture was never
+        // seen is ranked by guess, and wished for by nobody.
+        if (1..HEADLESS_MAX).contains(&stream.headless) && !media.layers.is_empty() {
+            self.keyframes.get_mut(track.index()).into_iter().for_each(|gate| gate.wish(now));
         }
         let ranked = accepted.keyframe && self.encodings.look(track, codec.codec, packet.payload);
         let payload = stream.freeze(packet.payload);

@@ -36,6 +36,10 @@ pub(super) struct Layers {
     /// Thousandths of the wanted layer's rate that the line carries; 1,000 for all of it.
     share: u64,
     useful: Option<u64>,
+    /// The highest number of each track that went by.
+    passed: [u64; TrackId::MAX],
+    /// A keyframe that came late was not begun with.
+    spared: bool,
 }
 
 /// What to do with a packet of the picture.
@@ -63,6 +67,8 @@ impl Layers {
             cached: None,
             share: 1_000,
             useful: None,
+            passed: [0; TrackId::MAX],
+            spared: false,
         }
     }
 
@@ -106,15 +112,25 @@ impl Layers {
 
     /// Whether a packet goes to a viewer that is being sent `current` (`None`: nothing yet, or a
     /// keyframe must come).
-    pub(super) fn admit(&self, packet: &Packet, current: Option<TrackId>) -> Admission {
+    pub(super) fn admit(&mut self, packet: &Packet, current: Option<TrackId>) -> Admission {
         if self.list.len() <= 1 || current == Some(packet.track) {
             return Admission::Take;
         }
-        if packet.track == self.wanted {
-            return if packet.keyframe { Admission::Take } else { Admission::Wish };
-        }
+        let wanted = packet.track == self.wanted;
+        // What a keyframe goes on with has gone by already if its first packet came late. The next may
+        // be better, but where packets are always out of order none is.
+        let place = packet.track.index();
+        let late = current.is_some() && self.passed.get(place).is_some_and(|passed| packet.seq < *passed);
+        let spared = packet.keyframe && late && !std::mem::replace(&mut self.spared, late);
         // Something to look at is better than nothing until the wanted layer comes.
-        if current.is_none() && packet.keyframe && self.serves(packet) { Admission::Take } else { Admission::Leave }
+        if packet.keyframe && !spared && (wanted || current.is_none() && self.serves(packet)) {
+            self.spared = false;
+            return Admission::Take;
+        }
+        if let Some(passed) = self.passed.get_mut(place) {
+            *passed = packet.seq.max(*passed);
+        }
+        if wanted { Admission::Wish } else { Admission::Leave }
     }
 
     /// Whether a viewer that has nothing may begin with this keyframe, not of the wanted layer: a

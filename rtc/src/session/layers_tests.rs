@@ -150,29 +150,41 @@ fn none_better_than_asked_for_is_given() {
 fn a_layer_begins_at_its_keyframe_and_the_old_one_goes_on_until_then() {
     let mut viewer = Viewer::new(None);
     viewer.run(1_000);
-    let admit = |viewer: &Viewer, index, keyframe, current| viewer.layers.admit(&packet(track(index), keyframe, 0), current);
-    assert_eq!(admit(&viewer, 1, false, Some(track(2))), Admission::Wish);
-    assert_eq!(admit(&viewer, 2, false, Some(track(2))), Admission::Take);
-    assert_eq!(admit(&viewer, 3, true, Some(track(2))), Admission::Leave);
-    assert_eq!(admit(&viewer, 1, true, Some(track(2))), Admission::Take);
-    assert_eq!(admit(&viewer, 2, true, Some(HIGH)), Admission::Leave);
+    let admit = |viewer: &mut Viewer, index, keyframe, current| viewer.layers.admit(&packet(track(index), keyframe, 0), current);
+    assert_eq!(admit(&mut viewer, 1, false, Some(track(2))), Admission::Wish);
+    assert_eq!(admit(&mut viewer, 2, false, Some(track(2))), Admission::Take);
+    assert_eq!(admit(&mut viewer, 3, true, Some(track(2))), Admission::Leave);
+    assert_eq!(admit(&mut viewer, 1, true, Some(track(2))), Admission::Take);
+    assert_eq!(admit(&mut viewer, 2, true, Some(HIGH)), Admission::Leave);
     // Whoever has nothing takes what comes, but nothing better than its line carries.
-    assert_eq!(admit(&viewer, 3, true, None), Admission::Take);
+    assert_eq!(admit(&mut viewer, 3, true, None), Admission::Take);
     viewer.layers.set_budget(Some(600_000));
     viewer.run(200);
-    assert_eq!(admit(&viewer, 1, true, None), Admission::Leave);
+    assert_eq!(admit(&mut viewer, 1, true, None), Admission::Leave);
 }
 
 #[test]
 fn who_joins_waits_for_the_best_layer_that_is_cached() {
     let mut viewer = Viewer::new(None);
     viewer.run(1_000);
-    let admit = |viewer: &Viewer, index, ms| viewer.layers.admit(&packet(track(index), true, ms), None);
+    let admit = |viewer: &mut Viewer, index, ms| viewer.layers.admit(&packet(track(index), true, ms), None);
     let mut cached = TrackSet::of(track(3));
     viewer.layers.join(MediaTime::from_millis(1_000), cached);
-    assert_eq!(admit(&viewer, 3, 100), Admission::Take, "no better one is there");
+    assert_eq!(admit(&mut viewer, 3, 100), Admission::Take, "no better one is there");
     cached.insert(track(2));
     viewer.layers.join(MediaTime::from_millis(1_000), cached);
-    assert_eq!((admit(&viewer, 3, 100), admit(&viewer, 2, 100)), (Admission::Leave, Admission::Take));
-    assert_eq!(admit(&viewer, 3, 1_000), Admission::Take, "it did not come");
+    assert_eq!((admit(&mut viewer, 3, 100), admit(&mut viewer, 2, 100)), (Admission::Leave, Admission::Take));
+    assert_eq!(admit(&mut viewer, 3, 1_000), Admission::Take, "it did not come");
+}
+
+#[test]
+fn a_keyframe_whose_start_came_late_is_no_place_to_change_at_once() {
+    let mut viewer = Viewer::new(None);
+    viewer.run(1_000);
+    let (at, old) = (|seq, keyframe| Packet { seq, ..packet(HIGH, keyframe, 0) }, Some(track(2)));
+    assert_eq!(viewer.layers.admit(&at(11, false), old), Admission::Wish);
+    assert_eq!(viewer.layers.admit(&at(10, true), old), Admission::Wish, "what follows it has gone by");
+    assert_eq!(viewer.layers.admit(&at(21, false), old), Admission::Wish);
+    assert_eq!(viewer.layers.admit(&at(20, true), old), Admission::Take, "it is so always");
+    assert_eq!(viewer.layers.admit(&at(10, true), None), Admission::Take, "better than nothing");
 }

@@ -148,13 +148,13 @@ impl Outbound {
         };
         let mut read = None;
         if stream.media.kind == MediaKind::Video {
-            match self.layers.admit(packet, stream.rewrite.track()) {
-                Admission::Take => {}
-                Admission::Leave => return None,
-                Admission::Wish => {
+            let admission = self.layers.admit(packet, stream.rewrite.track());
+            if admission != Admission::Take {
+                if admission == Admission::Wish {
                     self.keyframes.wish(now);
-                    return None;
                 }
+                stats.drops.waiting += u64::from(stream.rewrite.is_waiting());
+                return None;
             }
             read = descriptor::read(stream.codec, packet);
             if let Some(read) = &read

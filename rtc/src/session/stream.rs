@@ -62,6 +62,9 @@ pub(super) struct Stream {
     pub(super) reception: Reception,
     /// First number not passed on yet.
     pub(super) next_seq: u64,
+    /// Packets that came before any keyframe.
+    pub(super) headless: u32,
+    keyframe_seen: bool,
     detector: KeyframeDetector,
     /// Passed-on number minus SRTP index, modulo 2^64, but for the paddings below.
     shift: u64,
@@ -89,6 +92,8 @@ impl Stream {
             gaps: Gaps::new(media.codecs.iter().any(|codec| codec.nack)),
             reception: Reception::new(codec.map_or(90_000, |codec| codec.clock_rate)),
             next_seq: 0,
+            headless: 0,
+            keyframe_seen: false,
             detector: KeyframeDetector::default(),
             shift: 0,
             paddings: VecDeque::new(),
@@ -138,6 +143,8 @@ impl Stream {
         if keyframe {
             self.gaps.keyframe_at(index);
         }
+        self.keyframe_seen |= keyframe;
+        self.headless = if self.keyframe_seen { 0 } else { self.headless.saturating_add(1) };
         let recovered = if let Arrival::Recovered(after) = arrival { Some(after) } else { None };
         Ok(Accepted { seq, keyframe, in_order: arrival == Arrival::Newest, recovered })
     }
