@@ -269,6 +269,14 @@ impl Session {
         outbound.resend(now, resend, packet, &keys.protect, &mut self.stats, out)
     }
 
+    /// Player: what the path carries, in bits per second, where it is being found out.
+    pub fn estimate(&self) -> Option<u64> {
+        match &self.media {
+            Media::Out(outbound) => outbound.estimate(),
+            Media::In(_) => None,
+        }
+    }
+
     /// Where media goes, once ICE has chosen.
     pub fn path(&self) -> Option<Path> {
         self.transport.path()

@@ -53,6 +53,7 @@ fn of_rtc(stats: &RtcStats) -> Value {
             "unsegmented": send.unsegmented,
         },
         "load_permille": traffic.load_permille,
+        "paced": traffic.paced,
         "gathered": {
             "batches": traffic.gathered.count,
             "waited_us": traffic.gathered.total_us,
