@@ -17,6 +17,9 @@ const HOLD: Duration = Duration::from_secs(1);
 /// A layer that has flowed for less may be about to stop again; its rate is not known yet.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// A layer that is measured as less than this of all is a measurement that has only begun.
+const PART_MIN: f64 = 0.02;
+
 /// The choice for one viewer.
 #[derive(Debug)]
 pub(super) struct Layers {
@@ -36,6 +39,7 @@ pub(super) struct Layers {
     /// Thousandths of the wanted layer's rate that the line carries; 1,000 for all of it.
     share: u64,
     useful: Option<u64>,
+    part: f64,
     /// The highest number of each track that went by.
     passed: [u64; TrackId::MAX],
     /// A keyframe that came late was not begun with.
@@ -67,6 +71,7 @@ impl Layers {
             cached: None,
             share: 1_000,
             useful: None,
+            part: 1.0,
             passed: [0; TrackId::MAX],
             spared: false,
         }
@@ -103,6 +108,11 @@ impl Layers {
     /// Bits per second at which the viewer would get a better layer than it does, if there is one.
     pub(super) fn useful(&self) -> Option<u64> {
         self.useful
+    }
+
+    /// The part that the wanted layer is of all that is sent of the picture.
+    pub(super) fn part(&self) -> f64 {
+        self.part
     }
 
     /// Thousandths of its rate that the viewer's line carries.
@@ -188,6 +198,8 @@ impl Layers {
             _ => LayerReason::Missing,
         };
         let rate = chosen.1.bits_per_second.max(1);
+        let all: u64 = states.iter().map(|state| state.bits_per_second).sum();
+        self.part = if states.len() > 1 { (rate as f64 / all.max(1) as f64).clamp(PART_MIN, 1.0) } else { 1.0 };
         let better = flowing.iter().rev().find(|(place, _)| *place < chosen.0);
         let full = if rate > budget { Some(rate) } else { better.map(|(_, state)| state.bits_per_second) };
         // Some more than what suffices: an estimate is not exact.

@@ -155,6 +155,12 @@ impl Session {
         }
     }
 
+    /// Player: which part of the source's pictures is of the layer that the viewer should get, above 0
+    /// and up to 1.
+    pub fn picture_part(&self) -> f64 {
+        if let Media::Out(outbound) = &self.media { outbound.layers.part() } else { 1.0 }
+    }
+
     /// Player: bits per second on the wire that the viewer may be sent, in place of what is found out
     /// of its path. Heard at the next [`Session::set_layers`].
     pub fn set_budget(&mut self, bits_per_second: Option<u64>) {

@@ -197,9 +197,8 @@ impl Outbound {
             sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
             patch: numbers.patch,
         };
-        let form = Form { fill: place.fill, ..stream.original(&sent) };
-        let Some((len, padding)) = stream.seal(&form, packet, read.as_ref(), self.wall, protect, &mut self.header[..], out)
-        else {
+        let form = Form { fill: place.fill, read, ..stream.original(&sent) };
+        let Some((len, padding)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
         };
@@ -246,9 +245,9 @@ impl Outbound {
             sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
             ..form
         });
-        let form = repair.unwrap_or_else(|| stream.original(&sent));
         let read = descriptor::read(stream.codec, packet);
-        let Some((len, _)) = stream.seal(&form, packet, read.as_ref(), self.wall, protect, &mut self.header[..], out) else {
+        let form = Form { read, ..repair.unwrap_or_else(|| stream.original(&sent)) };
+        let Some((len, _)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
         };

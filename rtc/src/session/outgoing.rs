@@ -59,8 +59,10 @@ pub(super) struct Form {
     pub(super) fill: Fill,
     pub(super) transport_seq: Option<u16>,
     pub(super) sent_ms: u32,
-    /// How the picture's numbers are changed.
+    /// How the picture's numbers are changed, …
     pub(super) patch: Patch,
+    /// … and where they are.
+    pub(super) read: Option<Descriptor>,
 }
 
 /// Where a packet comes from and what it goes with.
@@ -104,6 +106,7 @@ impl Outgoing {
             transport_seq: sent.transport_seq,
             sent_ms: sent.sent_ms,
             patch: sent.patch,
+            read: None,
         }
     }
 
@@ -121,15 +124,15 @@ impl Outgoing {
             transport_seq: sent.transport_seq,
             sent_ms: sent.sent_ms,
             patch: sent.patch,
+            read: None,
         })
     }
 
-    /// Writes and encrypts one packet, whose payload has this descriptor. Its length and the padding in it.
+    /// Writes and encrypts one packet. Its length and the padding in it.
     pub(super) fn seal(
         &self,
         form: &Form,
         packet: &Packet,
-        read: Option<&Descriptor>,
         wall: Wall,
         protect: &Protect,
         header: &mut [u8],
@@ -148,7 +151,7 @@ impl Outgoing {
         let roc = (form.index >> 16) as u32;
         let payload = &packet.payload[..];
         let mut start = [0; OSN_LEN + PATCH_MAX];
-        let (start_len, rest) = form.open(payload, read, &mut start)?;
+        let (start_len, rest) = form.open(payload, &mut start)?;
         let start = start.get(..start_len)?;
         let padding = match form.osn {
             Some(_) => 0,
@@ -175,10 +178,10 @@ impl Outgoing {
 
 impl Form {
     /// Writes what is not shared of the payload into `start`; returns its length and the rest.
-    fn open<'a>(&self, payload: &'a [u8], read: Option<&Descriptor>, start: &mut [u8]) -> Option<(usize, &'a [u8])> {
+    fn open<'a>(&self, payload: &'a [u8], start: &mut [u8]) -> Option<(usize, &'a [u8])> {
         let osn = self.osn.as_ref().map_or(&[][..], |osn| &osn[..]);
         start.get_mut(..osn.len())?.copy_from_slice(osn);
-        let Some(read) = read.filter(|_| !self.patch.is_none()) else { return Some((osn.len(), payload)) };
+        let Some(read) = self.read.filter(|_| !self.patch.is_none()) else { return Some((osn.len(), payload)) };
         let (head, rest) = payload.split_at(PATCH_MAX.min(payload.len()));
         let place = start.get_mut(osn.len()..osn.len() + head.len())?;
         place.copy_from_slice(head);

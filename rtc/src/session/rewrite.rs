@@ -222,7 +222,7 @@ impl Rewrite {
             timestamp: live,
             sent,
             ahead: before.map_or(0, |before| before.ahead),
-            picture: picture.or(before.map(|before| before.picture)).unwrap_or_default(),
+            picture: picture.or_else(|| Some(before?.picture)).unwrap_or_default(),
         });
     }
 
