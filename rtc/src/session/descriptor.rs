@@ -1,5 +1,5 @@
-//! The payload descriptors of VP8 (RFC 7741 4.2) and VP9 (RFC 9628 4.2): where a picture stands among
-//! others, and how its numbers are changed.
+//! The payload descriptors of VP8 (RFC 7741 4.2) and VP9 (RFC 9628 4.2), and AV1's in a header
+//! extension (AV1 RTP 1.0 A.8.1): where a picture stands among others, and how its numbers are changed.
 //!
 //! A viewer that is moved from one simulcast layer to another, or does not get all pictures of one,
 //! must see numbers that go on. The bytes are patched in a copy of the descriptor; payloads are shared.
@@ -19,17 +19,38 @@ pub(super) struct Descriptor {
     /// VP8: it builds on nothing but layer 0 (Y). VP9: what follows of higher layers builds on nothing
     /// of these before it (U).
     pub(super) sync: bool,
+    /// It is the dependency descriptor; the payload has none.
+    pub(super) in_header: bool,
     picture: Option<(usize, u16)>,
-    /// The picture id has 15 bits.
-    wide: bool,
+    width: Width,
     base: Option<(usize, u8)>,
     key: Option<(usize, u8)>,
+}
+
+/// How many bits a picture's number has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Width {
+    #[default]
+    Seven,
+    /// Behind a bit that says so.
+    Fifteen,
+    Sixteen,
+}
+
+impl Width {
+    const fn mask(self) -> u16 {
+        match self {
+            Self::Seven => 0x7f,
+            Self::Fifteen => 0x7fff,
+            Self::Sixteen => 0xffff,
+        }
+    }
 }
 
 /// What is added to the numbers of a picture, each modulo its own width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Patch {
-    /// The picture id, 7 or 15 bits.
+    /// The picture id, 7 or 15 bits; AV1's frame number, 16.
     pub(crate) picture: u16,
     /// TL0PICIDX.
     pub(crate) base: u8,
@@ -50,6 +71,7 @@ pub(super) fn read(codec: Codec, packet: &Packet) -> Option<Descriptor> {
     match codec {
         Codec::Vp8 => vp8(&packet.payload),
         Codec::Vp9 => vp9(&packet.payload),
+        Codec::Av1 => av1(packet.extensions.dependency_descriptor.as_deref()?),
         _ => None,
     }
 }
@@ -111,21 +133,30 @@ pub(super) fn vp9(payload: &[u8]) -> Option<Descriptor> {
     Some(descriptor)
 }
 
+/// The mandatory fields alone: flags and template, then the frame's number. References are told by
+/// distance, so they hold as long as nothing is left out.
+fn av1(extension: &[u8]) -> Option<Descriptor> {
+    let [_, high, low, ..] = *extension else { return None };
+    let picture = Some((1, u16::from_be_bytes([high, low])));
+    Some(Descriptor { in_header: true, picture, width: Width::Sixteen, ..Descriptor::default() })
+}
+
 impl Descriptor {
     /// The form is the same in both: one byte, or two with the highest bit set.
     fn picture_id(&mut self, payload: &[u8]) -> Option<()> {
         let first = *payload.get(self.len)?;
-        self.wide = first & 0x80 != 0;
-        let value = if self.wide { u16::from_be_bytes([first & 0x7f, *payload.get(self.len + 1)?]) } else { first.into() };
+        let wide = first & 0x80 != 0;
+        let value = if wide { u16::from_be_bytes([first & 0x7f, *payload.get(self.len + 1)?]) } else { first.into() };
+        self.width = if wide { Width::Fifteen } else { Width::Seven };
         self.picture = Some((self.len, value));
-        self.len += if self.wide { 2 } else { 1 };
+        self.len += if wide { 2 } else { 1 };
         Some(())
     }
 
     /// The picture's numbers as they leave.
     pub(super) fn patched(&self, patch: Patch) -> Picture {
         Picture {
-            picture: self.picture.map(|(_, value)| value.wrapping_add(patch.picture) & self.mask()),
+            picture: self.picture.map(|(_, value)| value.wrapping_add(patch.picture) & self.width.mask()),
             base: self.base.map(|(_, value)| value.wrapping_add(patch.base)),
             key: self.key.map(|(_, value)| value.wrapping_add(patch.key) & 0x1f),
         }
@@ -144,11 +175,13 @@ impl Descriptor {
         let new = self.patched(patch);
         if let (Some((at, _)), Some(value)) = (self.picture, new.picture) {
             let [high, low] = value.to_be_bytes();
-            if self.wide {
-                put(start, at, high | 0x80);
+            match self.width {
+                Width::Seven => put(start, at, low),
+                Width::Fifteen => put(start, at, high | 0x80),
+                Width::Sixteen => put(start, at, high),
+            }
+            if self.width != Width::Seven {
                 put(start, at + 1, low);
-            } else {
-                put(start, at, low);
             }
         }
         if let (Some((at, _)), Some(value)) = (self.base, new.base) {
@@ -158,10 +191,6 @@ impl Descriptor {
             let others = start.get(at).map_or(0, |byte| byte & 0xe0);
             put(start, at, others | value);
         }
-    }
-
-    const fn mask(&self) -> u16 {
-        if self.wide { 0x7fff } else { 0x7f }
     }
 }
 
@@ -209,6 +238,16 @@ mod tests {
         let flexible = vp9(&[0xf8, 0x05, 0x40, 0x03, 0x04, 0xaa]).unwrap();
         assert_eq!((flexible.len, flexible.temporal, flexible.base), (5, 2, None));
         assert_eq!(vp9(&[0xf8, 0x05, 0x40, 0x03]), None);
+    }
+
+    #[test]
+    fn av1_frames_are_numbered_in_the_header_extension() {
+        let long = [0xc1, 0xff, 0xfe, 0x80, 0x01];
+        let read = av1(&long).unwrap();
+        let mut patched = long;
+        read.apply(Patch { picture: 3, base: 1, key: 1 }, &mut patched);
+        assert_eq!(patched, [0xc1, 0x00, 0x01, 0x80, 0x01]);
+        assert_eq!(av1(&[0xc1, 0xff]), None);
     }
 
     #[test]

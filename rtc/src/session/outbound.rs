@@ -9,7 +9,7 @@ use weir_source::{Codec, LayerState, MediaKind, MediaTime, Packet, TrackId, Trac
 
 use super::{
     config::Wall,
-    descriptor,
+    descriptor::{self, Descriptor},
     estimate::Estimator,
     gate::KeyframeGate,
     history::{Asked, Sent},
@@ -146,25 +146,10 @@ impl Outbound {
             stats.drops.codec += 1;
             return None;
         };
-        let mut read = None;
-        if stream.media.kind == MediaKind::Video {
-            let admission = self.layers.admit(packet, stream.rewrite.track());
-            if admission != Admission::Take {
-                if admission == Admission::Wish {
-                    self.keyframes.wish(now);
-                }
-                stats.drops.waiting += u64::from(stream.rewrite.is_waiting());
-                return None;
-            }
-            read = descriptor::read(stream.codec, packet);
-            if let Some(read) = &read
-                && !self.temporal.takes(stream.codec, packet, read)
-            {
-                // VP9 pictures name those that they build on by distance: their numbers stay.
-                stream.rewrite.leave_out(packet, stream.codec == Codec::Vp8);
-                return None;
-            }
-        }
+        let Some(read) = admit(stream, &mut self.layers, &mut self.temporal, packet, || self.keyframes.wish(now)) else {
+            stats.drops.waiting += u64::from(stream.rewrite.is_waiting());
+            return None;
+        };
         let before = stream.rewrite.track();
         let first = stream.rewrite.is_waiting();
         let numbers = match stream.rewrite.map(packet, read.as_ref()) {
@@ -384,6 +369,37 @@ impl Outbound {
             self.keyframes.wish(now);
         }
     }
+}
+
+/// The descriptor of a packet that goes on, if it has one. `None`: the packet is of another layer, or of
+/// a temporal one that is left out. `wish` is called where a keyframe must come first.
+fn admit(
+    stream: &mut Outgoing,
+    layers: &mut Layers,
+    temporal: &mut Temporal,
+    packet: &Packet,
+    wish: impl FnOnce(),
+) -> Option<Option<Descriptor>> {
+    if stream.media.kind != MediaKind::Video {
+        return Some(None);
+    }
+    match layers.admit(packet, stream.rewrite.track()) {
+        Admission::Take => {}
+        Admission::Leave => return None,
+        Admission::Wish => {
+            wish();
+            return None;
+        }
+    }
+    let read = descriptor::read(stream.codec, packet);
+    if let Some(read) = &read
+        && !temporal.takes(stream.codec, packet, read)
+    {
+        // VP9 pictures name those that they build on by distance: their numbers stay.
+        stream.rewrite.leave_out(packet, stream.codec == Codec::Vp8);
+        return None;
+    }
+    Some(read)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The player's side with real keys, in virtual time.
 
+#[path = "outbound_layers_tests.rs"]
+mod layers;
 #[path = "outbound_rtx_tests.rs"]
 mod repair;
 

@@ -17,12 +17,17 @@ use super::{
 use crate::{
     sdp::MediaParams,
     srtp::Protect,
-    wire::{ext::ExtensionIds, rtp::Fields},
+    wire::{
+        ext::{ExtensionIds, Values},
+        rtp::Fields,
+    },
 };
 
 /// In the first byte (RFC 3550 5.1).
 const PADDING_BIT: u8 = 0x20;
 
+/// The longest dependency descriptor: what a two-byte header extension holds (RFC 8285 4.3).
+const DEPENDENCIES_MAX: usize = 255;
 /// Longer payloads do not fit a datagram and are never padded.
 const PAYLOAD_MAX: usize = 1_500;
 
@@ -147,7 +152,10 @@ impl Outgoing {
         };
         let own = Own { mid: &self.media.mid, wall, transport_seq: form.transport_seq, sent_ms: form.sent_ms };
         let values = extensions::to_viewer(packet, &own);
-        let header_len = fields.emit_with(false, &values, &self.ids, header)?;
+        let header_len = match form.read.filter(|read| read.in_header && !form.patch.is_none()) {
+            Some(read) => emit_renumbered(&fields, values, &read, form.patch, &self.ids, header)?,
+            None => fields.emit_with(false, &values, &self.ids, header)?,
+        };
         let roc = (form.index >> 16) as u32;
         let payload = &packet.payload[..];
         let mut start = [0; OSN_LEN + PATCH_MAX];
@@ -163,17 +171,37 @@ impl Outgoing {
         }
         *header.first_mut()? |= PADDING_BIT;
         let bytes = Padding::new(padding);
-        // The cipher takes two parts: a changed start is put before the rest first.
-        let mut whole = [0; PAYLOAD_MAX];
-        let payload = if start.is_empty() {
-            payload
+        let (header, padded) = (header.get(..header_len)?, bytes.as_bytes());
+        let len = if start.is_empty() {
+            protect.rtp_padded_into(roc, header, payload, padded, out)?
         } else {
+            // The cipher takes two parts.
+            let mut whole = [0; PAYLOAD_MAX];
             whole.get_mut(..start.len())?.copy_from_slice(start);
             whole.get_mut(start.len()..payload.len())?.copy_from_slice(rest);
-            whole.get(..payload.len())?
+            protect.rtp_padded_into(roc, header, whole.get(..payload.len())?, padded, out)?
         };
-        Some((protect.rtp_padded_into(roc, header.get(..header_len)?, payload, bytes.as_bytes(), out)?, padding))
+        Some((len, padding))
     }
+}
+
+/// As `Fields::emit_with`, with a changed copy of the dependency descriptor. Apart, for its room on the
+/// stack is not to be cleared for every packet.
+#[inline(never)]
+fn emit_renumbered(
+    fields: &Fields,
+    values: Values<'_>,
+    read: &Descriptor,
+    patch: Patch,
+    ids: &ExtensionIds,
+    header: &mut [u8],
+) -> Option<usize> {
+    let own = values.dependency_descriptor?;
+    let mut room = [0; DEPENDENCIES_MAX];
+    let copy = room.get_mut(..own.len())?;
+    copy.copy_from_slice(own);
+    read.apply(patch, copy);
+    fields.emit_with(false, &Values { dependency_descriptor: Some(copy), ..values }, ids, header)
 }
 
 impl Form {
@@ -181,7 +209,9 @@ impl Form {
     fn open<'a>(&self, payload: &'a [u8], start: &mut [u8]) -> Option<(usize, &'a [u8])> {
         let osn = self.osn.as_ref().map_or(&[][..], |osn| &osn[..]);
         start.get_mut(..osn.len())?.copy_from_slice(osn);
-        let Some(read) = self.read.filter(|_| !self.patch.is_none()) else { return Some((osn.len(), payload)) };
+        let Some(read) = self.read.filter(|read| !read.in_header && !self.patch.is_none()) else {
+            return Some((osn.len(), payload));
+        };
         let (head, rest) = payload.split_at(PATCH_MAX.min(payload.len()));
         let place = start.get_mut(osn.len()..osn.len() + head.len())?;
         place.copy_from_slice(head);

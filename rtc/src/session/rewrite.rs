@@ -406,7 +406,52 @@ mod tests {
         assert!(rewrite.map(&packet(2, 7, 120, false), None).is_ok(), "no keyframe needed on a new epoch");
     }
 
+    #[test]
+    fn what_is_left_out_of_a_stream_makes_no_hole_and_late_packets_keep_their_places() {
+        let mut rewrite = video();
+        let at = |seq: u64| packet(1, seq, seq as i64 * 33, seq == 10);
+        let first = rewrite.map(&at(10), None).unwrap();
+        assert!(rewrite.leave_out(&at(11), true));
+        assert_eq!(rewrite.map(&at(12), None).unwrap().seq, first.seq + 1);
+        // 13 is lost for now.
+        assert!(rewrite.leave_out(&at(14), true));
+        let next = rewrite.map(&at(15), None).unwrap();
+        assert_eq!((next.seq, next.patch.picture), (first.seq + 3, 0u16.wrapping_sub(2)));
+        let late = rewrite.map(&at(13), None).unwrap();
+        assert_eq!((late.seq, late.late, late.patch.picture), (first.seq + 2, true, u16::MAX));
+        for seq in (16..200).step_by(2) {
+            assert!(rewrite.leave_out(&at(seq), true));
+            rewrite.map(&at(seq + 1), None).unwrap();
+        }
+        assert!(!rewrite.leave_out(&at(150), true), "it came late");
+        assert_eq!(rewrite.map(&at(13), None), Err(Refusal::Late), "too long ago");
+        assert_eq!(rewrite.map(&at(200), None).unwrap().seq, first.seq + 4 + 92);
+        assert!(rewrite.run.as_ref().unwrap().past.len() <= CUTS_MAX);
+    }
+
     proptest! {
+        #[test]
+        fn no_number_is_used_twice_while_some_are_left_out(
+            steps in proptest::collection::vec((0u64..6, any::<bool>(), 0u8..3), 1..300),
+        ) {
+            let mut rewrite = video();
+            let (mut used, mut given) = (std::collections::HashSet::new(), std::collections::HashSet::new());
+            let mut base = 100_000u64;
+            for (ahead, leave, track) in steps {
+                base += ahead / 2;
+                let (seq, track) = (base + ahead, TrackId::new(1 + track / 2).unwrap());
+                if !given.insert((track, seq)) {
+                    continue;
+                }
+                let packet = Packet { track, ..packet(1, seq, seq as i64, ahead == 5) };
+                if leave {
+                    rewrite.leave_out(&packet, true);
+                } else if let Ok(numbers) = rewrite.map(&packet, None) {
+                    prop_assert!(used.insert(numbers.seq));
+                }
+            }
+        }
+
         #[test]
         fn no_number_is_used_twice(steps in proptest::collection::vec((0u64..40, 0u32..3, any::<bool>(), any::<bool>()), 1..300)) {
             let mut rewrite = video();
