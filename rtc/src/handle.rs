@@ -40,6 +40,8 @@ pub struct OpenRequest {
     pub extra_candidate: Option<Candidate>,
     /// Publishing: this codec or none; playing: this one first.
     pub codec: Option<Codec>,
+    /// Playing: of simulcast layers none better than the one of this name.
+    pub layer_max: Option<String>,
     /// The client's address as HTTP sees it.
     pub client_ip: IpAddr,
     /// The request's URL without its query.
@@ -222,7 +224,8 @@ impl RtcHandle {
         shared.sweep(now);
         shared.lobby.admits(request.client_ip)?;
         let ice = credentials(request.ice.as_ref())?;
-        let (answer, params) = shared.negotiate(&request, &ice)?;
+        let (answer, mut params) = shared.negotiate(&request, &ice)?;
+        params.layer_max.clone_from(&request.layer_max);
         let wake = Arc::new(PeerWake::default());
         let publisher = match request.direction {
             Direction::Publish => Some(shared.take_seat(&request, &wake, now)?),

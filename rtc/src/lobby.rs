@@ -305,6 +305,7 @@ mod tests {
                 dtls_role: DtlsRole::Passive,
                 cname: String::new(),
                 media: Vec::new(),
+                layer_max: None,
             };
             Waiting::new(Record::new(facts, wake), guard, params, Some(publisher.expect("a free name")), self.now)
         }

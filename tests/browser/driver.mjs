@@ -1,11 +1,14 @@
 // Drives Chromium for the end-to-end tests.
 //
-//   node driver.mjs publish URL             publishes by WHIP until its input ends
+//   node driver.mjs publish URL [CODEC [simulcast]]
+//                                           publishes by WHIP until its input ends; a line "layers m,l" on
+//                                           its input leaves the others off
 //   node driver.mjs play SECONDS KIND=URL…  plays all at once, prints {KIND: report} as JSON
 //
 // KIND is whep, flv (mpegts.js), hls (hls.js) or file.
 import { createReadStream } from "node:fs";
 import { createServer } from "node:http";
+import { createInterface } from "node:readline";
 import { dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -49,11 +52,14 @@ async function open(browser, base, name) {
   return page;
 }
 
-async function publish(browser, base, url) {
+async function publish(browser, base, url, options) {
   const page = await open(browser, base, "publish");
-  await page.evaluate((url) => window.publish(url), url);
+  await page.evaluate(([url, options]) => window.publish(url, options), [url, options]);
   console.log("publishing");
-  await new Promise((resolve) => process.stdin.on("end", resolve).on("error", resolve).resume());
+  for await (const line of createInterface({ input: process.stdin })) {
+    const [word, names] = line.split(" ");
+    if (word === "layers") await page.evaluate((names) => window.layers(names), names.split(","));
+  }
   console.log(JSON.stringify(await page.evaluate(() => window.unpublish())));
 }
 
@@ -77,7 +83,7 @@ const base = `http://127.0.0.1:${server.address().port}`;
 const executablePath = process.env.WEIR_TEST_CHROMIUM ?? "/usr/bin/chromium";
 const browser = await chromium.launch({ executablePath, args: FLAGS });
 try {
-  if (command === "publish") await publish(browser, base, args[0]);
+  if (command === "publish") await publish(browser, base, args[0], args.slice(1));
   else if (command === "play") await play(browser, base, args[0], args.slice(1));
   else throw new Error(`unknown command ${command}`);
 } finally {

@@ -9,6 +9,7 @@ mod join;
 mod matrix;
 mod media;
 mod republish;
+mod simulcast;
 #[path = "../support/mod.rs"]
 mod support;
 mod weather;

@@ -78,6 +78,17 @@ impl Params {
         }
     }
 
+    /// `layer`: the name (rid) of the best simulcast layer wanted.
+    pub(crate) fn layer(&self) -> Result<Option<String>, Problem> {
+        let Some(name) = self.get("layer") else { return Ok(None) };
+        // RFC 8852 section 3.1, and what browsers also take.
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if name.len() > 16 || !name.bytes().all(legal) {
+            return Err(Problem::new(Fault::Query, "layer must be the rid of a simulcast layer: 1 to 16 letters or digits"));
+        }
+        Ok(Some(name.to_owned()))
+    }
+
     /// `ice-ufrag` and `ice-pwd`. Where only one is given the other is made up.
     pub(crate) fn ice(&self) -> Result<Option<IceCredentials>, Problem> {
         let (ufrag, pwd) = (self.get("ice-ufrag"), self.get("ice-pwd"));
@@ -135,6 +146,14 @@ mod tests {
         assert_eq!(params("codec=HEVC").codec().unwrap(), Some(Codec::H265));
         assert_eq!(params("codec=av1").codec().unwrap(), Some(Codec::Av1));
         assert!(params("codec=theora").codec().is_err());
+    }
+
+    #[test]
+    fn a_layer_goes_by_its_rid() {
+        assert_eq!(params("").layer().unwrap(), None);
+        assert_eq!(params("layer=low_1").layer().unwrap().as_deref(), Some("low_1"));
+        assert!(params("layer=a%20b").layer().is_err());
+        assert!(params("layer=aaaaaaaaaaaaaaaaa").layer().is_err());
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(crate) fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<
         offer,
         extra_candidate: params.candidate()?,
         codec: params.codec()?,
+        layer_max: params.layer()?,
         client_ip: peer.0,
         url: format!("webrtc://{}/{app}", kept_header(headers, &header::HOST)),
         page_url: kept_header(headers, &header::REFERER),

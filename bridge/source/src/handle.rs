@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Frame, Hub, Lane, MediaKind, MediaTime, Packet, Ring, RingItem, Source, Track, TrackId, Tracks, Wake,
+    Frame, Hub, Lane, MediaKind, MediaTime, Packet, Ring, RingItem, Source, Track, TrackId, TrackSet, Tracks, Wake,
     source::{LastMedia, RemuxSeat},
 };
 
@@ -39,6 +39,8 @@ pub trait LaneItem: RingItem + Sized + Send + 'static {
     #[doc(hidden)]
     fn count(&self, source: &Source);
     #[doc(hidden)]
+    fn measure(&self, _source: &Source, _now_ms: u64) {}
+    #[doc(hidden)]
     fn adopt(&mut self, resume: &mut ResumeCell<'_>, tracks: &Tracks) -> bool;
 }
 
@@ -57,12 +59,18 @@ impl LaneItem for Packet {
     }
 
     fn count(&self, source: &Source) {
-        let is_video = source.tracks[0].load().get(self.track).is_some_and(|t| t.kind() == MediaKind::Video);
-        if !is_video {
+        let tracks = source.tracks[0].load();
+        let track = tracks.get(self.track);
+        if track.is_none_or(|track| track.kind() != MediaKind::Video) {
             source.stats.audio.fetch_add(1, Ordering::Relaxed);
-        } else if self.marker {
+        } else if self.marker && tracks.list.iter().all(|other| track.is_some_and(|track| other.rank() <= track.rank())) {
+            // One picture in several encodings is one: the smallest is sent whatever else is not.
             source.stats.video.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn measure(&self, source: &Source, now_ms: u64) {
+        source.measure(now_ms, self.track, self.payload.len());
     }
 
     /// Lays the writer's sequence numbers and timestamps end to end with those of the writer
@@ -133,7 +141,9 @@ impl Writer {
         Self { source: Arc::clone(source), lane, epoch: state.epoch }
     }
 
-    fn push<T: LaneItem>(&self, batch: &mut Vec<T>, counted: bool) -> bool {
+    /// `published`: when, in milliseconds after the source was made, if a publisher and no remuxer
+    /// made the batch.
+    fn push<T: LaneItem>(&self, batch: &mut Vec<T>, published: Option<u64>) -> bool {
         if batch.is_empty() {
             return true;
         }
@@ -150,8 +160,9 @@ impl Writer {
             batch.retain_mut(|item| item.adopt(&mut cell, &tracks));
             for item in batch.iter() {
                 source.raise_floor(item.time());
-                if counted {
+                if let Some(now_ms) = published {
                     item.count(source);
+                    item.measure(source, now_ms);
                     source.stats.recv_bytes.fetch_add(item.cost() as u64, Ordering::Relaxed);
                 }
             }
@@ -181,7 +192,10 @@ impl Writer {
             state.epoch = state.epoch.wrapping_add(1).max(1);
             self.source.tracks[self.lane.index()].store(Arc::default());
             match self.lane {
-                Lane::Packets => self.source.packets.forget_join(),
+                Lane::Packets => {
+                    self.source.packets.forget_join();
+                    self.source.reset_meters();
+                }
                 Lane::Frames => self.source.frames.forget_join(),
             }
         }
@@ -226,17 +240,18 @@ impl<T: LaneItem> Publisher<T> {
     /// Moves a batch into the ring, leaving `batch` empty, and wakes the readers once. `false`:
     /// another publisher has taken over, end the session.
     pub fn push(&self, batch: &mut Vec<T>, now: Instant) -> bool {
+        let millis = now.saturating_duration_since(self.writer.source.made).as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
         if !batch.is_empty() {
-            let millis = now.saturating_duration_since(self.writer.source.made).as_millis();
-            self.last_media.0.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.last_media.0.store(millis, Ordering::Relaxed);
         }
-        self.writer.push(batch, true)
+        self.writer.push(batch, Some(millis))
     }
 
-    /// Whether a reader has wished for a keyframe since the last call. The publisher's
+    /// Which tracks readers have wished a keyframe of since the last call. The publisher's
     /// [`Wake`] is called when a first wish comes.
-    pub fn take_keyframe_request(&self) -> bool {
-        self.writer.source.take_keyframe_request()
+    pub fn take_keyframe_requests(&self) -> TrackSet {
+        self.writer.source.take_keyframe_requests()
     }
 
     /// Another publisher has taken over.
@@ -399,7 +414,7 @@ impl RemuxJob {
             batch.clear();
             return false;
         }
-        self.writer.push(batch, false)
+        self.writer.push(batch, None)
     }
 }
 

@@ -51,6 +51,10 @@ impl RingItem for Packet {
         self.keyframe
     }
 
+    fn join_track(&self) -> TrackId {
+        self.track
+    }
+
     fn time(&self) -> MediaTime {
         self.capture
     }

@@ -12,7 +12,11 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::{MediaTime, Wake};
+use crate::{MediaTime, TrackId, TrackSet, Wake};
+
+/// Keyframes of several simulcast layers this near to each other are one place to start from: an
+/// encoder that is asked makes all of them from one picture.
+const JOIN_TOGETHER: Duration = Duration::from_millis(500);
 
 /// What a ring must know of its items.
 pub trait RingItem: Clone {
@@ -20,6 +24,10 @@ pub trait RingItem: Clone {
     fn cost(&self) -> usize;
     /// A late reader may start here.
     fn is_join_point(&self) -> bool;
+    /// Which of several simulcast layers starts there.
+    fn join_track(&self) -> TrackId {
+        TrackId::VIDEO
+    }
     /// Its place on the source's clock.
     fn time(&self) -> MediaTime;
 }
@@ -51,12 +59,32 @@ struct State<T> {
     items: VecDeque<T>,
     first: u64,
     bytes: usize,
-    join: Option<u64>,
+    join: Option<Join>,
 }
 
-impl<T> State<T> {
+/// Where late readers start.
+#[derive(Clone, Copy)]
+struct Join {
+    position: u64,
+    time: MediaTime,
+    /// The layers that have a keyframe from there on.
+    tracks: TrackSet,
+}
+
+impl<T: RingItem> State<T> {
     fn next(&self) -> u64 {
         self.first + self.items.len() as u64
+    }
+
+    /// `item`, which is next, is a join point: a new one, or part of the last.
+    fn join_at(&mut self, item: &T) {
+        let (track, time) = (item.join_track(), item.time());
+        match &mut self.join {
+            Some(join) if !join.tracks.contains(track) && time.saturating_since(join.time) < JOIN_TOGETHER => {
+                join.tracks.insert(track);
+            }
+            _ => self.join = Some(Join { position: self.next(), time, tracks: TrackSet::of(track) }),
+        }
     }
 }
 
@@ -83,7 +111,7 @@ impl<T: RingItem> Ring<T> {
             }
             for item in batch.drain(..) {
                 if item.is_join_point() {
-                    state.join = Some(state.next());
+                    state.join_at(&item);
                 }
                 state.bytes += item.cost();
                 state.items.push_back(item);
@@ -99,7 +127,7 @@ impl<T: RingItem> Ring<T> {
         while let (Some(oldest), Some(newest)) = (state.items.front(), state.items.back()) {
             let over = state.items.len() > self.limits.items || state.bytes > self.limits.bytes;
             let old = newest.time().saturating_since(oldest.time()) > self.limits.span
-                && state.join.is_none_or(|join| state.first < join);
+                && state.join.is_none_or(|join| state.first < join.position);
             if !over && !old {
                 break;
             }
@@ -107,7 +135,7 @@ impl<T: RingItem> Ring<T> {
             state.items.pop_front();
             state.first += 1;
         }
-        if state.join.is_some_and(|join| join < state.first) {
+        if state.join.is_some_and(|join| join.position < state.first) {
             state.join = None;
         }
     }
@@ -122,7 +150,7 @@ impl<T: RingItem> Ring<T> {
         let state = self.state.lock();
         let mut lagged = 0;
         if *cursor < state.first {
-            let resume = state.join.unwrap_or_else(|| state.next());
+            let resume = state.join.map_or_else(|| state.next(), |join| join.position);
             lagged = resume - *cursor;
             *cursor = resume;
         }
@@ -147,7 +175,12 @@ impl<T: RingItem> Ring<T> {
 
     /// Where a late reader starts: the last join point that is still whole, if there is one.
     pub fn join(&self) -> Option<u64> {
-        self.state.lock().join
+        self.state.lock().join.map(|join| join.position)
+    }
+
+    /// The simulcast layers that have a keyframe from [`Ring::join`] on.
+    pub fn join_tracks(&self) -> TrackSet {
+        self.state.lock().join.map_or_else(TrackSet::default, |join| join.tracks)
     }
 
     /// Bytes and items held now.
@@ -193,6 +226,7 @@ mod tests {
     struct Item {
         number: u64,
         key: bool,
+        track: TrackId,
         ms: i64,
     }
 
@@ -202,6 +236,9 @@ mod tests {
         }
         fn is_join_point(&self) -> bool {
             self.key
+        }
+        fn join_track(&self) -> TrackId {
+            self.track
         }
         fn time(&self) -> MediaTime {
             MediaTime::from_millis(self.ms)
@@ -213,7 +250,9 @@ mod tests {
     }
 
     fn push(ring: &Ring<Item>, numbers: std::ops::Range<u64>, key_every: u64) {
-        let mut batch = numbers.map(|number| Item { number, key: number % key_every == 0, ms: number as i64 * 10 }).collect();
+        let mut batch = numbers
+            .map(|number| Item { number, key: number % key_every == 0, track: TrackId::VIDEO, ms: number as i64 * 10 })
+            .collect();
         ring.push(&mut batch, |_| true);
     }
 
@@ -258,6 +297,21 @@ mod tests {
         assert_eq!(ring.held().1, 10, "only the last group, though 50 ms are six items");
         push(&ring, 100..119, 30);
         assert_eq!(ring.held().1, 29);
+    }
+
+    #[test]
+    fn keyframes_of_several_layers_made_together_are_one_place_to_start_from() {
+        let ring = ring(100, 10_000);
+        let (mid, low) = (TrackId::new(2).unwrap(), TrackId::new(3).unwrap());
+        let item = |number, track, ms| Item { number, key: true, track, ms };
+        let items = [(low, 0), (TrackId::VIDEO, 30), (TrackId::VIDEO, 1_000), (mid, 1_010), (low, 1_499), (low, 1_520)];
+        let mut joins = Vec::new();
+        for (number, (track, ms)) in items.into_iter().enumerate() {
+            ring.push(&mut vec![item(number as u64, track, ms)], |_| true);
+            joins.push(ring.join().unwrap());
+        }
+        assert_eq!(joins, [0, 0, 2, 2, 2, 5]);
+        assert_eq!(ring.join_tracks(), TrackSet::of(low));
     }
 
     #[test]

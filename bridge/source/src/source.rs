@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -11,7 +11,9 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::{Frame, Limits, MediaTime, Packet, Ring, StreamKey, Tracks, handle::Resume};
+use crate::{
+    Frame, LayerState, Limits, MediaTime, Packet, Ring, StreamKey, TrackId, TrackSet, Tracks, handle::Resume, layer::Meter,
+};
 
 /// Two groups of pictures of a 20 Mb/s stream, or ten seconds at 60 frames a second with sound
 /// three times over. SRS keeps 2,500 frames.
@@ -80,7 +82,9 @@ pub struct Source {
     pub(crate) control: Mutex<Control>,
     pub(crate) writers: [Mutex<WriterState>; 2],
     pub(crate) stats: SourceStats,
-    keyframe_wanted: AtomicBool,
+    /// The bits of the tracks that are wished a keyframe.
+    keyframes_wanted: AtomicU8,
+    meters: [Meter; TrackId::MAX],
     floor_us: AtomicI64,
 }
 
@@ -130,7 +134,8 @@ impl Source {
             control: Mutex::default(),
             writers: [Mutex::default(), Mutex::default()],
             stats: SourceStats::default(),
-            keyframe_wanted: AtomicBool::new(false),
+            keyframes_wanted: AtomicU8::new(0),
+            meters: Default::default(),
             floor_us: AtomicI64::new(0),
         }
     }
@@ -196,10 +201,19 @@ impl Source {
         &self.frames
     }
 
-    /// Wishes for a keyframe. Wishes coalesce until the publisher takes them; publishers that
-    /// cannot be asked (RTMP) leave them.
+    /// Wishes for a keyframe of the picture, of the best layer that flows. See
+    /// [`Source::request_keyframe_of`].
     pub fn request_keyframe(&self) {
-        if self.keyframe_wanted.swap(true, Ordering::AcqRel) {
+        let best = self.layers().into_iter().find(|layer| layer.flowing.is_some());
+        self.request_keyframe_of(best.map_or(TrackId::VIDEO, |layer| layer.track));
+    }
+
+    /// Wishes for a keyframe of a track. Wishes coalesce until the publisher takes them; publishers
+    /// that cannot be asked (RTMP) leave them.
+    pub fn request_keyframe_of(&self, track: TrackId) {
+        let wish = TrackSet::of(track);
+        let before = TrackSet::from_bits(self.keyframes_wanted.fetch_or(wish.bits(), Ordering::AcqRel));
+        if before.contains(track) {
             return;
         }
         let wake = self.control.lock().seat.as_ref().map(|seat| Arc::clone(&seat.wake));
@@ -208,12 +222,33 @@ impl Source {
         }
     }
 
-    pub(crate) fn take_keyframe_request(&self) -> bool {
-        let wanted = self.keyframe_wanted.swap(false, Ordering::AcqRel);
-        if wanted {
-            self.stats.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn take_keyframe_requests(&self) -> TrackSet {
+        let wanted = TrackSet::from_bits(self.keyframes_wanted.swap(0, Ordering::AcqRel));
+        if !wanted.is_empty() {
+            self.stats.keyframe_requests.fetch_add(wanted.iter().count() as u64, Ordering::Relaxed);
         }
         wanted
+    }
+
+    /// The encodings of the picture in the packets lane as they flow now, the best first: one, or
+    /// simulcast layers. Only what a publisher sends is measured, not what a remuxer does.
+    pub fn layers(&self) -> Vec<LayerState> {
+        let tracks = self.tracks[Lane::Packets.index()].load();
+        let pictures = tracks.pictures();
+        let meter = |track: TrackId| self.meters.get(track.index());
+        let newest = pictures.iter().filter_map(|track| meter(track.id)).map(Meter::last).max().unwrap_or(0);
+        pictures.iter().filter_map(|track| Some(meter(track.id)?.state(track.id, newest))).collect()
+    }
+
+    /// Called by the publisher alone.
+    pub(crate) fn measure(&self, now_ms: u64, track: TrackId, bytes: usize) {
+        if let Some(meter) = self.meters.get(track.index()) {
+            meter.add(now_ms, bytes);
+        }
+    }
+
+    pub(crate) fn reset_meters(&self) {
+        self.meters.iter().for_each(Meter::reset);
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -88,6 +88,46 @@ impl TrackId {
     }
 }
 
+/// Some of a lane's tracks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackSet(u8);
+
+impl TrackSet {
+    /// One track.
+    pub const fn of(track: TrackId) -> Self {
+        Self(1 << track.0)
+    }
+
+    /// From its bits, the lowest for track 0.
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Adds a track.
+    pub const fn insert(&mut self, track: TrackId) {
+        self.0 |= 1 << track.0;
+    }
+
+    /// Whether it is among them.
+    pub const fn contains(self, track: TrackId) -> bool {
+        self.0 & 1 << track.0 != 0
+    }
+
+    /// There is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those in it, in their order.
+    pub fn iter(self) -> impl Iterator<Item = TrackId> {
+        (0..8).map(TrackId).filter(move |track| self.contains(*track))
+    }
+}
+
 /// Picture facts, read from the parameter sets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VideoInfo {
@@ -122,17 +162,35 @@ pub struct Track {
     pub fmtp: String,
     /// Picture facts, once known.
     pub video: Option<VideoInfo>,
+    /// Which of several encodings of one picture it is (packets lane); `None` where there is one.
+    pub layer: Option<Layer>,
+}
+
+/// One of the encodings of a simulcast picture (RFC 8853). Each is a track of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The publisher's name for it.
+    pub rid: String,
+    /// 0 is the best. Changes when the pictures' sizes become known.
+    pub rank: u8,
+    /// Width and height in pixels, once seen.
+    pub size: Option<(u32, u32)>,
 }
 
 impl Track {
     /// A track without configuration, facts or parameters.
     pub fn new(id: TrackId, codec: Codec, clock_rate: u32, channels: u8) -> Self {
-        Self { id, codec, clock_rate, channels, config: Bytes::new(), fmtp: String::new(), video: None }
+        Self { id, codec, clock_rate, channels, config: Bytes::new(), fmtp: String::new(), video: None, layer: None }
     }
 
     /// Audio or video.
     pub const fn kind(&self) -> MediaKind {
         self.codec.kind()
+    }
+
+    /// 0 for the only or the best encoding.
+    pub fn rank(&self) -> u8 {
+        self.layer.as_ref().map_or(0, |layer| layer.rank)
     }
 }
 
@@ -146,9 +204,17 @@ pub struct Tracks {
 }
 
 impl Tracks {
-    /// The first track of a kind.
+    /// The first track of a kind; of simulcast layers the best.
     pub fn of_kind(&self, kind: MediaKind) -> Option<&Arc<Track>> {
-        self.list.iter().find(|track| track.kind() == kind)
+        // Of equals `min_by_key` takes the first.
+        self.list.iter().filter(|track| track.kind() == kind).min_by_key(|track| track.rank())
+    }
+
+    /// The encodings of the picture, the best first: one, or simulcast layers.
+    pub fn pictures(&self) -> Vec<&Arc<Track>> {
+        let mut pictures: Vec<_> = self.list.iter().filter(|track| track.kind() == MediaKind::Video).collect();
+        pictures.sort_by_key(|track| track.rank());
+        pictures
     }
 
     /// The first audio track.
@@ -156,7 +222,7 @@ impl Tracks {
         self.of_kind(MediaKind::Audio)
     }
 
-    /// The first video track.
+    /// The first video track; of simulcast layers the best.
     pub fn video(&self) -> Option<&Arc<Track>> {
         self.of_kind(MediaKind::Video)
     }

@@ -182,8 +182,8 @@ fn keyframe_wishes_coalesce_and_wake_the_publisher_once() {
         publisher.source().request_keyframe();
     }
     assert_eq!(wake.taken(), 1);
-    assert!(publisher.take_keyframe_request());
-    assert!(!publisher.take_keyframe_request());
+    assert_eq!(publisher.take_keyframe_requests(), TrackSet::of(TrackId::VIDEO));
+    assert!(publisher.take_keyframe_requests().is_empty());
     publisher.source().request_keyframe();
     assert_eq!(wake.taken(), 1);
 }

@@ -8,6 +8,7 @@ pub mod aac;
 mod ahead;
 pub(crate) mod bits;
 pub mod h264;
+mod layer;
 mod reorder;
 mod to_frames;
 mod to_packets;

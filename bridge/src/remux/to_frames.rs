@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_source::{Codec, Frame, Lane, MediaTime, Packet, Read, RemuxJob, Track, TrackId, Tracks};
+use weir_source::{Codec, Frame, Lane, MediaTime, Packet, Read, RemuxJob, Track, TrackId, TrackSet, Tracks};
 
 use super::{
     RemuxStats,
     h264::{AssembleStats, Assembler},
+    layer::{LayerChoice, Part},
     reorder::{Reorder, Step},
 };
 use crate::{
@@ -29,6 +30,7 @@ pub(super) struct ToFrames {
     epoch: u32,
     video: Lanes,
     assembler: Assembler,
+    layer: LayerChoice,
     counted: AssembleStats,
     audio: Lanes,
     sound: Sound,
@@ -64,6 +66,7 @@ impl ToFrames {
             epoch: 0,
             video: Lanes::default(),
             assembler: Assembler::default(),
+            layer: LayerChoice::new(TrackSet::default(), Instant::now()),
             counted: AssembleStats::default(),
             audio: Lanes::default(),
             sound: Sound::None,
@@ -76,9 +79,10 @@ impl ToFrames {
     /// Fills the frames lane until the job is over.
     pub(super) async fn run(mut self, mut reader: PacketReader, job: &RemuxJob) {
         let mut packets = Vec::new();
+        self.layer = LayerChoice::new(job.source().packets().join_tracks(), Instant::now());
+        self.choose_layer(job);
         if job.source().packets().join().is_none() {
-            self.keyframes.asked = Some(Instant::now());
-            job.source().request_keyframe();
+            self.ask_for_keyframe(job);
         }
         while !job.is_over() {
             packets.clear();
@@ -87,6 +91,7 @@ impl ToFrames {
                 self.lose_sync();
             }
             self.look_at_tracks(job);
+            self.choose_layer(job);
             for packet in packets.drain(..) {
                 self.packet(packet, job);
             }
@@ -106,7 +111,8 @@ impl ToFrames {
         if Arc::ptr_eq(&tracks, &self.tracks) {
             return;
         }
-        for track in &tracks.list {
+        let known = |id, codec| self.tracks.get(id).is_some_and(|track| track.codec == codec);
+        for track in tracks.list.iter().filter(|track| track.rank() == 0 && !known(track.id, track.codec)) {
             if !matches!(track.codec, Codec::H264 | Codec::Opus) {
                 tracing::warn!(codec = track.codec.name(), "not bridged: only viewers by WebRTC get it");
             }
@@ -122,7 +128,16 @@ impl ToFrames {
             self.epoch = packet.epoch;
         }
         match self.tracks.get(packet.track).map(|track| track.codec) {
-            Some(Codec::H264) if packet.track == TrackId::VIDEO => self.picture(packet, job),
+            Some(Codec::H264) => match self.layer.part(&packet, Instant::now()) {
+                Part::Next => self.picture(packet, job),
+                Part::Cut => {
+                    tracing::debug!(layer = ?packet.track, "another simulcast layer is made frames of");
+                    self.video.order.reset();
+                    self.assembler.cut();
+                    self.picture(packet, job);
+                }
+                Part::Other => {}
+            },
             Some(Codec::Opus) if packet.track == TrackId::AUDIO => self.sound(packet, job),
             _ => {}
         }
@@ -202,9 +217,21 @@ impl ToFrames {
     fn wish_for_keyframe(&mut self, job: &RemuxJob) {
         let has_video = self.tracks.video().is_some_and(|track| track.codec == Codec::H264);
         // What is late is mended soonest by a keyframe that is on its way when it is given up.
-        let wanted = self.assembler.wants_keyframe() || self.video.order.is_late();
+        let wanted = self.assembler.wants_keyframe() || self.layer.changes() || self.video.order.is_late();
         if has_video && self.keyframes.is_due(wanted, Instant::now()) {
-            job.source().request_keyframe();
+            self.ask_for_keyframe(job);
+        }
+    }
+
+    fn ask_for_keyframe(&mut self, job: &RemuxJob) {
+        self.keyframes.asked = Some(Instant::now());
+        job.source().request_keyframe_of(self.layer.wanted());
+    }
+
+    /// Nobody should wait for the turn of the next wish when another layer must be gone over to.
+    fn choose_layer(&mut self, job: &RemuxJob) {
+        if self.layer.look(Instant::now(), || job.source().layers()) && self.layer.changes() {
+            self.ask_for_keyframe(job);
         }
     }
 

@@ -11,7 +11,7 @@ use rtc::sdp::{MediaDescription, SessionDescription};
 use weir_source::MediaKind;
 
 use super::offer::{Offer, OfferedMedia, RejectedMedia, Section, is_token_char};
-use super::{Direction, DtlsRole, LocalParams, MediaParams, SessionParams, codec, extension};
+use super::{Direction, DtlsRole, LocalParams, MediaParams, SessionParams, codec, extension, simulcast};
 
 /// The answer to an offer whose accepted m-lines are `params.media`, in their order.
 pub(super) fn write(offer: &Offer, params: &SessionParams, local: &LocalParams<'_>) -> String {
@@ -94,6 +94,12 @@ impl Answer<'_> {
             section = section.with_property_attribute("rtcp-rsize".to_owned());
         }
         section = self.codecs(section, media);
+        if let Some((streams, rids)) = simulcast::answer(&media.layers) {
+            for rid in rids {
+                section = section.with_value_attribute("rid".to_owned(), rid);
+            }
+            section = section.with_value_attribute("simulcast".to_owned(), streams);
+        }
         if self.params.direction == Direction::Play {
             section = self.source(section, media);
         }

@@ -51,8 +51,8 @@ fn carried(kind: MediaKind, direction: Direction) -> impl Iterator<Item = &'stat
         // viewers behind RTMP and HLS need; so there is none to pass on to players either.
         VIDEO_ORIENTATION => false,
         PLAYOUT_DELAY | DEPENDENCY_DESCRIPTOR => kind == MediaKind::Video,
-        // Offered only with simulcast, which is not answered.
-        RID => false,
+        // Names simulcast layers. Kept only with them.
+        RID => kind == MediaKind::Video && direction == Direction::Publish,
         _ => true,
     })
 }

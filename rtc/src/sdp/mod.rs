@@ -8,7 +8,7 @@
 //! The order of work: `limits` looks at the raw text, `rtc::sdp` splits it into lines, `offer`
 //! reads the lines into our terms, `codec` chooses, `answer` writes.
 //!
-//! We do not do this: renegotiation, simulcast, RTX from publishers, FEC, RED, data channels, trickled
+//! We do not do this: renegotiation, simulcast to players, RTX from publishers (so no repaired-rid either), FEC, RED, data channels, trickled
 //! answers.
 
 mod answer;
@@ -18,13 +18,14 @@ mod extension;
 mod limits;
 mod offer;
 mod params;
+mod simulcast;
 #[cfg(test)]
 mod tests;
 
 pub use self::error::{ErrorClass, NegotiateError};
 pub use self::params::{
-    CodecParams, Direction, DtlsRole, ExtensionIds, Fingerprint, HashAlgorithm, IceCredentials, LocalParams, MediaParams,
-    SessionParams,
+    CodecParams, Direction, DtlsRole, ExtensionIds, Fingerprint, HashAlgorithm, IceCredentials, LayerParams, LocalParams,
+    MediaParams, SessionParams,
 };
 
 use weir_source::{MediaKind, TrackId};
@@ -63,6 +64,7 @@ pub fn negotiate(offer: &str, direction: Direction, local: &LocalParams<'_>) -> 
         },
         cname: format!("{:016x}", local.session_id),
         media,
+        layer_max: None,
     };
     Ok((answer::write(&offer, &params, local), params))
 }
@@ -117,6 +119,15 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
     if !codecs.iter().any(|codec| codec.remb) {
         extensions.abs_send_time = None;
     }
+    let first = codecs.first().map_or(0, |codec| codec.payload_type);
+    let layers = match (direction, offered.kind) {
+        (Direction::Publish, MediaKind::Video) => offered.layers.choose(first, extensions.rid.is_some()),
+        _ => Vec::new(),
+    };
+    // Without simulcast nobody needs the name.
+    if layers.iter().all(|layer| layer.ssrc.is_some()) {
+        extensions.rid = None;
+    }
     let (track, local_ssrc) = match offered.kind {
         MediaKind::Audio => (TrackId::AUDIO, local.audio_ssrc),
         MediaKind::Video => (TrackId::VIDEO, local.video_ssrc),
@@ -130,6 +141,7 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
         extensions,
         local_ssrc,
         remote_ssrcs: offered.ssrcs.clone(),
+        layers,
         rtx_ssrc: repaired.then_some(local.rtx_ssrc),
     })
 }

@@ -9,6 +9,7 @@ use rtc::sdp::{MediaDescription, SessionDescription};
 use weir_source::MediaKind;
 
 use super::codec::{self, Format};
+use super::simulcast::OfferedLayers;
 use super::{Direction, Fingerprint, HashAlgorithm, IceCredentials, NegotiateError};
 
 /// An offer that could be answered as far as its transport goes.
@@ -51,6 +52,7 @@ pub(super) struct OfferedMedia {
     pub(super) formats: Vec<Format>,
     pub(super) extensions: Vec<OfferedExtension>,
     pub(super) ssrcs: Vec<u32>,
+    pub(super) layers: OfferedLayers,
     /// The MediaStream id of `a=msid`, unless it is "-".
     pub(super) stream: Option<String>,
     pub(super) reduced_size_rtcp: bool,
@@ -176,6 +178,7 @@ impl Section {
             formats: codec::formats(&media.media_name.formats, attributes)?,
             extensions: attributes.values("extmap").filter_map(OfferedExtension::parse).take(EXTENSIONS_MAX).collect(),
             ssrcs: attributes.ssrcs(),
+            layers: OfferedLayers::parse(attributes),
             stream: attributes.stream(),
             reduced_size_rtcp: attributes.has("rtcp-rsize"),
         }))

@@ -134,8 +134,23 @@ pub struct MediaParams {
     pub local_ssrc: u32,
     /// From `a=ssrc`, without those of repair streams; may be empty, at most 16.
     pub remote_ssrcs: Vec<u32>,
+    /// Publishing video: the simulcast layers taken, in the offer's order; empty where it is sent once.
+    pub layers: Vec<LayerParams>,
     /// Ours, for retransmissions; there if any of the codecs has an `rtx_payload_type`.
     pub rtx_ssrc: Option<u32>,
+}
+
+/// One simulcast layer of a publisher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerParams {
+    /// Its name in `a=rid` and in the header extension, 1 to 16 characters.
+    pub rid: String,
+    /// The track that it becomes.
+    pub track: TrackId,
+    /// The publisher does not send it at first.
+    pub paused: bool,
+    /// Where the offer names layers by SSRC.
+    pub ssrc: Option<u32>,
 }
 
 impl MediaParams {
@@ -167,6 +182,8 @@ pub struct SessionParams {
     pub cname: String,
     /// The accepted m-lines in their order: one or two.
     pub media: Vec<MediaParams>,
+    /// Playing: of simulcast layers none better than the one of this name. Not negotiated.
+    pub layer_max: Option<String>,
 }
 
 /// What this server brings to a negotiation.

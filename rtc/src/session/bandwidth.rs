@@ -10,10 +10,30 @@ use super::{
     output::{Output, Outputs, Resend},
 };
 
+/// Kept for sound, in bits per second: Opus at 64 kb/s in packets of 20 ms, with their headers.
+const SOUND: u64 = 90_000;
+/// What payload is of a picture's packets, with headers and authentication around it.
+const PAYLOAD_PERCENT: u64 = 94;
+
 impl Outbound {
     /// What the viewer's path carries, in bits per second, if that is being found out.
     pub(super) fn estimate(&self) -> Option<u64> {
         self.estimator.as_deref()?.target()
+    }
+
+    /// What of it is left for the payload of pictures; `None`: enough for any, as far as is known.
+    pub(super) fn video_budget(&self) -> Option<u64> {
+        let known = self.budget.or_else(|| self.estimate())?;
+        Some(known.saturating_sub(self.sound()) * PAYLOAD_PERCENT / 100)
+    }
+
+    /// The rate on the wire at which pictures of so many bits per second leave, with their sound.
+    pub(super) fn wire_rate(&self, video: u64) -> u64 {
+        video.saturating_mul(100) / PAYLOAD_PERCENT + self.sound()
+    }
+
+    fn sound(&self) -> u64 {
+        if self.streams.iter().any(|stream| stream.media.kind == MediaKind::Audio) { SOUND } else { 0 }
     }
 
     /// Whether the bandwidth is to be found out, which costs the viewer's feedback ten to twenty
@@ -27,7 +47,6 @@ impl Outbound {
     }
 
     /// The rate that would be of use if the path carried it.
-    #[allow(dead_code, reason = "who chooses layers says so")]
     pub(super) fn want_rate(&mut self, rate: Option<u64>) {
         if let Some(estimator) = &mut self.estimator {
             estimator.want(rate);

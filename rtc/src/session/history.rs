@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::descriptor::Patch;
+
 /// Entries at the start: a second of a 700 kb/s stream. The table doubles while it holds less than
 /// [`KEEP_MS`], so that a viewer of a small stream costs two kilobytes.
 const SIZE_MIN: usize = 64;
@@ -41,6 +43,8 @@ pub(crate) struct Sent {
     pub(crate) transport_seq: Option<u16>,
     /// When it was sent, in milliseconds of the session's clock.
     pub(crate) sent_ms: u32,
+    /// How its picture's numbers were changed.
+    pub(crate) patch: Patch,
 }
 
 /// Half a cache line: one is written for each packet to each viewer.
@@ -52,13 +56,15 @@ struct Entry {
     timestamp: u32,
     /// When it was sent, …
     sent_ms: u32,
-    /// … and last sent again; the same if it was not.
-    resent_ms: u32,
+    /// … and how much later again, a minute at most; 0 if it was not.
+    resent_after: u16,
     /// 0 for an empty place.
     len: u16,
+    /// With a bit on top: it carries a transport-wide number.
     payload_type: u8,
     padding: u8,
-    transport_seq: Option<u16>,
+    transport_seq: u16,
+    patch: Patch,
 }
 
 const _: () = assert!(size_of::<Entry>() <= 32);
@@ -69,12 +75,14 @@ impl Entry {
         out_seq: 0,
         timestamp: 0,
         sent_ms: 0,
-        resent_ms: 0,
+        resent_after: 0,
         len: 0,
         payload_type: 0,
         padding: 0,
-        transport_seq: None,
+        transport_seq: 0,
+        patch: Patch { picture: 0, base: 0, key: 0 },
     };
+    const NUMBERED: u8 = 0x80;
 
     const fn is_used(&self) -> bool {
         self.len != 0
@@ -91,10 +99,11 @@ impl Entry {
             position: self.position,
             timestamp: self.timestamp,
             len: self.len,
-            payload_type: self.payload_type,
+            payload_type: self.payload_type & !Self::NUMBERED,
             padding: self.padding,
-            transport_seq: self.transport_seq,
+            transport_seq: if self.payload_type & Self::NUMBERED != 0 { Some(self.transport_seq) } else { None },
             sent_ms: self.sent_ms,
+            patch: self.patch,
         }
     }
 }
@@ -143,11 +152,12 @@ impl History {
                 out_seq: sent.out_seq as u32,
                 timestamp: sent.timestamp,
                 sent_ms: now_ms,
-                resent_ms: now_ms,
+                resent_after: 0,
                 len: sent.len,
-                payload_type: sent.payload_type,
+                payload_type: sent.payload_type | if sent.transport_seq.is_some() { Entry::NUMBERED } else { 0 },
                 padding: sent.padding,
-                transport_seq: sent.transport_seq,
+                transport_seq: sent.transport_seq.unwrap_or(0),
+                patch: sent.patch,
             };
         }
         self.highest = self.highest.max(Some(sent.out_seq));
@@ -185,14 +195,15 @@ impl History {
         let cool_down = rtt.map_or(COOL_DOWN_MIN, |rtt| (rtt / 2).clamp(COOL_DOWN_MIN, Duration::from_secs(1)));
         let credit = self.credit;
         let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.holds(out_seq)) else { return Asked::Unknown };
-        let since = i64::from(now_ms.wrapping_sub(entry.resent_ms) as i32);
-        let hot = entry.resent_ms != entry.sent_ms && Duration::from_millis(since.max(0).unsigned_abs()) < cool_down;
+        let age = i64::from(now_ms.wrapping_sub(entry.sent_ms) as i32).max(0);
+        let since = age - i64::from(entry.resent_after);
+        let hot = entry.resent_after != 0 && Duration::from_millis(since.max(0).unsigned_abs()) < cool_down;
         let cost = i64::from(entry.len);
         if hot || cost > credit {
             return Asked::TooSoon;
         }
         // In the millisecond of its sending nothing can have been asked for: a replayed NACK.
-        entry.resent_ms = if now_ms == entry.sent_ms { now_ms.wrapping_add(1) } else { now_ms };
+        entry.resent_after = u16::try_from(age.max(1)).unwrap_or(u16::MAX);
         self.credit -= cost;
         Asked::Resend(entry.sent(out_seq))
     }

@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_source::{MediaKind, MediaTime, Packet, Track, Tracks};
+use weir_source::{MediaKind, MediaTime, Packet, Track, TrackId, Tracks};
 
 use super::{
     arrival::ArrivalRecorder,
     clock::PublisherClock,
+    encodings::Encodings,
     gate::KeyframeGate,
     output::Compounds,
     stats::SessionStats,
@@ -27,15 +28,18 @@ use crate::{
     },
 };
 
-/// Streams that one publisher may send: audio, video and what a restart of either leaves behind.
-const STREAMS_MAX: usize = 8;
+/// Streams that one publisher may send: audio, three layers of video and what a restart of any leaves
+/// behind.
+const STREAMS_MAX: usize = 12;
 /// Packets kept until the owner takes them. A worker takes them each turn; this is a tenth of a
 /// second at 100 Mb/s.
 const PENDING_MAX: usize = 1_024;
 /// Time between receiver reports; RFC 3550 6.2 allows less than its 5 s at these bandwidths, and
 /// senders judge loss by them.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// A stream that sent nothing for this long makes room for another of its media section.
+/// A layer that has sent so many packets without a keyframe that could be told is not asked for more.
+const HEADLESS_MAX: u32 = 1_000;
+/// A stream that sent nothing for this long makes room for another of its track.
 const SILENT: Duration = Duration::from_secs(2);
 
 /// All streams of one publisher.
@@ -51,7 +55,9 @@ pub(super) struct Inbound {
     arrivals: ArrivalRecorder,
     transport_cc: bool,
     feedback_count: u8,
-    keyframes: KeyframeGate,
+    /// One for each track.
+    keyframes: [KeyframeGate; TrackId::MAX],
+    encodings: Encodings,
     next_report: Option<Instant>,
     pending: VecDeque<Packet>,
     rtt: Option<Duration>,
@@ -72,7 +78,8 @@ impl Inbound {
             arrivals: ArrivalRecorder::new(now),
             transport_cc: params.media.iter().any(|media| media.extensions.transport_cc.is_some()),
             feedback_count: 0,
-            keyframes: KeyframeGate::default(),
+            keyframes: Default::default(),
+            encodings: Encodings::new(&params.media),
             next_report: None,
             pending: VecDeque::new(),
             rtt: None,
@@ -132,11 +139,17 @@ impl Inbound {
             self.rtt = after.map(|sample| smooth(self.rtt, sample)).or(self.rtt);
         }
         let arrival = MediaTime::ZERO + now.saturating_duration_since(self.made);
-        let placed = self.clock.place(media.track, codec.clock_rate, fields.timestamp, arrival, accepted.in_order);
-        let (section, track) = (stream.section, media.track);
+        let (section, track) = (stream.section, stream.track);
+        let placed = self.clock.place(track, codec.clock_rate, fields.timestamp, arrival, accepted.in_order);
         if accepted.keyframe {
-            self.keyframes.fulfil();
+            self.keyframes.get_mut(track.index()).into_iter().for_each(KeyframeGate::fulfil);
         }
+        // What was lost at its very start nobody knows to be missing. A layer whose picture was never
+        // seen is ranked by guess, and wished for by nobody.
+        if (1..HEADLESS_MAX).contains(&stream.headless) && !media.layers.is_empty() {
+            self.keyframes.get_mut(track.index()).into_iter().for_each(|gate| gate.wish(now));
+        }
+        let ranked = accepted.keyframe && self.encodings.look(track, codec.codec, packet.payload);
         let payload = stream.freeze(packet.payload);
         let packet = Packet {
             track,
@@ -152,6 +165,8 @@ impl Inbound {
         if self.tracks.get(track).is_none_or(|track| track.codec != codec.codec || track.clock_rate != codec.clock_rate) {
             let payload_type = codec.payload_type;
             self.declare(section, payload_type);
+        } else if ranked {
+            self.name_layers();
         }
         self.push(now, packet, stats);
     }
@@ -161,7 +176,8 @@ impl Inbound {
             // The oldest is of least use. The hole that it leaves is repaired by nobody.
             self.pending.pop_front();
             stats.drops.overflow += 1;
-            self.keyframes.wish(now);
+            let tracks: Vec<TrackId> = self.pictures().map(|stream| stream.track).collect();
+            tracks.into_iter().for_each(|track| self.request_keyframe(now, track));
         }
         self.pending.push_back(packet);
     }
@@ -175,8 +191,8 @@ impl Inbound {
                     let info = report.info;
                     if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == info.ssrc) {
                         stream.reception.sender_report(info.ntp.0, now);
-                        if let Some(media) = self.media.get(stream.section).filter(|_| stream.active) {
-                            self.clock.sender_report(media.track, info.ntp, info.rtp_timestamp);
+                        if stream.active {
+                            self.clock.sender_report(stream.track, info.ntp, info.rtp_timestamp);
                         }
                     }
                 }
@@ -194,8 +210,10 @@ impl Inbound {
     }
 
     /// See [`Session::request_keyframe`](super::Session::request_keyframe).
-    pub(super) fn request_keyframe(&mut self, now: Instant) {
-        self.keyframes.wish(now);
+    pub(super) fn request_keyframe(&mut self, now: Instant, track: TrackId) {
+        if let Some(gate) = self.keyframes.get_mut(track.index()) {
+            gate.wish(now);
+        }
     }
 
     /// Emits the RTCP that is due.
@@ -211,7 +229,7 @@ impl Inbound {
 
     /// When [`Inbound::poll`] has something to do next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let keyframe = self.has_video().then(|| self.keyframes.next_due()).flatten();
+        let keyframe = self.pictures().filter_map(|stream| self.keyframes.get(stream.track.index())?.next_due()).min();
         let gaps = self.streams.iter().filter(|stream| stream.active).filter_map(|stream| stream.gaps.next_due());
         gaps.chain(keyframe).chain(self.arrivals.next_due()).chain(self.next_report).min()
     }
@@ -228,8 +246,8 @@ impl Inbound {
         self.streams.iter().filter(|stream| stream.active)
     }
 
-    fn has_video(&self) -> bool {
-        self.active().any(|stream| stream.kind == MediaKind::Video)
+    fn pictures(&self) -> impl Iterator<Item = &Stream> {
+        self.active().filter(|stream| stream.kind == MediaKind::Video)
     }
 
     /// With the only codec agreed, a track is known before its first packet.
@@ -243,9 +261,23 @@ impl Inbound {
     fn declare(&mut self, section: usize, payload_type: u8) {
         let Some(media) = self.media.get(section) else { return };
         let Some(codec) = media.payload_type(payload_type) else { return };
-        let mut track = Track::new(media.track, codec.codec, codec.clock_rate, codec.channels);
-        track.fmtp.clone_from(&codec.fmtp);
-        self.tracks = self.tracks.with(track.into());
+        let layers = media.layers.iter().map(|layer| layer.track);
+        for id in std::iter::once(media.track).chain(layers.filter(|layer| *layer != media.track)) {
+            let mut track = Track::new(id, codec.codec, codec.clock_rate, codec.channels);
+            track.fmtp.clone_from(&codec.fmtp);
+            track.layer = self.encodings.layer(id);
+            self.tracks = self.tracks.with(track.into());
+        }
+        self.tracks_changed = true;
+    }
+
+    /// The layers' sizes or ranks have changed.
+    fn name_layers(&mut self) {
+        for old in std::mem::take(&mut self.tracks.list) {
+            let layer = self.encodings.layer(old.id);
+            let track = if layer == old.layer { old } else { Track { layer, ..Track::clone(&old) }.into() };
+            self.tracks.list.push(track);
+        }
         self.tracks_changed = true;
     }
 
@@ -261,8 +293,8 @@ impl Inbound {
         if stream.active {
             return Some(place);
         }
-        let section = stream.section;
-        let rival = self.streams.iter_mut().find(|stream| stream.active && stream.section == section);
+        let track = stream.track;
+        let rival = self.streams.iter_mut().find(|stream| stream.active && stream.track == track);
         if let Some(rival) = rival {
             if !rival.said_bye && now.saturating_duration_since(rival.last) < SILENT {
                 return None;
@@ -283,7 +315,8 @@ impl Inbound {
             .or_else(|| self.media.iter().position(named))
             .or_else(|| self.media.iter().position(carries))?;
         let media = self.media.get(section).filter(|media| carries(media))?;
-        let stream = Stream::new(fields.ssrc, section, media, now);
+        let track = self.track_of(section, media, fields, values)?;
+        let stream = Stream::new(fields.ssrc, section, track, media, now);
         if self.streams.len() < STREAMS_MAX {
             self.streams.push(stream);
             return Some(self.streams.len() - 1);
@@ -294,13 +327,31 @@ impl Inbound {
         Some(place)
     }
 
+    /// Which track a new stream of a section is: with simulcast its first packets say so (RFC 8852
+    /// section 3.1). A publisher that was agreed layers with may send just one picture without a name.
+    fn track_of(&self, section: usize, media: &MediaParams, fields: &rtp::Fields, values: &Values<'_>) -> Option<TrackId> {
+        if media.layers.is_empty() {
+            return Some(media.track);
+        }
+        let listed = media.layers.iter().find(|layer| layer.ssrc == Some(fields.ssrc));
+        let named = values.rid.map(|rid| media.layers.iter().find(|layer| layer.rid == rid));
+        match (listed, named) {
+            (Some(layer), _) | (None, Some(Some(layer))) => Some(layer.track),
+            (None, Some(None)) => None,
+            (None, None) => self.streams.iter().all(|stream| stream.section != section).then_some(media.track),
+        }
+    }
+
     fn poll_gaps(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
         for stream in self.streams.iter_mut().filter(|stream| stream.active) {
             if stream.gaps.next_due().is_none_or(|due| now < due) {
                 continue;
             }
-            if stream.gaps.poll(now, self.rtt, &mut self.asked) && stream.kind == MediaKind::Video {
-                self.keyframes.wish(now);
+            if stream.gaps.poll(now, self.rtt, &mut self.asked)
+                && stream.kind == MediaKind::Video
+                && let Some(gate) = self.keyframes.get_mut(stream.track.index())
+            {
+                gate.wish(now);
             }
             if self.asked.is_empty() {
                 continue;
@@ -314,10 +365,10 @@ impl Inbound {
     }
 
     fn poll_keyframes(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
-        if !self.has_video() || !self.keyframes.poll(now) {
-            return;
-        }
-        for stream in self.active().filter(|stream| stream.kind == MediaKind::Video) {
+        for stream in self.streams.iter().filter(|stream| stream.active && stream.kind == MediaKind::Video) {
+            if !self.keyframes.get_mut(stream.track.index()).is_some_and(|gate| gate.poll(now)) {
+                continue;
+            }
             rtcp::emit_rr(stream.local_ssrc, &[], &mut rtcp.data);
             rtcp::emit_pli(stream.local_ssrc, stream.ssrc, &mut rtcp.data);
             rtcp.end();

@@ -37,6 +37,7 @@ fn params() -> SessionParams {
         extensions: ids,
         local_ssrc,
         remote_ssrcs: vec![],
+        layers: vec![],
         rtx_ssrc: None,
     };
     let ice = || IceCredentials { ufrag: "ufrg".into(), pwd: "0123456789012345678901".into() };
@@ -47,6 +48,7 @@ fn params() -> SessionParams {
         remote_fingerprints: vec![],
         dtls_role: DtlsRole::Passive,
         cname: "c".into(),
+        layer_max: None,
         media: vec![
             section("0", MediaKind::Audio, TrackId::AUDIO, vec![codec(Codec::Opus, 111)], 1),
             section("1", MediaKind::Video, TrackId::VIDEO, vec![codec(Codec::H264, 96), codec(Codec::Vp8, 97)], 2),
@@ -218,12 +220,12 @@ fn a_repaired_packet_is_passed_on_late_and_tells_the_round_trip() {
 #[test]
 fn keyframe_wishes_are_coalesced_and_need_a_picture_to_ask_for() {
     let mut bench = Bench::new();
-    bench.inbound.request_keyframe(bench.now);
+    bench.inbound.request_keyframe(bench.now, TrackId::VIDEO);
     assert!(bench.poll().is_empty() && bench.inbound.next_due().is_none());
     bench.at(5).video(10, &[0x41]);
     assert_eq!(bench.poll(), ["pli 1111"]);
     for _ in 0..100 {
-        bench.inbound.request_keyframe(bench.now);
+        bench.inbound.request_keyframe(bench.now, TrackId::VIDEO);
     }
     assert!(bench.poll().is_empty());
     bench.at(505);

@@ -6,13 +6,15 @@
 //! then drain [`Session::poll_output`], then sleep until [`Session::poll_timeout`].
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
-//! `reception`, `arrival`, `keyframe`, `clock`) or `outbound` (a player: `rewrite`, `history`,
-//! `rtx`, `fill`, `estimate`, `report`).
+//! `reception`, `arrival`, `keyframe`, `encodings`, `clock`) or `outbound` (a player: `layers`,
+//! `temporal`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`).
 
 mod arrival;
 mod bandwidth;
 mod clock;
 mod config;
+mod descriptor;
+mod encodings;
 mod estimate;
 mod extensions;
 mod fill;
@@ -21,15 +23,18 @@ mod gate;
 mod history;
 mod inbound;
 mod keyframe;
+mod layers;
 mod outbound;
 mod outgoing;
 mod output;
+mod picture;
 mod reception;
 mod report;
 mod rewrite;
 mod rtx;
 mod stats;
 mod stream;
+mod temporal;
 mod transport;
 
 use std::{
@@ -38,12 +43,12 @@ use std::{
 };
 
 use tracing::debug;
-use weir_source::{MediaTime, Packet, Tracks};
+use weir_source::{LayerState, MediaTime, Packet, TrackId, TrackSet, Tracks};
 
 pub use config::SessionConfig;
 pub use fill::Fill;
 pub use output::{CloseReason, Output, Resend};
-pub use stats::{Drops, SessionStats};
+pub use stats::{Drops, LayerReason, LayerStats, SessionStats};
 
 use crate::{
     dtls::Identity,
@@ -134,11 +139,33 @@ impl Session {
 
     /// Player: what is captured before `live` (`Packet::capture` of the newest packet in the ring)
     /// is backlog, kept since the last keyframe. The viewer gets its pictures fast-forwarded and
-    /// its sound from `live` on. Call before the first [`Session::forward`]; without this call all
-    /// packets count as live.
-    pub fn join(&mut self, live: MediaTime) {
+    /// its sound from `live` on. `cached`: the layers that have a keyframe in it (`Ring::join_tracks`).
+    /// Call before the first [`Session::forward`]; without this call all packets count as live.
+    pub fn join(&mut self, live: MediaTime, cached: TrackSet) {
         if let Media::Out(outbound) = &mut self.media {
-            outbound.join(live);
+            outbound.join(live, cached);
+        }
+    }
+
+    /// Player: what of the picture flows now (`Source::layers`). Call a few times a second, and once
+    /// before the first [`Session::forward`]: the viewer's simulcast layer is chosen here.
+    pub fn set_layers(&mut self, now: Instant, states: &[LayerState]) {
+        if let Media::Out(outbound) = &mut self.media {
+            outbound.set_layers(now, states);
+        }
+    }
+
+    /// Player: which part of the source's pictures is of the layer that the viewer should get, above 0
+    /// and up to 1.
+    pub fn picture_part(&self) -> f64 {
+        if let Media::Out(outbound) = &self.media { outbound.layers.part() } else { 1.0 }
+    }
+
+    /// Player: bits per second on the wire that the viewer may be sent, in place of what is found out
+    /// of its path. Heard at the next [`Session::set_layers`].
+    pub fn set_budget(&mut self, bits_per_second: Option<u64>) {
+        if let Media::Out(outbound) = &mut self.media {
+            outbound.budget = bits_per_second;
         }
     }
 
@@ -219,10 +246,11 @@ impl Session {
     }
 
     /// Publisher: asks the peer for a keyframe (PLI), at most once in 500 ms; wishes in between are
-    /// one wish, granted at the end of that time unless a keyframe comes by itself.
-    pub fn request_keyframe(&mut self, now: Instant) {
+    /// one wish, granted at the end of that time unless a keyframe comes by itself. Each simulcast
+    /// layer is a track, asked by itself.
+    pub fn request_keyframe(&mut self, now: Instant, track: TrackId) {
         if let Media::In(inbound) = &mut self.media {
-            inbound.request_keyframe(now);
+            inbound.request_keyframe(now, track);
         }
         self.poll_media(now);
     }

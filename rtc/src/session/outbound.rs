@@ -5,17 +5,20 @@
 
 use std::time::{Duration, Instant};
 
-use weir_source::{MediaKind, MediaTime, Packet, TrackId, Tracks};
+use weir_source::{Codec, LayerState, MediaKind, MediaTime, Packet, TrackId, TrackSet, Tracks};
 
 use super::{
     config::Wall,
+    descriptor::{self, Descriptor},
     estimate::Estimator,
     gate::KeyframeGate,
     history::{Asked, Sent},
+    layers::{Admission, Layers},
     outgoing::{Form, Outgoing, Place},
     output::{Compounds, Output, Outputs, Resend},
     rewrite::Refusal,
     stats::SessionStats,
+    temporal::Temporal,
 };
 use crate::{
     sdp::SessionParams,
@@ -42,8 +45,12 @@ pub(super) struct Outbound {
     wall: Wall,
     pub(super) made: Instant,
     keyframes: KeyframeGate,
+    pub(super) layers: Layers,
+    temporal: Temporal,
     next_report: Option<Instant>,
     rtt: Option<Duration>,
+    /// Bits per second on the wire that the viewer may be sent, whatever its path carries.
+    pub(super) budget: Option<u64>,
     /// The viewer's bandwidth, where knowing it is of use.
     pub(super) estimator: Option<Box<Estimator>>,
     header: Box<[u8; HEADER_MAX]>,
@@ -64,8 +71,11 @@ impl Outbound {
             wall,
             made,
             keyframes: KeyframeGate::default(),
+            layers: Layers::new(params.layer_max.clone()),
+            temporal: Temporal::default(),
             next_report: None,
             rtt: None,
+            budget: None,
             estimator: None,
             header: Box::new([0; HEADER_MAX]),
         }
@@ -78,6 +88,7 @@ impl Outbound {
         for stream in &mut self.streams {
             // A source without this track keeps what was: its next publisher may have it again.
             let Some(track) = tracks.get(stream.media.track) else { continue };
+            stream.codec = track.codec;
             let codec = stream.media.codec(track.codec);
             let payload_type = codec.map(|codec| codec.payload_type);
             if payload_type != stream.payload_type {
@@ -86,9 +97,28 @@ impl Outbound {
                 stream.rewrite.interrupt();
             }
         }
+        self.layers.set_tracks(tracks);
+        // All layers of the picture feed its one stream.
+        let picture = self.by_track.get(TrackId::VIDEO.index()).copied().flatten();
+        for (index, slot) in self.by_track.iter_mut().enumerate().skip(TrackId::VIDEO.index() + 1) {
+            *slot = picture.filter(|_| self.layers.tracks().any(|track| track.index() == index));
+        }
     }
 
-    pub(super) fn join(&mut self, live: MediaTime) {
+    /// See [`Session::set_layers`](super::Session::set_layers).
+    pub(super) fn set_layers(&mut self, now: Instant, states: &[LayerState]) {
+        self.layers.set_budget(self.video_budget());
+        let before = self.layers.wanted();
+        self.layers.update(now, states);
+        self.temporal.set_share(self.layers.share());
+        self.want_rate(self.layers.useful().map(|rate| self.wire_rate(rate)));
+        if before != self.layers.wanted() {
+            self.keyframes.wish(now);
+        }
+    }
+
+    pub(super) fn join(&mut self, live: MediaTime, cached: TrackSet) {
+        self.layers.join(live, cached);
         self.streams.iter_mut().for_each(|stream| stream.rewrite.join(live));
     }
 
@@ -116,8 +146,13 @@ impl Outbound {
             stats.drops.codec += 1;
             return None;
         };
+        let Some(read) = admit(stream, &mut self.layers, &mut self.temporal, packet, || self.keyframes.wish(now)) else {
+            stats.drops.waiting += u64::from(stream.rewrite.is_waiting());
+            return None;
+        };
+        let before = stream.rewrite.track();
         let first = stream.rewrite.is_waiting();
-        let numbers = match stream.rewrite.map(packet) {
+        let numbers = match stream.rewrite.map(packet, read.as_ref()) {
             Ok(numbers) => numbers,
             Err(refusal) => {
                 stats.drops.waiting += 1;
@@ -131,6 +166,10 @@ impl Outbound {
             stats.drops.duplicate += 1;
             return None;
         }
+        if before != Some(packet.track) {
+            self.temporal.restart();
+            stream.reports.restart();
+        }
         let estimator = self.estimator.as_deref_mut().filter(|_| stream.ids.transport_cc.is_some());
         let mut sent = Sent {
             out_seq: numbers.seq,
@@ -141,8 +180,9 @@ impl Outbound {
             padding: 0,
             transport_seq: estimator.as_ref().map(|estimator| estimator.next_seq()),
             sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
+            patch: numbers.patch,
         };
-        let form = Form { fill: place.fill, ..stream.original(&sent) };
+        let form = Form { fill: place.fill, read, ..stream.original(&sent) };
         let Some((len, padding)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
@@ -176,9 +216,11 @@ impl Outbound {
         stats: &mut SessionStats,
         out: &mut [u8],
     ) -> Option<usize> {
-        let stream = self.streams.get_mut(usize::from((*self.by_track.get(resend.track.index())?)?))?;
+        let place = (*self.by_track.get(resend.track.index())?)?;
+        let stream = self.streams.get_mut(usize::from(place))?;
         let sent = stream.history.get(resend.out_seq)?;
-        if sent.position != resend.position || packet.track != resend.track {
+        // Of a picture it may be any layer that was sent.
+        if sent.position != resend.position || self.by_track.get(packet.track.index()) != Some(&Some(place)) {
             stats.nack_refused += 1;
             return None;
         }
@@ -188,7 +230,8 @@ impl Outbound {
             sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
             ..form
         });
-        let form = repair.unwrap_or_else(|| stream.original(&sent));
+        let read = descriptor::read(stream.codec, packet);
+        let form = Form { read, ..repair.unwrap_or_else(|| stream.original(&sent)) };
         let Some((len, _)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
@@ -243,7 +286,7 @@ impl Outbound {
     /// Emits what is due.
     pub(super) fn poll(&mut self, now: Instant, outputs: &mut Outputs, rtcp: &mut Compounds) {
         if self.keyframes.poll(now) {
-            outputs.push(Output::KeyframeWanted);
+            outputs.push(Output::KeyframeWanted(self.layers.wanted()));
         }
         self.probe(now, outputs);
         if self.next_report.is_none_or(|due| now < due) {
@@ -272,6 +315,11 @@ impl Outbound {
         stats.rtt = self.rtt;
         stats.estimate = self.estimate();
         stats.jitter = self.streams.iter().map(|stream| stream.jitter).max().unwrap_or_default();
+        let picture = self.streams.iter().find(|stream| stream.media.kind == MediaKind::Video);
+        stats.layer = picture.and_then(|stream| self.layers.stats(stream.rewrite.track()));
+        if let Some(layer) = &mut stats.layer {
+            layer.temporal_max = self.temporal.limit();
+        }
     }
 
     fn time(&self, now: Instant) -> MediaTime {
@@ -321,6 +369,37 @@ impl Outbound {
             self.keyframes.wish(now);
         }
     }
+}
+
+/// The descriptor of a packet that goes on, if it has one. `None`: the packet is of another layer, or of
+/// a temporal one that is left out. `wish` is called where a keyframe must come first.
+fn admit(
+    stream: &mut Outgoing,
+    layers: &mut Layers,
+    temporal: &mut Temporal,
+    packet: &Packet,
+    wish: impl FnOnce(),
+) -> Option<Option<Descriptor>> {
+    if stream.media.kind != MediaKind::Video {
+        return Some(None);
+    }
+    match layers.admit(packet, stream.rewrite.track()) {
+        Admission::Take => {}
+        Admission::Leave => return None,
+        Admission::Wish => {
+            wish();
+            return None;
+        }
+    }
+    let read = descriptor::read(stream.codec, packet);
+    if let Some(read) = &read
+        && !temporal.takes(stream.codec, packet, read)
+    {
+        // VP9 pictures name those that they build on by distance: their numbers stay.
+        stream.rewrite.leave_out(packet, stream.codec == Codec::Vp8);
+        return None;
+    }
+    Some(read)
 }
 
 #[cfg(test)]

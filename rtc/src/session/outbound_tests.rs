@@ -1,5 +1,7 @@
 //! The player's side with real keys, in virtual time.
 
+#[path = "outbound_layers_tests.rs"]
+mod layers;
 #[path = "outbound_rtx_tests.rs"]
 mod repair;
 
@@ -50,6 +52,7 @@ fn params() -> SessionParams {
         },
         local_ssrc,
         remote_ssrcs: vec![],
+        layers: vec![],
         rtx_ssrc: None,
     };
     let ice = || IceCredentials { ufrag: "ufrg".into(), pwd: "0123456789012345678901".into() };
@@ -61,6 +64,7 @@ fn params() -> SessionParams {
         remote_fingerprints: vec![],
         dtls_role: DtlsRole::Passive,
         cname: "cname".into(),
+        layer_max: None,
         media: vec![
             section("a", MediaKind::Audio, TrackId::AUDIO, vec![codec(Codec::Opus, 111, 48_000)], AUDIO_SSRC),
             section("v", MediaKind::Video, TrackId::VIDEO, video, VIDEO_SSRC),
@@ -277,7 +281,7 @@ fn what_starts_is_reported_at_once_and_then_each_second_on_one_wall_clock() {
 #[test]
 fn a_joining_viewer_gets_the_backlog_at_once_and_reports_of_live_time() {
     let mut bench = Bench::new();
-    bench.outbound.join(MediaTime::from_millis(2_000));
+    bench.outbound.join(MediaTime::from_millis(2_000), TrackSet::default());
     bench.at(2_010);
     let seen: Vec<_> = (0..=50u64).map(|seq| bench.see(&video(seq, seq == 0)).unwrap()).collect();
     assert!(bench.forward(&packet(TrackId::AUDIO, 7, 1_500, false)).is_none(), "sound starts live");

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use weir_source::{MediaKind, Packet};
+use weir_source::{Codec, MediaKind, Packet};
 
 use super::{
     config::Wall,
+    descriptor::{Descriptor, PATCH_MAX, Patch},
     extensions::{self, Own},
     fill::{Fill, Padding},
     history::{History, SIZE_AUDIO, SIZE_VIDEO, Sent},
@@ -16,11 +17,19 @@ use super::{
 use crate::{
     sdp::MediaParams,
     srtp::Protect,
-    wire::{ext::ExtensionIds, rtp::Fields},
+    wire::{
+        ext::{ExtensionIds, Values},
+        rtp::Fields,
+    },
 };
 
 /// In the first byte (RFC 3550 5.1).
 const PADDING_BIT: u8 = 0x20;
+
+/// The longest dependency descriptor: what a two-byte header extension holds (RFC 8285 4.3).
+const DEPENDENCIES_MAX: usize = 255;
+/// Longer payloads do not fit a datagram and are never padded.
+const PAYLOAD_MAX: usize = 1_500;
 
 /// One stream to one viewer.
 pub(super) struct Outgoing {
@@ -28,7 +37,9 @@ pub(super) struct Outgoing {
     pub(super) ids: ExtensionIds,
     pub(super) ssrc: u32,
     pub(super) clock_rate: u32,
-    /// Of the codec that the source sends now; `None` if the viewer did not agree to it.
+    /// What the source sends now.
+    pub(super) codec: Codec,
+    /// Its number; `None` if the viewer did not agree to it.
     pub(super) payload_type: Option<u8>,
     pub(super) rewrite: Rewrite,
     pub(super) history: History,
@@ -53,6 +64,10 @@ pub(super) struct Form {
     pub(super) fill: Fill,
     pub(super) transport_seq: Option<u16>,
     pub(super) sent_ms: u32,
+    /// How the picture's numbers are changed, …
+    pub(super) patch: Patch,
+    /// … and where they are.
+    pub(super) read: Option<Descriptor>,
 }
 
 /// Where a packet comes from and what it goes with.
@@ -72,6 +87,7 @@ impl Outgoing {
             ids: media.extensions,
             ssrc: media.local_ssrc,
             clock_rate,
+            codec: codec.map_or(Codec::H264, |codec| codec.codec),
             payload_type: codec.map(|codec| codec.payload_type),
             rewrite: Rewrite::new(video, clock_rate, rand::random()),
             history: History::new(if video { SIZE_VIDEO } else { SIZE_AUDIO }),
@@ -94,6 +110,8 @@ impl Outgoing {
             fill: Fill::Exactly(sent.padding),
             transport_seq: sent.transport_seq,
             sent_ms: sent.sent_ms,
+            patch: sent.patch,
+            read: None,
         }
     }
 
@@ -110,6 +128,8 @@ impl Outgoing {
             fill: Fill::None,
             transport_seq: sent.transport_seq,
             sent_ms: sent.sent_ms,
+            patch: sent.patch,
+            read: None,
         })
     }
 
@@ -132,18 +152,70 @@ impl Outgoing {
         };
         let own = Own { mid: &self.media.mid, wall, transport_seq: form.transport_seq, sent_ms: form.sent_ms };
         let values = extensions::to_viewer(packet, &own);
-        let header_len = fields.emit_with(false, &values, &self.ids, header)?;
+        let header_len = match form.read.filter(|read| read.in_header && !form.patch.is_none()) {
+            Some(read) => emit_renumbered(&fields, values, &read, form.patch, &self.ids, header)?,
+            None => fields.emit_with(false, &values, &self.ids, header)?,
+        };
         let roc = (form.index >> 16) as u32;
         let payload = &packet.payload[..];
-        if let Some(osn) = &form.osn {
-            return Some((protect.rtp_parts_into(roc, header.get(..header_len)?, [osn, payload], out)?, 0));
-        }
-        let padding = form.fill.padding(payload.len(), header_len + payload.len() + protect.profile().tag_len());
+        let mut start = [0; OSN_LEN + PATCH_MAX];
+        let (start_len, rest) = form.open(payload, &mut start)?;
+        let start = start.get(..start_len)?;
+        let padding = match form.osn {
+            Some(_) => 0,
+            None if !start.is_empty() && payload.len() > PAYLOAD_MAX => 0,
+            None => form.fill.padding(payload.len(), header_len + payload.len() + protect.profile().tag_len()),
+        };
         if padding == 0 {
-            return Some((protect.rtp_into(roc, header.get(..header_len)?, payload, out)?, 0));
+            return Some((protect.rtp_parts_into(roc, header.get(..header_len)?, [start, rest], out)?, 0));
         }
         *header.first_mut()? |= PADDING_BIT;
         let bytes = Padding::new(padding);
-        Some((protect.rtp_padded_into(roc, header.get(..header_len)?, payload, bytes.as_bytes(), out)?, padding))
+        let (header, padded) = (header.get(..header_len)?, bytes.as_bytes());
+        let len = if start.is_empty() {
+            protect.rtp_padded_into(roc, header, payload, padded, out)?
+        } else {
+            // The cipher takes two parts.
+            let mut whole = [0; PAYLOAD_MAX];
+            whole.get_mut(..start.len())?.copy_from_slice(start);
+            whole.get_mut(start.len()..payload.len())?.copy_from_slice(rest);
+            protect.rtp_padded_into(roc, header, whole.get(..payload.len())?, padded, out)?
+        };
+        Some((len, padding))
+    }
+}
+
+/// As `Fields::emit_with`, with a changed copy of the dependency descriptor. Apart, for its room on the
+/// stack is not to be cleared for every packet.
+#[inline(never)]
+fn emit_renumbered(
+    fields: &Fields,
+    values: Values<'_>,
+    read: &Descriptor,
+    patch: Patch,
+    ids: &ExtensionIds,
+    header: &mut [u8],
+) -> Option<usize> {
+    let own = values.dependency_descriptor?;
+    let mut room = [0; DEPENDENCIES_MAX];
+    let copy = room.get_mut(..own.len())?;
+    copy.copy_from_slice(own);
+    read.apply(patch, copy);
+    fields.emit_with(false, &Values { dependency_descriptor: Some(copy), ..values }, ids, header)
+}
+
+impl Form {
+    /// Writes what is not shared of the payload into `start`; returns its length and the rest.
+    fn open<'a>(&self, payload: &'a [u8], start: &mut [u8]) -> Option<(usize, &'a [u8])> {
+        let osn = self.osn.as_ref().map_or(&[][..], |osn| &osn[..]);
+        start.get_mut(..osn.len())?.copy_from_slice(osn);
+        let Some(read) = self.read.filter(|read| !read.in_header && !self.patch.is_none()) else {
+            return Some((osn.len(), payload));
+        };
+        let (head, rest) = payload.split_at(PATCH_MAX.min(payload.len()));
+        let place = start.get_mut(osn.len()..osn.len() + head.len())?;
+        place.copy_from_slice(head);
+        read.apply(self.patch, place);
+        Some((osn.len() + head.len(), rest))
     }
 }

@@ -23,8 +23,9 @@ pub enum Output {
     },
     /// ICE and DTLS are done and the keys are there: media may flow. Once per session.
     Connected,
-    /// Player: the viewer cannot go on without a keyframe. Call `Source::request_keyframe`.
-    KeyframeWanted,
+    /// Player: the viewer cannot go on without a keyframe of this track, or wants to change to it. Call
+    /// `Source::request_keyframe_of`.
+    KeyframeWanted(TrackId),
     /// Player: a packet is asked for again. Fetch the ring's item at its position and hand both to
     /// [`Session::resend`](super::Session::resend).
     Resend(Resend),

@@ -35,6 +35,11 @@ impl SenderReports {
         }
     }
 
+    /// What follows counts time from another point.
+    pub(super) fn restart(&mut self) {
+        self.newest = None;
+    }
+
     /// A packet was sent again.
     pub(super) fn note_again(&mut self, payload_len: usize) {
         self.packets = self.packets.wrapping_add(1);

@@ -1,11 +1,16 @@
 //! Numbering of one RTP stream to one viewer: sequence numbers and timestamps of its own.
 //!
 //! A viewer's stream starts at a keyframe with a fresh number, whatever the source has reached.
-//! What we leave out ourselves (before the keyframe, between two publishers, a codec not
-//! negotiated) makes no hole; packets that never reached us stay holes, and take their own number
-//! when a retransmission brings them late. It never looks into payloads and keeps no packets.
+//! What we leave out ourselves (before the keyframe, between two publishers, between two simulcast
+//! layers, upper temporal layers, a codec not negotiated) makes no hole; packets that never reached us stay holes, and take their own number
+//! when a retransmission brings them late. A stream that changes to another layer goes on in the time of
+//! its captures. It keeps no packets.
 
-use weir_source::{MediaTime, Packet};
+use std::collections::VecDeque;
+
+use weir_source::{MediaTime, Packet, TrackId};
+
+use super::descriptor::{Descriptor, Patch, Picture};
 
 /// First sequence numbers are drawn below this: half the range is left before the first roll-over,
 /// so that a viewer whose first packets are lost or reordered cannot guess the roll-over counter
@@ -19,6 +24,10 @@ const HOLE_MAX: u64 = 1 << 14;
 /// Backlog runs this many times faster than live: frames 33 ms apart become 1 ms apart, which a
 /// jitter buffer shows at once, and a group of three seconds fits into 100 ms.
 const SQUEEZE: u64 = 32;
+
+/// Places where something was left out that are remembered, to number what comes late around them: a
+/// second of pictures of which every other is left out.
+const CUTS_MAX: usize = 32;
 
 /// Where a stream's numbers start. `seed` is any random number.
 pub(super) const fn first_seq(seed: u64) -> u64 {
@@ -34,6 +43,8 @@ pub(crate) struct Numbers {
     pub(crate) timestamp: u32,
     /// Fills a hole: later numbers were used already.
     pub(crate) late: bool,
+    /// What its picture's numbers are changed by.
+    pub(crate) patch: Patch,
 }
 
 /// Why a packet is not for the viewer.
@@ -56,20 +67,64 @@ pub(crate) struct Rewrite {
     /// First number not used yet.
     next_seq: u64,
     timestamp_offset: u32,
+    /// The newest packet sent.
+    newest: Option<Newest>,
     /// Capture time where the backlog ends.
     live: Option<MediaTime>,
     /// The same in the source's timestamps, once a packet has tied the two.
     live_timestamp: Option<u64>,
 }
 
-/// A stretch of the source's numbers that goes to the viewer one to one.
-#[derive(Clone, Copy, Debug)]
+/// A stretch of one track's numbers that goes to the viewer in order.
+#[derive(Clone, Debug)]
 struct Run {
     epoch: u32,
+    track: TrackId,
     first: u64,
     highest: u64,
+    /// Since something was left out last, or from `first` on.
+    now: Cut,
+    /// Before that, oldest first.
+    past: VecDeque<Cut>,
+    /// The timestamp of the picture that was left out last.
+    left_out: Option<u64>,
+}
+
+/// From this number on, packets go one to one.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    from: u64,
     /// Source number minus viewer number, modulo 2^64.
     offset: u64,
+    patch: Patch,
+}
+
+/// What the next layer goes on from.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    track: TrackId,
+    capture: MediaTime,
+    /// Its place on the wire if it were live.
+    timestamp: u32,
+    /// The highest timestamp on the wire.
+    sent: u32,
+    /// How many ticks later it is than its capture says: timestamps may not go back.
+    ahead: u32,
+    picture: Picture,
+}
+
+impl Run {
+    fn is_of(&self, packet: &Packet) -> bool {
+        self.epoch == packet.epoch && self.track == packet.track
+    }
+
+    /// Where a number belongs; `None` if it is older than what is remembered.
+    fn cut(&self, seq: u64) -> Option<Cut> {
+        if seq >= self.now.from {
+            return Some(self.now);
+        }
+        self.past.iter().rev().find(|cut| cut.from <= seq).copied()
+    }
 }
 
 impl Rewrite {
@@ -82,6 +137,7 @@ impl Rewrite {
             epoch: None,
             next_seq: first_seq(seed),
             timestamp_offset: (seed >> 32) as u32,
+            newest: None,
             live: None,
             live_timestamp: None,
         }
@@ -105,10 +161,36 @@ impl Rewrite {
         self.run.is_none()
     }
 
-    /// The numbers of `packet`. Taking them uses them up.
-    pub(crate) fn map(&mut self, packet: &Packet) -> Result<Numbers, Refusal> {
+    /// The track that is being sent.
+    pub(crate) fn track(&self) -> Option<TrackId> {
+        self.run.as_ref().map(|run| run.track)
+    }
+
+    /// Leaves a packet of the track that is being sent out: what follows closes up. With `closes` the
+    /// picture ids do so too. `false`: it came late, and its number stays a hole.
+    pub(crate) fn leave_out(&mut self, packet: &Packet, closes: bool) -> bool {
+        let Some(run) = self.run.as_mut().filter(|run| run.is_of(packet) && packet.seq > run.highest) else { return false };
+        if packet.seq > run.now.from {
+            if run.past.len() >= CUTS_MAX {
+                run.past.pop_front();
+                run.first = run.past.front().map_or(run.now.from, |cut| cut.from);
+            }
+            run.past.push_back(run.now);
+        }
+        let mut patch = run.now.patch;
+        if closes && run.left_out != Some(packet.timestamp) {
+            patch.picture = patch.picture.wrapping_sub(1);
+        }
+        run.left_out = Some(packet.timestamp);
+        run.highest = packet.seq;
+        run.now = Cut { from: packet.seq.wrapping_add(1), offset: run.now.offset.wrapping_add(1), patch };
+        true
+    }
+
+    /// The numbers of `packet`, whose payload has this descriptor. Taking them uses them up.
+    pub(crate) fn map(&mut self, packet: &Packet, descriptor: Option<&Descriptor>) -> Result<Numbers, Refusal> {
         let late = match &mut self.run {
-            Some(run) if run.epoch == packet.epoch && packet.seq <= run.highest.saturating_add(HOLE_MAX) => {
+            Some(run) if run.is_of(packet) && packet.seq <= run.highest.saturating_add(HOLE_MAX) => {
                 if packet.seq < run.first {
                     return Err(Refusal::Late);
                 }
@@ -117,14 +199,31 @@ impl Rewrite {
                 late
             }
             _ => {
-                self.start(packet)?;
+                self.start(packet, descriptor)?;
                 false
             }
         };
-        let offset = self.run.map_or(0, |run| run.offset);
-        let seq = packet.seq.wrapping_sub(offset);
+        let cut = self.run.as_ref().and_then(|run| run.cut(packet.seq)).ok_or(Refusal::Late)?;
+        let seq = packet.seq.wrapping_sub(cut.offset);
         self.next_seq = self.next_seq.max(seq.wrapping_add(1));
-        Ok(Numbers { seq, timestamp: self.timestamp(packet.timestamp), late })
+        let timestamp = self.timestamp(packet.timestamp);
+        if !late {
+            self.note(packet, timestamp, descriptor.map(|descriptor| descriptor.patched(cut.patch)));
+        }
+        Ok(Numbers { seq, timestamp, late, patch: cut.patch })
+    }
+
+    fn note(&mut self, packet: &Packet, timestamp: u32, picture: Option<Picture>) {
+        let (before, live) = (self.newest, self.live_timestamp(packet.timestamp));
+        let sent = before.map_or(timestamp, |before| later(before.sent, timestamp));
+        self.newest = Some(Newest {
+            track: packet.track,
+            capture: packet.capture,
+            timestamp: live,
+            sent,
+            ahead: before.map_or(0, |before| before.ahead),
+            picture: picture.or_else(|| Some(before?.picture)).unwrap_or_default(),
+        });
     }
 
     /// The wire timestamp for one of the source's as if it were live: what reports speak of.
@@ -141,7 +240,7 @@ impl Rewrite {
         self.live_timestamp(squeezed)
     }
 
-    fn start(&mut self, packet: &Packet) -> Result<(), Refusal> {
+    fn start(&mut self, packet: &Packet, descriptor: Option<&Descriptor>) -> Result<(), Refusal> {
         // Epochs only grow; what is left of a former publisher must not restart its run.
         if self.epoch.is_some_and(|epoch| packet.epoch.wrapping_sub(epoch) > u32::MAX / 2) {
             return Err(Refusal::Late);
@@ -159,17 +258,51 @@ impl Rewrite {
             self.live_timestamp = ahead.ok().map(|ticks| packet.timestamp.saturating_add(ticks));
         }
         self.epoch = Some(packet.epoch);
+        self.retie(packet);
         let offset = packet.seq.wrapping_sub(self.next_seq);
-        self.run = Some(Run { epoch: packet.epoch, first: packet.seq, highest: packet.seq, offset });
+        let patch = descriptor.zip(self.newest).map(|(descriptor, newest)| descriptor.following(newest.picture));
+        let now = Cut { from: packet.seq, offset, patch: patch.unwrap_or_default() };
+        // The room for what is left out is kept: it is not to be taken anew with every layer.
+        let mut past = self.run.take().map_or_else(VecDeque::new, |run| run.past);
+        past.clear();
+        let (epoch, track, seq) = (packet.epoch, packet.track, packet.seq);
+        self.run = Some(Run { epoch, track, first: seq, highest: seq, now, past, left_out: None });
         Ok(())
     }
+
+    /// Each simulcast layer counts time from a point of its own; what they share is the source's
+    /// capture clock. By that another layer goes on, and never back.
+    fn retie(&mut self, packet: &Packet) {
+        let Some(newest) = self.newest.as_mut().filter(|newest| newest.track != packet.track) else { return };
+        let rate = self.clock_rate;
+        let ticks = |time: i64| MediaTime::from_micros(time).to_ticks(rate) as u32;
+        let due = newest.timestamp.wrapping_sub(newest.ahead).wrapping_add(ticks(packet.capture - newest.capture));
+        let sent = newest.sent;
+        newest.ahead = 0;
+        self.timestamp_offset = due.wrapping_sub(packet.timestamp as u32);
+        let backlog = self.live.map(|live| live - packet.capture).filter(|backlog| *backlog > 0);
+        let ahead = |backlog| u64::try_from(MediaTime::from_micros(backlog).to_ticks(rate)).unwrap_or(0);
+        self.live_timestamp = backlog.map(|backlog| packet.timestamp.saturating_add(ahead(backlog)));
+        let behind = sent.wrapping_add(1).wrapping_sub(self.timestamp(packet.timestamp));
+        if behind as i32 > 0 {
+            self.timestamp_offset = self.timestamp_offset.wrapping_add(behind);
+            if let Some(newest) = &mut self.newest {
+                newest.ahead = behind;
+            }
+        }
+    }
+}
+
+/// The later of two timestamps (RFC 3550 5.1: modulo 2^32).
+const fn later(a: u32, b: u32) -> u32 {
+    if (b.wrapping_sub(a) as i32) > 0 { b } else { a }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
-    use weir_source::{PacketExtensions, TrackId};
+    use weir_source::PacketExtensions;
 
     use super::*;
 
@@ -196,10 +329,10 @@ mod tests {
     #[test]
     fn starts_at_a_keyframe_with_a_number_below_half_the_range() {
         let mut rewrite = video();
-        assert_eq!(rewrite.map(&packet(1, 70_000, 0, false)), Err(Refusal::Waiting));
-        let first = rewrite.map(&packet(1, 70_001, 33, true)).unwrap();
+        assert_eq!(rewrite.map(&packet(1, 70_000, 0, false), None), Err(Refusal::Waiting));
+        let first = rewrite.map(&packet(1, 70_001, 33, true), None).unwrap();
         assert_eq!(first.seq, SEED % (1 << 15), "late joiners start with roll-over counter zero");
-        let next = rewrite.map(&packet(1, 70_002, 66, false)).unwrap();
+        let next = rewrite.map(&packet(1, 70_002, 66, false), None).unwrap();
         assert_eq!(next.seq, first.seq + 1);
         assert_eq!(next.timestamp.wrapping_sub(first.timestamp), 33 * 90);
     }
@@ -207,52 +340,53 @@ mod tests {
     #[test]
     fn a_real_hole_stays_and_is_filled_under_its_own_number() {
         let mut rewrite = video();
-        let first = rewrite.map(&packet(1, 10, 0, true)).unwrap();
-        let after = rewrite.map(&packet(1, 13, 99, false)).unwrap();
+        let first = rewrite.map(&packet(1, 10, 0, true), None).unwrap();
+        let after = rewrite.map(&packet(1, 13, 99, false), None).unwrap();
         assert_eq!(after.seq, first.seq + 3);
-        let late = rewrite.map(&packet(1, 11, 33, false)).unwrap();
+        let late = rewrite.map(&packet(1, 11, 33, false), None).unwrap();
         assert_eq!((late.seq, late.late), (first.seq + 1, true));
-        assert_eq!(rewrite.map(&packet(1, 9, -33, false)), Err(Refusal::Late), "from before the start");
+        assert_eq!(rewrite.map(&packet(1, 9, -33, false), None), Err(Refusal::Late), "from before the start");
     }
 
     #[test]
     fn what_we_leave_out_makes_no_hole() {
         let mut rewrite = video();
-        let first = rewrite.map(&packet(1, 10, 0, true)).unwrap();
+        let first = rewrite.map(&packet(1, 10, 0, true), None).unwrap();
         rewrite.interrupt();
         for seq in 11..40 {
-            assert_eq!(rewrite.map(&packet(1, seq, 33, false)), Err(Refusal::Waiting));
+            assert_eq!(rewrite.map(&packet(1, seq, 33, false), None), Err(Refusal::Waiting));
         }
-        let again = rewrite.map(&packet(1, 40, 999, true)).unwrap();
+        let again = rewrite.map(&packet(1, 40, 999, true), None).unwrap();
         assert_eq!(again.seq, first.seq + 1);
         assert_eq!(again.timestamp.wrapping_sub(first.timestamp), 999 * 90, "time goes on all the same");
-        assert_eq!(rewrite.map(&packet(1, 39, 990, false)), Err(Refusal::Late));
+        assert_eq!(rewrite.map(&packet(1, 39, 990, false), None), Err(Refusal::Late));
     }
 
     #[test]
     fn a_new_publisher_continues_at_its_first_keyframe() {
         let mut rewrite = video();
-        let first = rewrite.map(&packet(1, 10, 0, true)).unwrap();
-        assert_eq!(rewrite.map(&packet(2, 11, 33, false)), Err(Refusal::Waiting));
+        let first = rewrite.map(&packet(1, 10, 0, true), None).unwrap();
+        assert_eq!(rewrite.map(&packet(2, 11, 33, false), None), Err(Refusal::Waiting));
         assert!(rewrite.is_waiting());
-        assert_eq!(rewrite.map(&packet(2, 14, 99, true)).unwrap().seq, first.seq + 1);
-        assert_eq!(rewrite.map(&packet(1, 12, 50, true)), Err(Refusal::Late), "the former one is over");
-        assert_eq!(rewrite.map(&packet(2, 15, 132, false)).unwrap().seq, first.seq + 2);
+        assert_eq!(rewrite.map(&packet(2, 14, 99, true), None).unwrap().seq, first.seq + 1);
+        assert_eq!(rewrite.map(&packet(1, 12, 50, true), None), Err(Refusal::Late), "the former one is over");
+        assert_eq!(rewrite.map(&packet(2, 15, 132, false), None).unwrap().seq, first.seq + 2);
     }
 
     #[test]
     fn a_hole_too_large_for_srtp_is_closed_up() {
         let mut rewrite = video();
-        let first = rewrite.map(&packet(1, 10, 0, true)).unwrap();
-        assert_eq!(rewrite.map(&packet(1, 60_000, 33, false)), Err(Refusal::Waiting));
-        assert_eq!(rewrite.map(&packet(1, 60_001, 66, true)).unwrap().seq, first.seq + 1);
+        let first = rewrite.map(&packet(1, 10, 0, true), None).unwrap();
+        assert_eq!(rewrite.map(&packet(1, 60_000, 33, false), None), Err(Refusal::Waiting));
+        assert_eq!(rewrite.map(&packet(1, 60_001, 66, true), None).unwrap().seq, first.seq + 1);
     }
 
     #[test]
     fn backlog_is_squeezed_and_ends_on_live_time() {
         let mut rewrite = video();
         rewrite.join(MediaTime::from_millis(3_000));
-        let stamps: Vec<u32> = (0..=94).map(|n| rewrite.map(&packet(1, n, n as i64 * 32, n == 0)).unwrap().timestamp).collect();
+        let stamps: Vec<u32> =
+            (0..=94).map(|n| rewrite.map(&packet(1, n, n as i64 * 32, n == 0), None).unwrap().timestamp).collect();
         for pair in stamps[..93].windows(2) {
             assert_eq!(pair[1].wrapping_sub(pair[0]), 90, "one millisecond apart");
         }
@@ -266,13 +400,58 @@ mod tests {
     fn sound_starts_at_the_live_point() {
         let mut rewrite = Rewrite::new(false, 48_000, SEED);
         rewrite.join(MediaTime::from_millis(100));
-        assert_eq!(rewrite.map(&packet(1, 5, 80, false)), Err(Refusal::Waiting));
-        let first = rewrite.map(&packet(1, 6, 100, false)).unwrap();
+        assert_eq!(rewrite.map(&packet(1, 5, 80, false), None), Err(Refusal::Waiting));
+        let first = rewrite.map(&packet(1, 6, 100, false), None).unwrap();
         assert_eq!(first.seq, SEED % (1 << 15));
-        assert!(rewrite.map(&packet(2, 7, 120, false)).is_ok(), "no keyframe needed on a new epoch");
+        assert!(rewrite.map(&packet(2, 7, 120, false), None).is_ok(), "no keyframe needed on a new epoch");
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_stream_makes_no_hole_and_late_packets_keep_their_places() {
+        let mut rewrite = video();
+        let at = |seq: u64| packet(1, seq, seq as i64 * 33, seq == 10);
+        let first = rewrite.map(&at(10), None).unwrap();
+        assert!(rewrite.leave_out(&at(11), true));
+        assert_eq!(rewrite.map(&at(12), None).unwrap().seq, first.seq + 1);
+        // 13 is lost for now.
+        assert!(rewrite.leave_out(&at(14), true));
+        let next = rewrite.map(&at(15), None).unwrap();
+        assert_eq!((next.seq, next.patch.picture), (first.seq + 3, 0u16.wrapping_sub(2)));
+        let late = rewrite.map(&at(13), None).unwrap();
+        assert_eq!((late.seq, late.late, late.patch.picture), (first.seq + 2, true, u16::MAX));
+        for seq in (16..200).step_by(2) {
+            assert!(rewrite.leave_out(&at(seq), true));
+            rewrite.map(&at(seq + 1), None).unwrap();
+        }
+        assert!(!rewrite.leave_out(&at(150), true), "it came late");
+        assert_eq!(rewrite.map(&at(13), None), Err(Refusal::Late), "too long ago");
+        assert_eq!(rewrite.map(&at(200), None).unwrap().seq, first.seq + 4 + 92);
+        assert!(rewrite.run.as_ref().unwrap().past.len() <= CUTS_MAX);
     }
 
     proptest! {
+        #[test]
+        fn no_number_is_used_twice_while_some_are_left_out(
+            steps in proptest::collection::vec((0u64..6, any::<bool>(), 0u8..3), 1..300),
+        ) {
+            let mut rewrite = video();
+            let (mut used, mut given) = (std::collections::HashSet::new(), std::collections::HashSet::new());
+            let mut base = 100_000u64;
+            for (ahead, leave, track) in steps {
+                base += ahead / 2;
+                let (seq, track) = (base + ahead, TrackId::new(1 + track / 2).unwrap());
+                if !given.insert((track, seq)) {
+                    continue;
+                }
+                let packet = Packet { track, ..packet(1, seq, seq as i64, ahead == 5) };
+                if leave {
+                    rewrite.leave_out(&packet, true);
+                } else if let Ok(numbers) = rewrite.map(&packet, None) {
+                    prop_assert!(used.insert(numbers.seq));
+                }
+            }
+        }
+
         #[test]
         fn no_number_is_used_twice(steps in proptest::collection::vec((0u64..40, 0u32..3, any::<bool>(), any::<bool>()), 1..300)) {
             let mut rewrite = video();
@@ -289,7 +468,7 @@ mod tests {
                 if !given.insert((epoch, seq)) {
                     continue;
                 }
-                if let Ok(numbers) = rewrite.map(&packet(epoch, seq, seq as i64, keyframe)) {
+                if let Ok(numbers) = rewrite.map(&packet(epoch, seq, seq as i64, keyframe), None) {
                     prop_assert!(used.insert(numbers.seq));
                 }
             }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use weir_source::Layer;
+
 use crate::srtp::SrtpProfile;
 
 /// Counters and gauges of one session since it was made. Publisher and player count the same
@@ -53,6 +55,52 @@ pub struct SessionStats {
     pub drops: Drops,
     /// SRTP profile in use, once DTLS is done.
     pub profile: Option<SrtpProfile>,
+    /// Player of a simulcast picture: which layer it gets.
+    pub layer: Option<LayerStats>,
+}
+
+/// Which simulcast layer a viewer gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerStats {
+    /// What it is being sent; `None` while it waits for a keyframe.
+    pub current: Option<Layer>,
+    /// The name of the layer that it should get: it begins with the next keyframe.
+    pub wanted: String,
+    /// Why that one.
+    pub reason: LayerReason,
+    /// Bits per second that its line carries of video, as far as is known.
+    pub budget_bps: Option<u64>,
+    /// The highest temporal layer sent, where not all are.
+    pub temporal_max: Option<u8>,
+}
+
+/// Why a viewer gets the simulcast layer that it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayerReason {
+    /// There is no other.
+    Only,
+    /// It is the best.
+    Best,
+    /// The viewer asked for none better.
+    Asked,
+    /// Its line does not carry a better one.
+    Bandwidth,
+    /// The publisher sends no better one now.
+    Missing,
+}
+
+impl LayerReason {
+    /// One lower-case word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Only => "only",
+            Self::Best => "best",
+            Self::Asked => "asked",
+            Self::Bandwidth => "bandwidth",
+            Self::Missing => "missing",
+        }
+    }
 }
 
 /// Why something was thrown away.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use weir_source::MediaKind;
+use weir_source::{MediaKind, TrackId};
 
 use super::{
     gaps::{Arrival, Gaps},
@@ -51,8 +51,10 @@ pub(super) struct Stream {
     pub(super) ssrc: u32,
     pub(super) section: usize,
     pub(super) kind: MediaKind,
+    /// What it is a stream of: its section's track, or one of its simulcast layers.
+    pub(super) track: TrackId,
     pub(super) local_ssrc: u32,
-    /// It feeds its media section's track. One stream of a section does.
+    /// It feeds its track. One stream does.
     pub(super) active: bool,
     pub(super) said_bye: bool,
     pub(super) last: Instant,
@@ -60,6 +62,9 @@ pub(super) struct Stream {
     pub(super) reception: Reception,
     /// First number not passed on yet.
     pub(super) next_seq: u64,
+    /// Packets that came before any keyframe.
+    pub(super) headless: u32,
+    keyframe_seen: bool,
     detector: KeyframeDetector,
     /// Passed-on number minus SRTP index, modulo 2^64, but for the paddings below.
     shift: u64,
@@ -73,12 +78,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(ssrc: u32, section: usize, media: &MediaParams, now: Instant) -> Self {
+    pub(super) fn new(ssrc: u32, section: usize, track: TrackId, media: &MediaParams, now: Instant) -> Self {
         let codec = media.codecs.first();
         Self {
             ssrc,
             section,
             kind: media.kind,
+            track,
             local_ssrc: media.local_ssrc,
             active: false,
             said_bye: false,
@@ -86,6 +92,8 @@ impl Stream {
             gaps: Gaps::new(media.codecs.iter().any(|codec| codec.nack)),
             reception: Reception::new(codec.map_or(90_000, |codec| codec.clock_rate)),
             next_seq: 0,
+            headless: 0,
+            keyframe_seen: false,
             detector: KeyframeDetector::default(),
             shift: 0,
             paddings: VecDeque::new(),
@@ -135,6 +143,8 @@ impl Stream {
         if keyframe {
             self.gaps.keyframe_at(index);
         }
+        self.keyframe_seen |= keyframe;
+        self.headless = if self.keyframe_seen { 0 } else { self.headless.saturating_add(1) };
         let recovered = if let Arrival::Recovered(after) = arrival { Some(after) } else { None };
         Ok(Accepted { seq, keyframe, in_order: arrival == Arrival::Newest, recovered })
     }
@@ -182,7 +192,7 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use weir_source::{Codec, TrackId};
+    use weir_source::Codec;
 
     use super::*;
     use crate::sdp::ExtensionIds;
@@ -208,6 +218,7 @@ mod tests {
             extensions: ExtensionIds::default(),
             local_ssrc: 1,
             remote_ssrcs: vec![],
+            layers: vec![],
             rtx_ssrc: None,
         }
     }
@@ -221,7 +232,7 @@ mod tests {
     impl Feed {
         fn new() -> Self {
             let (media, now) = (media(), Instant::now());
-            Self { stream: Stream::new(7, 0, &media, now), media, now }
+            Self { stream: Stream::new(7, 0, TrackId::VIDEO, &media, now), media, now }
         }
 
         fn receive(&mut self, index: u64, payload: &[u8]) -> Result<u64, Refused> {

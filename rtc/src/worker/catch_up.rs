@@ -28,10 +28,11 @@ const PACKET_BITS: f64 = 9_600.0;
 /// nothing is later than a third of a second.
 const PARTS_MAX: u64 = 64;
 
-/// The packets that a viewer may be sent at once.
+/// How many packets of the ring a viewer may be given at once: of those of several simulcast layers it
+/// is sent its own.
 pub(super) fn burst(session: &Session) -> usize {
     let packets = session.estimate().map_or(PACKETS_MAX, |rate| (rate as f64 * PACE * EVERY.as_secs_f64() / PACKET_BITS) as u64);
-    packets.clamp(PACKETS_MIN, PACKETS_MAX) as usize
+    (packets.clamp(PACKETS_MIN, PACKETS_MAX) as f64 / session.picture_part()) as usize
 }
 
 impl Worker {

@@ -55,6 +55,7 @@ impl Worker {
         if let Read::Lagged(lost) = read {
             self.handle_lag(now, key, held, lost);
         }
+        self.choose_layers(now, key);
         self.send_newcomers_back(now, key);
         if !self.forward_if_due(now, key) && !self.sources.gathering.contains(&key) {
             self.sources.gathering.push(key);

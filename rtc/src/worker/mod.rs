@@ -14,6 +14,7 @@ mod catch_up;
 mod foreign;
 mod forward;
 mod input;
+mod layers;
 mod load;
 pub(crate) mod mailbox;
 mod peers;

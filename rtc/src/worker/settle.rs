@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_source::{MediaKind, Tracks};
+use weir_source::{MediaKind, TrackId, Tracks};
 
 use super::{
     Worker, guarded,
@@ -63,7 +63,7 @@ impl Worker {
                     }
                 }
                 Output::Connected => self.handle_connected(now, key, peer),
-                Output::KeyframeWanted => self.request_keyframe(peer),
+                Output::KeyframeWanted(track) => self.request_keyframe(peer, track),
                 Output::Resend(resend) => self.resend(now, peer, &resend),
                 Output::Tracks(tracks) => handle_tracks(peer, tracks)?,
                 Output::Closed(reason) => closed = Some(End::Closed(reason)),
@@ -89,14 +89,17 @@ impl Worker {
         peer.connected = true;
         tracing::info!(id = %peer.record.id, key = %peer.record.key, direction = ?peer.record.direction,
             remote = ?peer.session.path().map(|path| path.remote), "session connected");
-        if matches!(peer.role, Role::Viewer(_)) {
+        if let Role::Viewer(viewer) = peer.role {
+            if let Some(source) = self.sources.source(viewer.source) {
+                peer.session.set_layers(now, &source.layers());
+            }
             self.sources.join(now, key, peer);
         }
     }
 
-    fn request_keyframe(&self, peer: &Peer) {
+    fn request_keyframe(&self, peer: &Peer, track: TrackId) {
         if let Some(source) = peer.viewer().and_then(|viewer| self.sources.source(viewer.source)) {
-            source.request_keyframe();
+            source.request_keyframe_of(track);
         }
     }
 
@@ -145,9 +148,10 @@ impl Worker {
             self.end(now, key, end);
             return;
         }
-        let wanted = matches!(&peer.role, Role::Publisher(publisher) if publisher.take_keyframe_request());
-        if wanted {
-            match guarded(|| peer.session.request_keyframe(now)) {
+        let Role::Publisher(publisher) = &peer.role else { return };
+        let wanted = publisher.take_keyframe_requests();
+        if !wanted.is_empty() {
+            match guarded(|| wanted.iter().for_each(|track| peer.session.request_keyframe(now, track))) {
                 Some(()) => self.mark_dirty(key),
                 None => self.end(now, key, End::Panicked),
             }

@@ -47,6 +47,8 @@ pub(super) struct Watched {
     /// All peers that watch it, connected or not.
     pub(super) members: Vec<PeerKey>,
     pub(super) marked: bool,
+    /// When its viewers choose their layers anew.
+    pub(super) layers_at: Option<Instant>,
 }
 
 /// All sources of a worker.
@@ -100,6 +102,7 @@ impl Sources {
             viewers: Vec::new(),
             members: Vec::new(),
             marked: false,
+            layers_at: None,
         });
         self.by_name.insert(name.clone(), key);
         (key, source)
@@ -153,7 +156,10 @@ impl Sources {
         let sound_to = self.get(viewer.source).map_or(from, |watched| watched.next);
         viewer.catch_up = Some(CatchUp { from, sound_to });
         viewer.started = true;
-        peer.session.join(live);
+        let source = viewer.source;
+        if let Some(source) = self.source(source) {
+            peer.session.join(live, source.packets().join_tracks());
+        }
         self.catching_up.push(key);
         self.catch_up_at.get_or_insert(now);
     }

@@ -5,9 +5,11 @@
 
 mod camera;
 mod client;
+mod layers;
 mod netem;
 mod screen;
 mod seeds;
+mod tape;
 mod world;
 
 use std::time::Duration;

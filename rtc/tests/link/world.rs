@@ -1,7 +1,7 @@
 //! A publisher, the server's sessions around one source, and viewers, in virtual time.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -9,17 +9,20 @@ use std::{
 
 use weir_rtc::{
     dtls::Identity,
-    sdp::{CodecParams, Direction, DtlsRole, Fingerprint, HashAlgorithm, IceCredentials, MediaParams, SessionParams},
+    sdp::{
+        CodecParams, Direction, DtlsRole, Fingerprint, HashAlgorithm, IceCredentials, LayerParams, MediaParams, SessionParams,
+    },
     session::{CloseReason, Fill, Output, Session, SessionConfig},
     wire::ext::ExtensionIds,
 };
 use weir_source::{Codec, Hub, Lane, MediaKind, Packet, PacketSubscriber, Publisher, StreamKey, TrackId, Tracks, Wake};
 
 use super::{
-    camera::{AUDIO_PT, Camera, MID, TRANSPORT_CC, VIDEO_PT},
+    camera::{self, AUDIO_PT, Camera, LAYERS, MID, RID, TRANSPORT_CC, VIDEO_PT},
     client::{Client, Ends, Plain, SERVER},
     netem::{Link, Weather},
     screen::{AUDIO_SSRC, RTX_PT, RTX_SSRC, Screen, VIDEO_SSRC},
+    tape::Tape,
 };
 
 struct NoWake;
@@ -47,10 +50,15 @@ pub(crate) struct PublisherEnd {
 pub(crate) struct ViewerEnd {
     pub(crate) wire: Wire,
     pub(crate) screen: Screen,
+    /// Records in place of the screen.
+    pub(crate) tape: Option<Tape>,
     reader: PacketSubscriber,
     tracks: Arc<Tracks>,
     joined: bool,
+    choose_at: Option<Instant>,
     forwarded: HashSet<(u32, u64)>,
+    /// Recorded viewers: what was sent, by SSRC and number.
+    sealed: HashMap<(u32, u16), Vec<u8>>,
     last_seq: [u64; 2],
 }
 
@@ -85,13 +93,45 @@ impl World {
     }
 
     pub(crate) fn publish(&mut self, weather: Weather) -> &mut PublisherEnd {
+        self.publish_with(weather, |_| {})
+    }
+
+    fn publish_with(&mut self, weather: Weather, change: impl FnOnce(&mut SessionParams)) -> &mut PublisherEnd {
         self.publisher = None;
         let handle = self.hub.publish_packets(&self.key, "camera", Arc::new(NoWake), self.now).unwrap();
         let source = Arc::clone(handle.source());
-        let mut wire = self.wire(Direction::Publish, weather, source.made(), |_| {});
+        let mut wire = self.wire(Direction::Publish, weather, source.made(), change);
         wire.session.set_floor(source.floor());
         let camera = Camera::new(self.now, 0x5000 + 16 * self.made as u32);
         self.publisher.insert(PublisherEnd { wire, camera, handle })
+    }
+
+    /// A publisher of several layers in VP8.
+    pub(crate) fn publish_layers(&mut self, weather: Weather) -> &mut PublisherEnd {
+        let publisher = self.publish_with(weather, |params| {
+            let video = params.media.last_mut().expect("a video section");
+            video.codecs[0].codec = Codec::Vp8;
+            video.extensions.rid = Some(RID);
+            let layer = |(n, layer): (u8, &camera::Layer)| LayerParams {
+                rid: layer.rid.into(),
+                track: TrackId::new(n).unwrap(),
+                paused: false,
+                ssrc: None,
+            };
+            video.layers = (1..).zip(&LAYERS).map(layer).collect();
+        });
+        publisher.camera.split();
+        publisher
+    }
+
+    /// A viewer of VP8 whose packets are recorded, with the best layer that it asks for.
+    pub(crate) fn tape(&mut self, weather: Weather, layer_max: Option<&str>) -> usize {
+        let place = self.view_with(weather, |params| {
+            params.media.last_mut().expect("a video section").codecs[0].codec = Codec::Vp8;
+            params.layer_max = layer_max.map(str::to_owned);
+        });
+        self.viewers[place].tape = Some(Tape::new());
+        place
     }
 
     /// A viewer that gets what it lost under its own number once more.
@@ -115,10 +155,13 @@ impl World {
         self.viewers.push(ViewerEnd {
             wire,
             screen: Screen::new(),
+            tape: None,
             reader,
             tracks: Arc::default(),
             joined: false,
+            choose_at: None,
             forwarded: HashSet::new(),
+            sealed: HashMap::new(),
             last_seq: [0; 2],
         });
         self.viewers.len() - 1
@@ -216,8 +259,8 @@ impl PublisherEnd {
         let mut batch = Vec::new();
         wire.session.take_packets(&mut batch);
         assert!(handle.push(&mut batch, now));
-        if handle.take_keyframe_request() {
-            wire.session.request_keyframe(now);
+        for track in handle.take_keyframe_requests().iter() {
+            wire.session.request_keyframe(now, track);
         }
         while let Some(data) = wire.down.receive(now) {
             match wire.client.handle(now, data) {
@@ -232,12 +275,15 @@ impl PublisherEnd {
 impl ViewerEnd {
     fn tick(&mut self, now: Instant) {
         let source = Arc::clone(self.reader.source());
+        let sealed = &self.sealed;
         self.wire.tick(now, |session, down, output| match output {
-            Output::KeyframeWanted => source.request_keyframe(),
+            Output::KeyframeWanted(track) => source.request_keyframe_of(track),
             Output::Resend(resend) => {
                 let Some(packet) = source.packets().get(resend.position) else { return };
                 let mut out = [0; 1_500];
                 if let Some(len) = session.resend(now, &resend, &packet, &mut out) {
+                    let before = sealed.get(&numbers(&out));
+                    assert!(before.is_none_or(|before| before[..] == out[..len]), "one number, one content");
                     down.send(now, out[..len].to_vec());
                 }
             }
@@ -248,13 +294,18 @@ impl ViewerEnd {
         }
         while let Some(data) = self.wire.down.receive(now) {
             match self.wire.client.handle(now, data) {
-                Some(Plain::Rtp { index, data }) => self.screen.handle_rtp(now, index, &data),
-                Some(Plain::Rtcp(data)) => self.screen.handle_rtcp(now, &data),
-                None => {}
+                Some(Plain::Rtp { index, data }) => match &mut self.tape {
+                    Some(tape) => tape.handle_rtp(now, index, &data),
+                    None => self.screen.handle_rtp(now, index, &data),
+                },
+                Some(Plain::Rtcp(data)) if self.tape.is_none() => self.screen.handle_rtcp(now, &data),
+                Some(Plain::Rtcp(_)) | None => {}
             }
         }
-        if self.wire.client.is_connected() {
-            self.screen.poll(now, &mut self.wire.client);
+        match &mut self.tape {
+            _ if !self.wire.client.is_connected() => {}
+            Some(tape) => tape.poll(now, &mut self.wire.client),
+            None => self.screen.poll(now, &mut self.wire.client),
         }
     }
 
@@ -264,11 +315,15 @@ impl ViewerEnd {
             self.wire.session.set_tracks(&tracks);
             self.tracks = tracks;
         }
+        if self.choose_at.is_none_or(|at| at <= now) {
+            self.choose_at = Some(now + Duration::from_millis(200));
+            self.wire.session.set_layers(now, &self.reader.source().layers());
+        }
         if !std::mem::replace(&mut self.joined, true) {
             self.reader.seek_join();
             let ring = self.reader.source().packets();
             if let Some(newest) = ring.live().checked_sub(1).and_then(|position| ring.get(position)) {
-                self.wire.session.join(newest.capture);
+                self.wire.session.join(newest.capture, ring.join_tracks());
             }
         }
         let position = self.reader.position();
@@ -278,6 +333,9 @@ impl ViewerEnd {
             let mut out = [0; 1_500];
             if let Some(len) = self.wire.session.forward(now, position, packet, Fill::None, &mut out) {
                 self.check_number(&out);
+                if self.tape.is_some() {
+                    self.sealed.insert(numbers(&out), out[..len].to_vec());
+                }
                 self.wire.down.send(now, out[..len].to_vec());
             }
         }
@@ -285,14 +343,19 @@ impl ViewerEnd {
 
     /// No number is used for two packets, over any number of roll-overs.
     fn check_number(&mut self, datagram: &[u8]) {
-        let ssrc = u32::from_be_bytes(datagram[8..12].try_into().unwrap());
-        let seq = u16::from_be_bytes(datagram[2..4].try_into().unwrap());
+        let (ssrc, seq) = numbers(datagram);
         let last = &mut self.last_seq[usize::from(ssrc == AUDIO_SSRC)];
         let step = i64::from(seq.wrapping_sub(*last as u16) as i16);
         let extended = last.saturating_add_signed(step);
         *last = extended.max(*last);
         assert!(self.forwarded.insert((ssrc, extended)), "{ssrc:x} used {extended} twice");
     }
+}
+
+/// SSRC and sequence number.
+fn numbers(datagram: &[u8]) -> (u32, u16) {
+    let ssrc = u32::from_be_bytes(datagram[8..12].try_into().unwrap());
+    (ssrc, u16::from_be_bytes(datagram[2..4].try_into().unwrap()))
 }
 
 pub(crate) fn fingerprint(identity: &Identity) -> Fingerprint {
@@ -322,6 +385,7 @@ fn params(direction: Direction, local: &IceCredentials, remote: &IceCredentials,
         extensions: ExtensionIds { mid: Some(MID), transport_cc: publish.then_some(TRANSPORT_CC), ..ExtensionIds::default() },
         local_ssrc,
         remote_ssrcs: vec![],
+        layers: vec![],
         rtx_ssrc: None,
     };
     SessionParams {
@@ -331,6 +395,7 @@ fn params(direction: Direction, local: &IceCredentials, remote: &IceCredentials,
         remote_fingerprints: vec![fingerprint],
         dtls_role: DtlsRole::Passive,
         cname: "server".into(),
+        layer_max: None,
         media: vec![
             section("0", MediaKind::Audio, TrackId::AUDIO, Codec::Opus, AUDIO_PT, 48_000, AUDIO_SSRC),
             section("1", MediaKind::Video, TrackId::VIDEO, Codec::H264, VIDEO_PT, 90_000, VIDEO_SSRC),

@@ -38,6 +38,7 @@ impl Server {
             offer: peer.offer(),
             extra_candidate: None,
             codec: None,
+            layer_max: None,
             client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             url: String::new(),
             page_url: String::new(),

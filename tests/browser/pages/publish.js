@@ -49,15 +49,28 @@ function startPicture(context) {
   return canvas.captureStream();
 }
 
-/** H.264 first, so that RTMP and HLS viewers can have it. */
-function preferH264(transceiver) {
+/** H.264 unless said otherwise, so that RTMP and HLS viewers can have it. */
+function prefer(transceiver, name) {
   const { codecs } = RTCRtpSender.getCapabilities("video");
-  const h264 = codecs.filter((codec) => codec.mimeType === "video/H264");
-  if (h264.length === 0) throw new Error("this browser has no H.264 encoder");
-  transceiver.setCodecPreferences(h264);
+  const wanted = codecs.filter((codec) => codec.mimeType === `video/${name}`);
+  if (wanted.length === 0) throw new Error(`this browser has no ${name} encoder`);
+  transceiver.setCodecPreferences(wanted);
 }
 
-window.publish = async (url) => {
+/** Three layers in an order that says nothing of their sizes. Of smaller pictures Chromium makes only two. */
+const LARGE = 1.5;
+const LAYERS = [
+  { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 300_000 },
+  { rid: "h", maxBitrate: 1_000_000 },
+  { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 100_000 },
+];
+
+/** `options`: the codec, then "simulcast" if several layers are wanted. */
+window.publish = async (url, [codec = "H264", kind] = []) => {
+  if (kind === "simulcast") {
+    [canvas.width, canvas.height] = [canvas.width * LARGE, canvas.height * LARGE];
+    paint.scale(LARGE, LARGE);
+  }
   const context = new AudioContext({ sampleRate: 48000 });
   await context.resume();
   const peer = new RTCPeerConnection();
@@ -65,9 +78,9 @@ window.publish = async (url) => {
   const [video] = startPicture(context).getTracks();
   const stream = new MediaStream([audio, video]);
   peer.addTransceiver(audio, { direction: "sendonly", streams: [stream] });
-  const sendEncodings = [{ maxBitrate: 1_000_000 }];
+  const sendEncodings = kind === "simulcast" ? LAYERS : [{ maxBitrate: 1_000_000 }];
   const sender = peer.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });
-  preferH264(sender);
+  prefer(sender, codec);
   // The tests expect one size; rather fewer pictures than smaller ones.
   await sender.sender.setParameters({ ...sender.sender.getParameters(), degradationPreference: "maintain-resolution" });
   await peer.setLocalDescription(await peer.createOffer());
@@ -86,9 +99,14 @@ window.publish = async (url) => {
     look();
   });
   const connected = performance.now();
+  window.layers = async (active) => {
+    const parameters = sender.sender.getParameters();
+    for (const encoding of parameters.encodings) encoding.active = active.includes(encoding.rid);
+    await sender.sender.setParameters(parameters);
+  };
   window.unpublish = async () => {
     const stats = [...(await peer.getStats()).values()].filter((entry) => entry.type === "outbound-rtp");
-    const pictures = stats.find((entry) => entry.kind === "video").framesSent;
+    const pictures = Math.max(...stats.filter((entry) => entry.kind === "video").map((entry) => entry.framesSent));
     const fps = (pictures * 1000) / (performance.now() - connected);
     await fetch(location, { method: "DELETE" });
     peer.close();

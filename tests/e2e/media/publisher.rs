@@ -3,7 +3,10 @@
 
 use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
-use tokio::process::{Child, Command};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, Command},
+};
 
 use super::{
     process::{self, ffmpeg, scratch},
@@ -14,6 +17,8 @@ use super::{
 pub const FPS: f64 = 25.0;
 /// The source's picture size.
 pub const SIZE: (u64, u64) = (640, 360);
+/// The size of the best of its simulcast layers. The next is half as wide, the last a quarter.
+pub const SIZE_SIMULCAST: (f64, f64) = (960.0, 540.0);
 
 /// What publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,14 @@ pub enum Kind {
     FfmpegWhip,
     /// Chromium by WHIP: a canvas in H.264, and Opus.
     ChromiumWhip,
+    /// Chromium by WHIP: a larger canvas in three layers of this codec, and Opus.
+    ChromiumSimulcast(&'static str),
+}
+
+impl Kind {
+    const fn is_browser(self) -> bool {
+        matches!(self, Self::ChromiumWhip | Self::ChromiumSimulcast(_))
+    }
 }
 
 /// A running publisher; killed when dropped.
@@ -55,9 +68,12 @@ impl Publisher {
                 command.arg("-re").arg("-i").arg(file).args(["-c", "copy", "-f", "whip"]).arg(whip_url);
                 process::spawn(&what, command)
             }
-            Kind::ChromiumWhip => {
+            Kind::ChromiumWhip | Kind::ChromiumSimulcast(_) => {
                 let mut command = process::browser();
                 command.arg("publish").arg(whip_url);
+                if let Kind::ChromiumSimulcast(codec) = kind {
+                    command.args([codec, "simulcast"]);
+                }
                 let mut child = process::spawn(&what, command);
                 process::wait_for_line(&what, &mut child, "publishing", Duration::from_secs(30)).await;
                 child
@@ -73,10 +89,16 @@ impl Publisher {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Sends only these layers from now on, given as `m,l`.
+    pub async fn keep_layers(&mut self, rids: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it is open until the end");
+        stdin.write_all(format!("layers {rids}\n").as_bytes()).await.expect("the page listens");
+    }
+
     /// Ends it as its user would: ffmpeg by SIGINT, the page by closing. Returns how many pictures
     /// a second it sent: a busy browser skips some, which no viewer can have.
     pub async fn stop(mut self) -> f64 {
-        if self.kind == Kind::ChromiumWhip {
+        if self.kind.is_browser() {
             drop(self.child.stdin.take());
         } else if let Some(pid) = self.child.id() {
             let mut kill = Command::new("kill");
@@ -85,7 +107,7 @@ impl Publisher {
         }
         let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait_with_output()).await;
         let Ok(Ok(output)) = ended else { panic!("{:?} did not end", self.kind) };
-        if self.kind != Kind::ChromiumWhip {
+        if !self.kind.is_browser() {
             return FPS;
         }
         let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the page says what it sent");

@@ -65,6 +65,11 @@ impl Report {
         number("timestamp") - (number("estimatedPlayoutTimestamp") - NTP_TO_UNIX_MS)
     }
 
+    /// Width and height in pixels of what was seen last.
+    pub fn size(&self) -> (f64, f64) {
+        (self.number("width"), self.number("height"))
+    }
+
     /// A list of times in seconds.
     pub fn times(&self, key: &str) -> Vec<f64> {
         self.value[key].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()

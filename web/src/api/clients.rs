@@ -108,6 +108,6 @@ fn row(state: &AppState, client: &Arc<Client>, sessions: &mut Sessions, now: Ins
         send_bytes: client.send_bytes.load(Ordering::Relaxed),
         recv_bytes: client.recv_bytes.load(Ordering::Relaxed),
         kbps: state.rates.client(&info.id),
-        webrtc: sessions.take(&info.id),
+        webrtc: sessions.take(state, &info.id),
     }
 }

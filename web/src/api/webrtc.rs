@@ -3,7 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use serde::Serialize;
-use weir_rtc::{RtcHandle, SessionInfo, srtp::SrtpProfile};
+use weir_rtc::{RtcHandle, SessionInfo, sdp::Direction, session::LayerStats, srtp::SrtpProfile};
+use weir_source::{Lane, Layer};
 
 use crate::router::AppState;
 
@@ -16,8 +17,8 @@ impl Sessions {
         Self(list.into_iter().map(|info| (info.id.clone(), info)).collect())
     }
 
-    pub(super) fn take(&mut self, id: &str) -> Option<WebRtc> {
-        self.0.remove(id).map(WebRtc::of)
+    pub(super) fn take(&mut self, state: &AppState, id: &str) -> Option<WebRtc> {
+        self.0.remove(id).map(|info| WebRtc::of(state, info))
     }
 }
 
@@ -44,10 +45,81 @@ pub(super) struct WebRtc {
     jitter_ms: f64,
     dropped: u64,
     srtp: Option<&'static str>,
+    /// A publisher's simulcast layers, the best first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<Sent>,
+    /// The simulcast layer that a player gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<Chosen>,
+}
+
+/// A layer that a publisher was agreed.
+#[derive(Serialize)]
+struct Sent {
+    #[serde(flatten)]
+    layer: Named,
+    /// It is being sent.
+    active: bool,
+    kbps: u64,
+}
+
+#[derive(Serialize)]
+struct Named {
+    rid: String,
+    width: u32,
+    height: u32,
+}
+
+impl Named {
+    fn of(layer: &Layer) -> Self {
+        let (width, height) = layer.size.unwrap_or_default();
+        Self { rid: layer.rid.clone(), width, height }
+    }
+}
+
+/// Which layer a player gets, and why.
+#[derive(Serialize)]
+struct Chosen {
+    /// What it is being sent, while it does not wait for a keyframe.
+    #[serde(flatten)]
+    current: Option<Named>,
+    /// The name of the layer that it should get.
+    wanted: String,
+    reason: &'static str,
+    /// What its line carries of video, as far as is known.
+    budget_kbps: Option<u64>,
+    /// The highest temporal layer sent, where not all are.
+    temporal_max: Option<u8>,
+}
+
+impl Chosen {
+    fn of(stats: LayerStats) -> Self {
+        Self {
+            current: stats.current.as_ref().map(Named::of),
+            wanted: stats.wanted,
+            reason: stats.reason.name(),
+            budget_kbps: stats.budget_bps.map(|bps| bps / 1_000),
+            temporal_max: stats.temporal_max,
+        }
+    }
+}
+
+/// The layers of the session's stream, if it publishes several.
+fn layers(state: &AppState, info: &SessionInfo) -> Vec<Sent> {
+    let source = (info.direction == Direction::Publish).then(|| state.hub.get(&info.key)).flatten();
+    let Some(source) = source else { return Vec::new() };
+    let tracks = source.tracks(Lane::Packets);
+    let states = source.layers().into_iter();
+    let sent = |state: weir_source::LayerState| {
+        let layer = tracks.get(state.track)?.layer.as_ref()?;
+        Some(Sent { layer: Named::of(layer), active: state.flowing.is_some(), kbps: state.bits_per_second / 1_000 })
+    };
+    states.filter_map(sent).collect()
 }
 
 impl WebRtc {
-    fn of(info: SessionInfo) -> Self {
+    fn of(state: &AppState, info: SessionInfo) -> Self {
+        let layers = layers(state, &info);
         let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
         let stats = info.stats;
         Self {
@@ -75,6 +147,8 @@ impl WebRtc {
                 SrtpProfile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
                 SrtpProfile::AesCm128HmacSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
             }),
+            layers,
+            layer: stats.layer.map(Chosen::of),
         }
     }
 }

@@ -105,6 +105,13 @@ impl Assembler {
         }
     }
 
+    /// What follows is another stream, which begins with a keyframe. An unfinished picture is dropped.
+    pub fn cut(&mut self) {
+        self.unit = None;
+        self.contiguous = false;
+        self.synced = false;
+    }
+
     /// Takes the next packet and appends the frames that it completes, at most two, to `out`.
     pub fn push(&mut self, packet: &Packet, out: &mut Vec<Frame>) {
         if self.unit.as_ref().is_some_and(|unit| unit.timestamp != packet.timestamp) {

@@ -1,5 +1,6 @@
 //! Negotiation against offers shaped like those of real peers.
 
+mod layers;
 mod offers;
 mod refusals;
 mod repair;

@@ -1,0 +1,130 @@
+//! Simulcast towards a viewer, packet by packet: what a change of layers leaves on the wire.
+
+use super::*;
+use weir_source::Layer;
+
+const LOW: TrackId = match TrackId::new(2) {
+    Some(track) => track,
+    None => TrackId::VIDEO,
+};
+
+fn layered(codec: Codec) -> Tracks {
+    let mut tracks = Tracks::default();
+    for (rank, id) in (0..).zip([TrackId::VIDEO, LOW]) {
+        let mut track = weir_source::Track::new(id, codec, 90_000, 0);
+        track.layer = Some(Layer { rid: format!("r{rank}"), rank, size: None });
+        tracks = tracks.with(track.into());
+    }
+    tracks
+}
+
+fn bench(codec: Codec) -> Bench {
+    let mut params = params();
+    params.media[1].codecs[0].codec = codec;
+    params.media[1].extensions.dependency_descriptor = Some(12);
+    let mut bench = Bench::with(&params);
+    bench.outbound.set_tracks(&layered(codec));
+    bench
+}
+
+impl Bench {
+    /// Makes this layer the wanted one.
+    fn want(&mut self, layer: TrackId) {
+        let flows = |track| LayerState { track, bits_per_second: 1, flowing: Some(Duration::from_secs(9)) };
+        let mut states = [flows(TrackId::VIDEO), flows(LOW)];
+        states[0].flowing = states[0].flowing.filter(|_| layer == TrackId::VIDEO);
+        self.outbound.set_layers(self.now, &states);
+    }
+}
+
+/// A packet of VP8 whose numbers all are `number`.
+fn vp8(track: TrackId, number: u8, ms: i64, keyframe: bool) -> Packet {
+    let payload = [0x90, 0xf0, 0x80, number, number, number & 0x1f, u8::from(!keyframe), 1, 2, 3, number];
+    let origin = if track == LOW { 3_000_000_000 } else { 5_000 };
+    Packet {
+        timestamp: origin + u64::try_from(ms).unwrap() * 90,
+        payload: payload.to_vec().into(),
+        ..packet(track, u64::from(number) * 10, ms, keyframe)
+    }
+}
+
+#[test]
+fn numbers_time_and_pictures_go_on_over_a_change_of_layers() {
+    let mut bench = bench(Codec::Vp8);
+    bench.want(TrackId::VIDEO);
+    let first = bench.see(&vp8(TrackId::VIDEO, 40, 1_000, true)).unwrap();
+    assert_eq!(first.payload[3..6], [40, 40, 40 & 0x1f], "the first run is as it came");
+    bench.want(LOW);
+    let last = bench.see(&Packet { seq: 401, ..vp8(TrackId::VIDEO, 41, 1_040, false) }).unwrap();
+    assert_eq!(bench.see(&vp8(LOW, 7, 1_040, false)), None, "a keyframe comes first");
+    let changed = bench.see(&vp8(LOW, 8, 1_080, true)).unwrap();
+    assert_eq!((changed.index, changed.timestamp.wrapping_sub(last.timestamp)), (last.index + 1, 40 * 90));
+    assert_eq!(changed.payload[2..6], [0x80, 42, 42, 42 & 0x1f]);
+    assert_eq!(changed.payload[6..], vp8(LOW, 8, 1_080, true).payload[6..]);
+    assert_eq!(bench.see(&Packet { seq: 402, ..vp8(TrackId::VIDEO, 42, 1_080, false) }), None);
+    // Back to a keyframe of an earlier picture: time stands still for a tick, but never goes back.
+    bench.want(TrackId::VIDEO);
+    let back = bench.see(&vp8(TrackId::VIDEO, 50, 1_060, true)).unwrap();
+    assert_eq!((back.index, back.timestamp), (changed.index + 1, changed.timestamp + 1));
+    assert_eq!(back.payload[3..6], [43, 43, 43 & 0x1f]);
+    bench.want(LOW);
+    let again = bench.see(&vp8(LOW, 20, 1_160, true)).unwrap();
+    assert_eq!(again.timestamp.wrapping_sub(first.timestamp), 160 * 90, "what it was ahead is not kept");
+}
+
+#[test]
+fn a_changed_and_padded_packet_comes_again_byte_for_byte() {
+    let mut bench = bench(Codec::Vp8);
+    bench.want(TrackId::VIDEO);
+    bench.forward(&vp8(TrackId::VIDEO, 40, 1_000, true)).unwrap();
+    bench.want(LOW);
+    bench.fill = Fill::Payload(60);
+    let sent = bench.forward(&vp8(LOW, 8, 1_080, true)).unwrap();
+    let wire_seq = u16::from_be_bytes([sent[2], sent[3]]);
+    let outputs = bench.at(2_000).rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out));
+    let resend = outputs.iter().find_map(|output| if let Output::Resend(resend) = output { Some(*resend) } else { None });
+    let mut out = [0; 1_500];
+    let (now, resend) = (bench.now, resend.unwrap());
+    let len = bench.outbound.resend(now, &resend, &vp8(LOW, 8, 1_080, true), &bench.protect, &mut bench.stats, &mut out);
+    assert_eq!(out[..len.unwrap()], sent, "SRTP must not see two contents under one index");
+    assert_eq!(bench.open(sent).unwrap().payload[3], 41, "and the padding is no part of it");
+}
+
+#[test]
+fn av1_frames_go_on_in_the_header_extension() {
+    let mut bench = bench(Codec::Av1);
+    let frame = |track, number: u8, ms, keyframe| {
+        let mut packet = vp8(track, number, ms, keyframe);
+        packet.extensions.dependency_descriptor = Some(vec![0xc0, 0, number, 0x80].into());
+        packet
+    };
+    let numbered = |bench: &mut Bench, packet: &Packet| {
+        let datagram = bench.forward(packet).unwrap();
+        let place = datagram.windows(4).position(|bytes| bytes[0] == 0xc0 && bytes[3] == 0x80).unwrap();
+        (u16::from_be_bytes([datagram[place + 1], datagram[place + 2]]), bench.open(datagram).unwrap().payload)
+    };
+    bench.want(TrackId::VIDEO);
+    assert_eq!(numbered(&mut bench, &frame(TrackId::VIDEO, 40, 1_000, true)).0, 40);
+    bench.want(LOW);
+    let (number, payload) = numbered(&mut bench, &frame(LOW, 8, 1_080, true));
+    assert_eq!((number, payload), (41, vp8(LOW, 8, 1_080, true).payload.to_vec()));
+}
+
+#[test]
+fn the_wish_for_a_keyframe_names_the_layer() {
+    let mut bench = bench(Codec::Vp8);
+    bench.want(TrackId::VIDEO);
+    bench.see(&vp8(TrackId::VIDEO, 40, 1_000, true)).unwrap();
+    bench.at(1_000).want(LOW);
+    let wishes = |outputs: Vec<Output>| -> Vec<TrackId> {
+        outputs.iter().filter_map(|output| if let Output::KeyframeWanted(track) = output { Some(*track) } else { None }).collect()
+    };
+    assert_eq!(wishes(bench.poll().0), [LOW]);
+    let mut all = Vec::new();
+    for ms in 0..2_000 {
+        bench.at(1_000 + ms).forward(&vp8(LOW, 7, 1_040, false));
+        all.extend(wishes(bench.poll().0));
+    }
+    assert_eq!(all, [LOW; 3], "twice a second");
+    assert_eq!(wishes(bench.rtcp(|out| rtcp::emit_pli(9, VIDEO_SSRC, out))), [], "within the same half second");
+}

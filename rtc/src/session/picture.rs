@@ -1,0 +1,201 @@
+//! How large is the picture that starts in this packet? A bounded peek at the keyframes of simulcast
+//! layers, to know which is the best; nothing else goes by it.
+
+use weir_source::Codec;
+
+use super::descriptor;
+
+/// Width and height in pixels that a keyframe's first packet tells, if it does.
+pub(super) fn size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
+    let (width, height) = match codec {
+        Codec::H264 => h264(payload)?,
+        Codec::Vp8 => vp8(payload)?,
+        Codec::Vp9 => vp9(payload)?,
+        _ => return None,
+    };
+    (width > 0 && height > 0).then_some((width, height))
+}
+
+/// RFC 6386 9.1: a frame tag of three bytes, the start code, two numbers of 14 bits.
+fn vp8(payload: &[u8]) -> Option<(u32, u32)> {
+    let frame = payload.get(descriptor::vp8(payload)?.len..)?;
+    let [tag, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] = *frame else { return None };
+    let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
+    (tag & 1 == 0).then(|| (side(w0, w1), side(h0, h1)))
+}
+
+/// RFC 9628 4.2.1: the scalability structure lists a size for each spatial layer, the largest last.
+fn vp9(payload: &[u8]) -> Option<(u32, u32)> {
+    const STRUCTURE: u8 = 0x02;
+    const SIZES: u8 = 0x10;
+    if payload.first()? & STRUCTURE == 0 {
+        return None;
+    }
+    let rest = payload.get(descriptor::vp9(payload)?.len..)?;
+    let (head, sizes) = rest.split_first()?;
+    if head & SIZES == 0 {
+        return None;
+    }
+    let last = sizes.get(usize::from(head >> 5) * 4..)?.first_chunk::<4>()?;
+    let [w0, w1, h0, h1] = *last;
+    Some((u16::from_be_bytes([w0, w1]).into(), u16::from_be_bytes([h0, h1]).into()))
+}
+
+/// The sequence parameter set (ITU-T H.264 7.3.2.1.1), alone or in an aggregate (RFC 6184 5.7.1).
+fn h264(payload: &[u8]) -> Option<(u32, u32)> {
+    const SPS: u8 = 7;
+    const STAP_A: u8 = 24;
+    let (header, mut rest) = payload.split_first()?;
+    match header & 0x1f {
+        SPS => return sps(rest),
+        STAP_A => {}
+        _ => return None,
+    }
+    // An access unit delimiter and messages may come before it.
+    for _ in 0..4 {
+        let (size, tail) = rest.split_first_chunk::<2>()?;
+        let (nal, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
+        match nal.split_first() {
+            Some((header, body)) if header & 0x1f == SPS => return sps(body),
+            _ => rest = tail,
+        }
+    }
+    None
+}
+
+fn sps(body: &[u8]) -> Option<(u32, u32)> {
+    let profile = *body.first()?;
+    let mut bits = Bits::new(body.get(3..)?);
+    let _id = bits.golomb()?;
+    let mut chroma = 1;
+    if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
+        chroma = bits.golomb()?;
+        if chroma == 3 {
+            bits.bit()?;
+        }
+        let (_luma, _chroma, _bypass) = (bits.golomb()?, bits.golomb()?, bits.bit()?);
+        if bits.bit()? == 1 {
+            // Scaling matrices: no live encoder sends them here.
+            return None;
+        }
+    }
+    let _frame_num = bits.golomb()?;
+    match bits.golomb()? {
+        0 => {
+            bits.golomb()?;
+        }
+        1 => {
+            let (_delta, _a, _b) = (bits.bit()?, bits.golomb()?, bits.golomb()?);
+            for _ in 0..bits.golomb()?.min(255) {
+                bits.golomb()?;
+            }
+        }
+        _ => {}
+    }
+    let (_references, _gaps) = (bits.golomb()?, bits.bit()?);
+    let (columns, rows, progressive) = (bits.golomb()?, bits.golomb()?, bits.bit()?);
+    if progressive == 0 {
+        bits.bit()?;
+    }
+    let _direct = bits.bit()?;
+    let fields = 2 - progressive;
+    let mut crop = [0; 4];
+    if bits.bit()? == 1 {
+        crop = [bits.golomb()?, bits.golomb()?, bits.golomb()?, bits.golomb()?];
+    }
+    let [left, right, top, bottom] = crop;
+    // Table 6-1 and equations 7-19 to 7-22: crops count in samples of the coarsest plane.
+    let (unit_x, unit_y) = (if matches!(chroma, 1 | 2) { 2 } else { 1 }, if chroma == 1 { 2 } else { 1 });
+    let side = |blocks: u32, scale: u32, from: u32, to: u32, unit: u32| {
+        let cropped = from.checked_add(to)?.checked_mul(unit)?;
+        blocks.checked_add(1)?.checked_mul(16)?.checked_mul(scale)?.checked_sub(cropped)
+    };
+    Some((side(columns, 1, left, right, unit_x)?, side(rows, fields, top, bottom, unit_y * fields)?))
+}
+
+/// Bits of a NAL unit, emulation prevention bytes left out (ITU-T H.264 7.4.1).
+struct Bits<'a> {
+    data: std::slice::Iter<'a, u8>,
+    zeros: u8,
+    byte: u8,
+    left: u8,
+}
+
+impl<'a> Bits<'a> {
+    fn new(data: &'a [u8]) -> Self {
+        Self { data: data.iter(), zeros: 0, byte: 0, left: 0 }
+    }
+
+    fn bit(&mut self) -> Option<u32> {
+        if self.left == 0 {
+            let mut byte = *self.data.next()?;
+            if self.zeros >= 2 && byte == 3 {
+                self.zeros = 0;
+                byte = *self.data.next()?;
+            }
+            self.zeros = if byte == 0 { self.zeros.saturating_add(1) } else { 0 };
+            (self.byte, self.left) = (byte, 8);
+        }
+        self.left -= 1;
+        Some(u32::from(self.byte >> self.left & 1))
+    }
+
+    /// An Exp-Golomb code (ITU-T H.264 9.1), read as unsigned.
+    fn golomb(&mut self) -> Option<u32> {
+        let mut zeros = 0;
+        while self.bit()? == 0 {
+            zeros += 1;
+            if zeros > 31 {
+                return None;
+            }
+        }
+        let mut value = 1u64;
+        for _ in 0..zeros {
+            value = value << 1 | u64::from(self.bit()?);
+        }
+        u32::try_from(value - 1).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 640x360 at 30/s, High, with emulation prevention bytes.
+    const HIGH: [u8; 26] = [
+        0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03,
+        0x00, 0x3c, 0x0f, 0x16, 0x2d, 0x96,
+    ];
+
+    #[test]
+    fn an_h264_parameter_set_alone_or_in_an_aggregate_tells_the_size() {
+        assert_eq!(size(Codec::H264, &HIGH), Some((640, 360)));
+        let mut aggregate = vec![24, 0, 2, 9, 0x10, 0, 26];
+        aggregate.extend(HIGH);
+        assert_eq!(size(Codec::H264, &aggregate), Some((640, 360)));
+        assert_eq!(size(Codec::H264, &HIGH[..8]), None);
+        assert_eq!(size(Codec::H264, &[0x65, 1, 2]), None);
+    }
+
+    #[test]
+    fn vp8_and_vp9_keyframes_tell_the_size() {
+        let vp8 = [0x90, 0xe0, 0x92, 0x34, 0x01, 0x20, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x41];
+        assert_eq!(size(Codec::Vp8, &vp8), Some((640, 360)));
+        assert_eq!(size(Codec::Vp8, &vp8[..15]), None);
+        // I, L, B, V; picture id, layer, TL0PICIDX; one spatial layer with its size.
+        let vp9 = [0xaa, 0x81, 0x02, 0x00, 0x05, 0x10, 0x02, 0x80, 0x01, 0x68];
+        assert_eq!(size(Codec::Vp9, &vp9), Some((640, 360)));
+        assert_eq!(size(Codec::Vp9, &[0xa8, 0x81, 0x00]), None, "it tells none");
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_survived(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
+            for codec in [Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1] {
+                let _ = size(codec, &payload);
+            }
+        }
+    }
+}

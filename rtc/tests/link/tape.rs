@@ -1,0 +1,167 @@
+//! A viewer of VP8 layers that records: what came, and whether a decoder would have liked it.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use weir_rtc::wire::{rtcp, rtp};
+
+use super::{
+    camera::{LAYERS, Label, Vp8},
+    client::Client,
+    screen::{AUDIO_SSRC, VIDEO_SSRC},
+};
+
+struct Packet {
+    at: Instant,
+    timestamp: u32,
+    marker: bool,
+    picture: Vp8,
+    label: Label,
+}
+
+/// A whole picture.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Picture {
+    pub(crate) at: Instant,
+    pub(crate) rid: &'static str,
+    pub(crate) frame: u32,
+    pub(crate) timestamp: u32,
+    pub(crate) keyframe: bool,
+    pub(crate) numbers: Vp8,
+    first: u64,
+}
+
+pub(crate) struct Tape {
+    packets: BTreeMap<u64, Packet>,
+    asked: BTreeMap<u64, (Instant, u32)>,
+    /// Something is lost for good: a keyframe must come.
+    broken: Option<Instant>,
+    pub(crate) sounds: Vec<u64>,
+}
+
+impl Tape {
+    pub(crate) fn new() -> Self {
+        Self { packets: BTreeMap::new(), asked: BTreeMap::new(), broken: None, sounds: Vec::new() }
+    }
+
+    pub(crate) fn handle_rtp(&mut self, now: Instant, index: u64, data: &[u8]) {
+        let packet = rtp::Packet::parse(data).unwrap();
+        let fields = packet.header.fields;
+        if fields.ssrc == AUDIO_SSRC {
+            self.sounds.push(u64::from_be_bytes(packet.payload.try_into().unwrap()));
+            return;
+        }
+        assert_eq!(fields.ssrc, VIDEO_SSRC, "one stream whatever the layer");
+        let (picture, label) = Vp8::read(packet.payload);
+        self.asked.remove(&index);
+        if let Some((&highest, _)) = self.packets.last_key_value() {
+            self.asked.extend((highest + 1..index).map(|missing| (missing, (now + Duration::from_millis(10), 0))));
+        }
+        let new = Packet { at: now, timestamp: fields.timestamp, marker: fields.marker, picture, label };
+        assert!(self.packets.insert(index, new).is_none(), "one number, one packet");
+    }
+
+    pub(crate) fn poll(&mut self, now: Instant, client: &mut Client) {
+        let before = self.asked.len();
+        self.asked.retain(|_, (_, tries)| *tries < 10);
+        let started = self.packets.first_key_value().is_none_or(|(_, first)| first.label.keyframe && first.label.index == 0);
+        if self.asked.len() < before || !started && self.packets.len() == 1 {
+            self.broken.get_or_insert(now);
+        }
+        if self.broken.is_some_and(|since| since <= now) {
+            self.broken = None;
+            let mut data = Vec::new();
+            rtcp::emit_rr(9, &[], &mut data);
+            rtcp::emit_pli(9, VIDEO_SSRC, &mut data);
+            client.send_rtcp(&data);
+        }
+        let mut lost = Vec::new();
+        for (index, (due, tries)) in self.asked.iter_mut().filter(|(_, (due, _))| *due <= now) {
+            (*due, *tries) = (now + Duration::from_millis(60), *tries + 1);
+            lost.push(*index as u16);
+        }
+        if !lost.is_empty() {
+            let mut data = Vec::new();
+            rtcp::emit_nack(9, VIDEO_SSRC, lost, &mut data);
+            client.send_rtcp(&data);
+        }
+    }
+
+    /// Numbers that never came.
+    pub(crate) fn holes(&self) -> u64 {
+        let (first, last) = (self.packets.first_key_value(), self.packets.last_key_value());
+        first.zip(last).map_or(0, |((first, _), (last, _))| last - first + 1 - self.packets.len() as u64)
+    }
+
+    /// The pictures of which every packet came, in their order.
+    pub(crate) fn pictures(&self) -> Vec<Picture> {
+        let mut pictures = Vec::new();
+        let mut got = 0;
+        let mut last: Option<(u64, u32)> = None;
+        for (&index, packet) in &self.packets {
+            let follows = last == Some((index.wrapping_sub(1), packet.timestamp));
+            if packet.label.index == 0 {
+                got = 1;
+            } else if follows && got > 0 {
+                got += 1;
+            } else {
+                got = 0;
+            }
+            last = Some((index, packet.timestamp));
+            if packet.marker && got == packet.label.count {
+                pictures.push(Picture {
+                    at: packet.at,
+                    rid: LAYERS[usize::from(packet.picture.layer)].rid,
+                    frame: packet.label.frame,
+                    timestamp: packet.timestamp,
+                    keyframe: packet.label.keyframe,
+                    numbers: packet.picture,
+                    first: index + 1 - u64::from(got),
+                });
+            }
+        }
+        pictures
+    }
+
+    /// What a decoder relies on: time and numbers go on, another layer begins with a keyframe, and each
+    /// picture builds on one that was shown. Where pictures are missing a keyframe must come.
+    pub(crate) fn check(&self) {
+        let mut pictures = self.pictures();
+        // What was lost before the first packet that came is not known to be missing.
+        let first = pictures.iter().position(|picture| picture.keyframe).expect("a keyframe");
+        pictures.drain(..first);
+        for pair in pictures.windows(2) {
+            let [old, new] = pair else { unreachable!() };
+            let case = format!("{old:?} then {new:?}");
+            assert!((new.timestamp.wrapping_sub(old.timestamp) as i32) > 0, "time goes on: {case}");
+            let whole = new.first == old.first + u64::from(self.packets[&old.first].label.count);
+            if !whole {
+                continue;
+            }
+            assert!(old.rid == new.rid || new.keyframe, "another layer begins with a keyframe: {case}");
+            let (was, is) = (old.numbers, new.numbers);
+            assert_eq!(is.picture, (was.picture + 1) & 0x7fff, "{case}");
+            assert_eq!(is.base.wrapping_sub(was.base), u8::from(is.temporal == 0), "{case}");
+            assert_eq!((is.key.wrapping_sub(was.key)) & 0x1f, u8::from(new.keyframe), "{case}");
+        }
+    }
+
+    /// The longest time without a picture from `from` on.
+    pub(crate) fn freeze(&self, from: Instant) -> Duration {
+        let times: Vec<Instant> = self.pictures().iter().map(|picture| picture.at).filter(|at| *at >= from).collect();
+        times.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0])).max().unwrap_or(Duration::MAX)
+    }
+
+    /// The layers seen, one after the other, with the time each began.
+    pub(crate) fn layers(&self) -> Vec<(&'static str, Instant)> {
+        let mut layers: Vec<(&'static str, Instant)> = Vec::new();
+        for picture in self.pictures() {
+            if layers.last().is_none_or(|(rid, _)| *rid != picture.rid) {
+                layers.push((picture.rid, picture.at));
+            }
+        }
+        layers
+    }
+}

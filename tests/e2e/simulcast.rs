@@ -1,0 +1,119 @@
+//! Chromium sends its picture in three layers; each viewer gets the one that it should.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::media::{
+    client::{aiortc_plays, chromium_plays, ffmpeg_plays},
+    publisher::{FPS, Kind, Publisher, SIZE_SIMULCAST},
+    report::Report,
+    server::Server,
+    turn,
+};
+
+const SECONDS: u32 = 12;
+/// Chromium begins with its smallest layer and adds the others as its estimate of the uplink grows.
+const ALL_LAYERS: Duration = Duration::from_secs(25);
+
+/// `SIZE_SIMULCAST` divided; encoders that want even sides may round one up or down.
+fn is_part(size: (f64, f64), divisor: f64) -> bool {
+    let near = |side: f64, whole: f64| (side - whole / divisor).abs() <= 2.0;
+    near(size.0, SIZE_SIMULCAST.0) && near(size.1, SIZE_SIMULCAST.1)
+}
+
+/// The names of the layers that are being sent, the best first.
+fn sent(rows: &[Value]) -> Vec<&str> {
+    let layers = rows.iter().filter(|row| row["publish"] == true).flat_map(|row| row["webrtc"]["layers"].as_array());
+    layers.flatten().filter(|layer| layer["active"] == true).filter_map(|layer| layer["rid"].as_str()).collect()
+}
+
+/// What each viewer by WebRTC gets: layer, width and reason.
+fn given(rows: &[Value]) -> Vec<(String, u64, String)> {
+    let mut given: Vec<_> = rows
+        .iter()
+        .map(|row| &row["webrtc"]["layer"])
+        .filter_map(|layer| {
+            Some((layer["rid"].as_str()?.to_owned(), layer["width"].as_u64()?, layer["reason"].as_str()?.to_owned()))
+        })
+        .collect();
+    given.sort();
+    given
+}
+
+/// Pictures all the way, at most `step_max` seconds apart.
+fn plays(report: &Report, step_max: f64) -> Result<(), String> {
+    let failures = report.failures();
+    let (fps, step) = (report.number("fps"), report.number("step_max"));
+    if !failures.is_empty() || fps < FPS * 0.6 || step > step_max || report.number("steps_back") > 0.0 {
+        return Err(format!("{}\n{}", report.line(), failures.join("\n")));
+    }
+    Ok(())
+}
+
+async fn every_viewer_gets_its_layer(codec: &'static str) {
+    let _turn = turn().await;
+    let server = Server::start().await;
+    let stream = format!("layers-{}", codec.to_lowercase());
+    let publisher = Publisher::start(Kind::ChromiumSimulcast(codec), &server, &stream).await;
+    server.wait_for_rows("clients", |rows| sent(rows) == ["h", "m", "l"], ALL_LAYERS).await;
+    let (best, least) = (server.whep_url(&stream), format!("{}&layer=l", server.whep_url(&stream)));
+    let looks = async {
+        sleep(Duration::from_secs(8)).await;
+        given(&server.rows("clients").await)
+    };
+    let (names, orders) = (["best", "least"].map(|name| format!("{stream}-{name}")), [("whep", best)]);
+    let (best, least, given) =
+        tokio::join!(chromium_plays(&names[0], &orders, SECONDS), aiortc_plays(&names[1], &least, SECONDS), looks);
+    let best = &best[0];
+    eprintln!("{}\n{}\n{given:?}", best.line(), least.line());
+    let complaints: Vec<_> = [best, &least].into_iter().filter_map(|report| plays(report, 0.5).err()).collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert!(is_part(best.size(), 1.0), "the best is {:?}", best.size());
+    assert!(is_part(least.size(), 4.0), "the least is {:?}", least.size());
+    let expected = [("h".to_owned(), 960, "best".to_owned()), ("l".to_owned(), 240, "asked".to_owned())];
+    assert_eq!(given, expected);
+    publisher.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulcast_in_vp8_every_viewer_gets_its_layer() {
+    every_viewer_gets_its_layer("VP8").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulcast_in_h264_every_viewer_gets_its_layer() {
+    every_viewer_gets_its_layer("H264").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulcast_viewers_of_every_kind_go_on_when_the_best_layer_stops_and_comes_back() {
+    let _turn = turn().await;
+    let server = Server::start().await;
+    let stream = "layers-change";
+    let mut publisher = Publisher::start(Kind::ChromiumSimulcast("H264"), &server, stream).await;
+    server.wait_for_rows("clients", |rows| sent(rows) == ["h", "m", "l"], ALL_LAYERS).await;
+    let (rtmp_url, orders) = (server.rtmp_url(stream), [("whep", server.whep_url(stream))]);
+    let changes = async {
+        let mut seen = Vec::new();
+        for (pause, rids) in [(5, "m,l"), (5, "m,h,l"), (6, "l,m")] {
+            sleep(Duration::from_secs(pause)).await;
+            seen.extend(given(&server.rows("clients").await));
+            publisher.keep_layers(rids).await;
+        }
+        seen
+    };
+    let (shown, recorded, seen) =
+        tokio::join!(chromium_plays("layers-change", &orders, 20), ffmpeg_plays("layers-change", &rtmp_url, 20), changes);
+    let shown = &shown[0];
+    eprintln!("{}\n{}\n{seen:?}", shown.line(), recorded.line());
+    let complaints: Vec<_> = [shown, &recorded].into_iter().filter_map(|report| plays(report, 1.7).err()).collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let seen: Vec<_> = seen.iter().map(|(rid, _, reason)| (rid.as_str(), reason.as_str())).collect();
+    assert_eq!(seen, [("h", "best"), ("m", "missing"), ("h", "best")]);
+    assert!(is_part(shown.size(), 2.0), "it ends with {:?}", shown.size());
+    publisher.stop().await;
+    server.stop().await;
+}
