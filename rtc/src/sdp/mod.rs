@@ -132,7 +132,7 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
         MediaKind::Audio => (TrackId::AUDIO, local.audio_ssrc),
         MediaKind::Video => (TrackId::VIDEO, local.video_ssrc),
     };
-    let repaired = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
+    let repaired = direction == Direction::Play && codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
     Ok(MediaParams {
         mid: offered.mid.clone(),
         kind: offered.kind,

@@ -92,6 +92,11 @@ impl Gaps {
         Arrival::Newest
     }
 
+    /// The missing number that stands as `wire_seq` on the wire.
+    pub(crate) fn hole(&self, wire_seq: u16) -> Option<u64> {
+        self.holes.iter().map(|hole| hole.seq).find(|seq| *seq as u16 == wire_seq)
+    }
+
     /// A keyframe starts at this number: pictures before it need no mending.
     pub(crate) fn keyframe_at(&mut self, seq: u64) {
         self.keyframe = self.keyframe.max(seq);

@@ -29,6 +29,7 @@ mod outgoing;
 mod output;
 mod picture;
 mod reception;
+mod repaired;
 mod report;
 mod rewrite;
 mod rtx;
