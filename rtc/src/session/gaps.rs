@@ -13,8 +13,11 @@ const HOLES_MAX: usize = 512;
 const REORDER_TIME: Duration = Duration::from_millis(10);
 /// …or once this many later ones have come.
 const REORDER_PACKETS: u64 = 2;
-/// Bounds of the time between two requests for one packet; the round trip lies within or is cut.
-const RETRY_MIN: Duration = Duration::from_millis(50);
+/// Time between two requests for one packet while the round trip is not known …
+const RETRY_START: Duration = Duration::from_millis(100);
+/// … and its bounds once it is. Then a quarter more than the round trip is waited for: what is asked
+/// for twice comes twice, and tells nothing of the round trip.
+const RETRY_MIN: Duration = Duration::from_millis(30);
 const RETRY_MAX: Duration = Duration::from_millis(250);
 /// Requests for one packet.
 const TRIES_MAX: u8 = 10;
@@ -115,7 +118,7 @@ impl Gaps {
             !over
         });
         if nack {
-            let retry = rtt.unwrap_or(RETRY_MIN).clamp(RETRY_MIN, RETRY_MAX);
+            let retry = rtt.map_or(RETRY_START, |rtt| (rtt + rtt / 4).clamp(RETRY_MIN, RETRY_MAX));
             for hole in self.holes.iter_mut().filter(|hole| hole.due <= now).take(ASKED_MAX) {
                 hole.tries = hole.tries.saturating_add(1);
                 hole.due = now + retry;

@@ -208,6 +208,7 @@ impl Worker {
         }
         show(&mut peer, now);
         let record = Arc::clone(&peer.record);
+        tracing::debug!(id = %record.id, stats = ?peer.session.stats(), "session's figures");
         tracing::info!(id = %record.id, key = %record.key, direction = ?record.direction, reason = ?end, "session ended");
         // The seat first, then the word that it is free.
         drop(peer);

@@ -52,8 +52,8 @@ function startPicture(context) {
 /** H.264 unless said otherwise, so that RTMP and HLS viewers can have it. */
 function prefer(transceiver, name) {
   const { codecs } = RTCRtpSender.getCapabilities("video");
-  const wanted = codecs.filter((codec) => codec.mimeType === `video/${name}`);
-  if (wanted.length === 0) throw new Error(`this browser has no ${name} encoder`);
+  const wanted = codecs.filter((codec) => [`video/${name}`, "video/rtx"].includes(codec.mimeType));
+  if (wanted.every((codec) => codec.mimeType === "video/rtx")) throw new Error(`this browser has no ${name} encoder`);
   transceiver.setCodecPreferences(wanted);
 }
 
