@@ -15,7 +15,11 @@ use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 use weir_source::{ClientGuard, Packet, Publisher};
 
-use crate::{record::Record, sdp::SessionParams};
+use crate::{
+    record::Record,
+    sdp::{IceCredentials, SessionParams},
+    worker::NAMES_MAX,
+};
 
 /// How long a negotiated peer is waited for. A browser sends its first check within a second of
 /// the answer; a stream name must not be held much longer by one that never comes.
@@ -91,6 +95,8 @@ struct Entry {
     pwd: Arc<str>,
     owner: Option<usize>,
     waiting: Option<Box<Waiting>>,
+    /// The names of later restarts, which have entries of their own and leave with this one.
+    later: Vec<Arc<str>>,
 }
 
 impl Lobby {
@@ -131,7 +137,7 @@ impl Lobby {
         state.order.push_back((waiting.expires, Arc::clone(&ufrag)));
         state.sessions.insert(waiting.record.session.clone(), Arc::clone(&waiting.record));
         let pwd = waiting.params.local_ice.pwd.as_str().into();
-        state.places.insert(ufrag, Entry { pwd, owner: None, waiting: Some(Box::new(waiting)) });
+        state.places.insert(ufrag, Entry { pwd, owner: None, waiting: Some(Box::new(waiting)), later: Vec::new() });
         Ok(())
     }
 
@@ -186,9 +192,34 @@ impl Lobby {
     pub(crate) fn leave(&self, record: &Record) {
         let mut state = self.state.lock();
         state.sessions.remove(&record.session);
-        if state.places.get(&*record.ufrag).is_some_and(|entry| entry.waiting.is_none()) {
-            state.places.remove(&*record.ufrag);
+        if state.places.get(&*record.ufrag).is_some_and(|entry| entry.waiting.is_none())
+            && let Some(entry) = state.places.remove(&*record.ufrag)
+        {
+            for ufrag in entry.later {
+                state.places.remove(&ufrag);
+            }
         }
+    }
+
+    /// A claimed peer gets another name by an ICE restart; of those of its former restarts the
+    /// oldest makes room. `false`: it is not claimed, has left, or the name is taken.
+    pub(crate) fn rename(&self, record: &Record, name: &IceCredentials) -> bool {
+        let mut state = self.state.lock();
+        if state.places.contains_key(name.ufrag.as_str()) {
+            return false;
+        }
+        let Some(entry) = state.places.get_mut(&*record.ufrag) else { return false };
+        let Some(owner) = entry.owner else { return false };
+        let ufrag: Arc<str> = name.ufrag.as_str().into();
+        entry.later.push(Arc::clone(&ufrag));
+        // The first name stays as well.
+        let forgotten = (entry.later.len() >= NAMES_MAX).then(|| entry.later.remove(0));
+        let entry = Entry { pwd: name.pwd.as_str().into(), owner: Some(owner), waiting: None, later: Vec::new() };
+        state.places.insert(ufrag, entry);
+        if let Some(forgotten) = forgotten {
+            state.places.remove(&forgotten);
+        }
+        true
     }
 
     /// The session with this name.
@@ -288,13 +319,14 @@ mod tests {
             let facts = Facts {
                 session: format!("session-{name}"),
                 etag: String::new(),
-                username: String::new(),
+                fragment: String::new(),
                 id: name.to_owned(),
                 direction: Direction::Publish,
                 key,
                 client_ip: ip.into(),
                 since: self.now,
-                ufrag: ice.ufrag.clone(),
+                ice: ice.clone(),
+                remote_ufrag: String::new(),
                 codecs: Vec::new(),
             };
             let params = SessionParams {
@@ -331,6 +363,25 @@ mod tests {
         drop(claimed);
         assert_eq!(room.gauges(), [0; 4]);
         assert!(room.lobby.find("ufrag-a").is_none());
+    }
+
+    #[test]
+    fn a_peer_that_restarts_is_found_by_its_first_and_its_latest_names_until_it_leaves() {
+        let room = Room::new();
+        room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
+        let name = |n: u32| IceCredentials { ufrag: format!("later-{n}"), pwd: format!("pwd-{n}") };
+        let record = room.lobby.session("session-a").expect("it is there");
+        assert!(!room.lobby.rename(&record, &name(0)), "nobody has heard it");
+        let claimed = room.lobby.claim("ufrag-a", 3).expect("the first");
+        for n in 0..5 {
+            assert!(room.lobby.rename(&record, &name(n)));
+        }
+        assert!(!room.lobby.rename(&record, &name(4)), "taken");
+        let known = ["ufrag-a", "later-2", "later-3", "later-4"].map(|ufrag| room.lobby.find(ufrag).is_some());
+        assert_eq!(known, [true, false, true, true]);
+        assert!(matches!(room.lobby.find("later-4"), Some((Place::Owned(3), pwd)) if &*pwd == "pwd-4"));
+        room.lobby.leave(&claimed.record);
+        assert!(room.lobby.state.lock().places.is_empty());
     }
 
     #[test]

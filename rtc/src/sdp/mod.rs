@@ -15,11 +15,14 @@ mod answer;
 mod codec;
 mod error;
 mod extension;
+mod fragment;
 mod limits;
 mod offer;
 mod params;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::fragment::{fragment, with_credentials};
 
 pub use self::error::{ErrorClass, NegotiateError};
 pub use self::params::{

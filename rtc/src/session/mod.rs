@@ -43,7 +43,7 @@ pub use stats::{Drops, SessionStats};
 use crate::{
     dtls::Identity,
     ice::Path,
-    sdp::{Direction, MediaParams, SessionParams},
+    sdp::{Direction, IceCredentials, MediaParams, SessionParams},
     wire::ext::ExtensionIds,
 };
 use config::Wall;
@@ -143,14 +143,19 @@ impl Session {
         }
     }
 
-    /// One datagram from the network. Whatever is bad is counted and dropped. `data` is decrypted
-    /// in place.
+    /// One datagram that came by UDP. As [`Session::handle_input`].
     pub fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+        self.handle_input(now, Path::udp(remote, local), data);
+    }
+
+    /// One datagram from the network, by UDP or over a connection. Whatever is bad is counted and
+    /// dropped. `data` is decrypted in place.
+    pub fn handle_input(&mut self, now: Instant, path: Path, data: &mut [u8]) {
         if self.state == State::Closed {
             return;
         }
         self.stats.bytes_in += data.len() as u64;
-        let incoming = self.transport.handle_datagram(now, remote, local, data, &mut self.outputs, &mut self.stats);
+        let incoming = self.transport.handle_datagram(now, path, data, &mut self.outputs, &mut self.stats);
         match incoming {
             Incoming::Rtp { index, len } => {
                 self.stats.packets_in += 1;
@@ -168,6 +173,16 @@ impl Session {
             other => self.take(now, other),
         }
         self.poll_media(now);
+    }
+
+    /// The connection that `path` was has ended: nothing comes or goes that way any more.
+    pub fn handle_lost(&mut self, now: Instant, path: Path) {
+        self.transport.handle_lost(now, path, &mut self.stats);
+    }
+
+    /// New ICE credentials of both sides (RFC 8445 section 9). DTLS and media go on as they are.
+    pub fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials) {
+        self.transport.restart_ice(local, remote);
     }
 
     /// Does what has become due by `now`. Calling it too early does no harm.

@@ -3,10 +3,7 @@
 //! It owns all keys. Nothing but STUN is read before ICE has chosen a path, and DTLS is spoken on
 //! that path only, so that nobody gets an answer who has not shown the ICE password.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -17,7 +14,7 @@ use super::{
 use crate::{
     dtls::{Dtls, DtlsError, DtlsEvent, Identity, KeyingMaterial},
     ice::{IceEvent, IceLite, Path},
-    sdp::{DtlsRole, Fingerprint, SessionParams},
+    sdp::{DtlsRole, Fingerprint, IceCredentials, SessionParams},
     srtp::{KeyError, Protect, Unprotect, UnprotectError},
     wire::demux::{Class, classify},
 };
@@ -110,6 +107,16 @@ impl Transport {
         self.ice.home()
     }
 
+    /// New ICE credentials of both sides.
+    pub(super) fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials) {
+        self.ice.restart(local, remote);
+    }
+
+    /// A connection has ended.
+    pub(super) fn handle_lost(&mut self, now: Instant, path: Path, stats: &mut SessionStats) {
+        moved(self.ice.handle_lost(now, path), stats);
+    }
+
     /// When the peer's consent to hear from us ends (RFC 7675 5.1), unless it shows more of it.
     pub(super) fn consent_until(&self) -> Instant {
         self.ice.expires_at()
@@ -118,18 +125,17 @@ impl Transport {
     pub(super) fn handle_datagram(
         &mut self,
         now: Instant,
-        remote: SocketAddr,
-        local: IpAddr,
+        path: Path,
         data: &mut [u8],
         outputs: &mut Outputs,
         stats: &mut SessionStats,
     ) -> Incoming {
         match classify(data) {
             Class::Stun => {
-                self.handle_stun(now, Path { remote, local }, data, outputs, stats);
+                self.handle_stun(now, path, data, outputs, stats);
                 self.drain_dtls(outputs, stats)
             }
-            _ if !self.ice.is_proven(remote) => {
+            _ if !self.ice.is_proven(&path) => {
                 stats.drops.unproven += 1;
                 Incoming::Nothing
             }
@@ -145,7 +151,7 @@ impl Transport {
             }
             Class::Rtp => match self.keys.as_mut().map(|keys| keys.unprotect.rtp(data)) {
                 Some(Ok(opened)) => {
-                    moved(self.ice.handle_media(now, Path { remote, local }, opened.newest), stats);
+                    moved(self.ice.handle_media(now, path, opened.newest), stats);
                     Incoming::Rtp { index: opened.index, len: opened.plain_len }
                 }
                 Some(Err(error)) => refused(error, stats),
@@ -153,7 +159,7 @@ impl Transport {
             },
             Class::Rtcp => match self.keys.as_mut().map(|keys| keys.unprotect.rtcp(data)) {
                 Some(Ok(opened)) => {
-                    moved(self.ice.handle_media(now, Path { remote, local }, opened.newest), stats);
+                    moved(self.ice.handle_media(now, path, opened.newest), stats);
                     Incoming::Rtcp { len: opened.plain_len }
                 }
                 Some(Err(error)) => refused(error, stats),
@@ -188,7 +194,7 @@ impl Transport {
     }
 
     fn handle_stun(&mut self, now: Instant, path: Path, data: &[u8], outputs: &mut Outputs, stats: &mut SessionStats) {
-        let reply = self.ice.handle_request(now, path.remote, path.local, data);
+        let reply = self.ice.handle_request(now, path, data);
         match reply.reply {
             Some(reply) => outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) }),
             None => stats.drops.stun += 1,

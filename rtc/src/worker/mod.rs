@@ -1,14 +1,15 @@
 //! One thread: its sockets, its peers, its loop.
 //!
 //! A worker owns its peers for their whole life; nothing here is shared but the mailbox through
-//! which others reach it. What can wake it, and nothing else: a datagram on a socket, a datagram
-//! from another worker, a peer or a source that is [ready](mailbox::Ready), the next deadline (a
+//! which others reach it. What can wake it, and nothing else: a datagram on a socket, a TCP connection
+//! with something to read or room to write, a datagram or a connection from another worker, a peer or a source that is [ready](mailbox::Ready), the next deadline (a
 //! peer's timer, a batch being gathered, a viewer catching up, the second's tick), the wish to stop.
 //!
 //! One turn: take datagrams, settle the peers they touched (publishers' packets enter the ring as
 //! one batch), fire timers, look at what is ready, forward each source's new packets viewer by
 //! viewer, flush. Per packet and viewer there is no lock, no allocation, no log line and no look-up.
 
+mod connection;
 mod foreign;
 mod forward;
 mod input;
@@ -17,9 +18,11 @@ mod peers;
 mod ports;
 mod settle;
 mod sources;
+mod streams;
 mod timers;
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -34,17 +37,22 @@ use self::{
     ports::Ports,
     settle::End,
     sources::Sources,
+    streams::Streams,
     timers::Timers,
 };
 use crate::{
     dtls::Identity,
+    gate::Gate,
     lobby::Lobby,
-    net::{Receiver, Socket, wait},
+    net::{Listener, Receiver, Socket, wait},
     session::SessionConfig,
     stats::Traffic,
 };
 
-pub(crate) use self::mailbox::{Mailbox, PeerWake};
+pub(crate) use self::{
+    mailbox::{Mailbox, PeerWake},
+    peers::NAMES_MAX,
+};
 
 /// Figures are published and slow matters looked at this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,6 +69,9 @@ const READY_PER_TURN: usize = 1_024;
 pub(crate) struct Parts {
     pub(crate) index: usize,
     pub(crate) sockets: Vec<Socket>,
+    /// Empty: no ICE over TCP.
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) inbox: Inbox,
     /// Those of all workers, in their order.
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
@@ -95,9 +106,10 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { index, sockets, inbox, mailboxes, lobby, hub, identity, session } = parts;
-        Self {
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let Parts { index, sockets, listeners, gate, inbox, mailboxes, lobby, hub, identity, session } = parts;
+        let streams = if listeners.is_empty() { None } else { Some(Streams::new(listeners, gate)?) };
+        Ok(Self {
             index,
             inbox,
             mailboxes,
@@ -105,7 +117,7 @@ impl Worker {
             hub,
             identity,
             session,
-            ports: Ports::new(sockets),
+            ports: Ports::new(sockets, streams),
             peers: Peers::default(),
             sources: Sources::default(),
             foreign: Foreign::default(),
@@ -115,7 +127,7 @@ impl Worker {
             fallen: Vec::new(),
             traffic: Traffic::default(),
             next_tick: Instant::now() + TICK,
-        }
+        })
     }
 
     /// Runs until it is told to stop; then every peer is told goodbye.
@@ -124,7 +136,7 @@ impl Worker {
         while !self.inbox.mailbox.is_stopped() {
             self.turn(&mut receiver, Instant::now());
             let timeout = self.next_deadline().saturating_duration_since(Instant::now());
-            wait(self.ports.sockets(), self.inbox.mailbox.waker(), Some(timeout));
+            wait(self.ports.sockets(), self.ports.poller(), self.inbox.mailbox.waker(), Some(timeout));
         }
         let now = Instant::now();
         for key in self.peers.keys() {
@@ -137,6 +149,7 @@ impl Worker {
     fn turn(&mut self, receiver: &mut Receiver, now: Instant) {
         self.traffic.turns += 1;
         self.handle_sockets(receiver, now);
+        self.handle_streams(now);
         self.handle_inbox(now);
         self.handle_timers(now);
         self.settle_dirty(now);
@@ -173,6 +186,7 @@ impl Worker {
     }
 
     fn handle_inbox(&mut self, now: Instant) {
+        self.handle_handed_streams(now);
         for _ in 0..HANDED_OVER_PER_TURN {
             let Ok(mut datagram) = self.inbox.datagrams.try_recv() else { return };
             self.handle_datagram(now, datagram.remote, datagram.local, &mut datagram.data);
@@ -226,6 +240,9 @@ impl Worker {
     fn publish_traffic(&mut self, receiver: &Receiver) {
         self.traffic.recv = receiver.counters();
         self.traffic.send = self.ports.counters();
+        if let Some(streams) = self.ports.streams() {
+            self.traffic.tcp = streams.counters();
+        }
         let drops = self.ports.kernel_drops();
         let fresh = drops.saturating_sub(self.traffic.kernel_drops);
         if fresh > 0 {

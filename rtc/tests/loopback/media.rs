@@ -12,16 +12,16 @@ use crate::{
 
 /// A stream: frame 0, 30, 60 … are keyframes of a STAP-A and three fragments, others two packets;
 /// an audio packet follows each. Every packet carries its frame's number.
-struct Stream {
-    frame: u32,
+pub(crate) struct Stream {
+    pub(crate) frame: u32,
 }
 
 impl Stream {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { frame: 0 }
     }
 
-    fn send_frame(&mut self, peer: &mut Peer) {
+    pub(crate) fn send_frame(&mut self, peer: &mut Peer) {
         let number = self.frame.to_be_bytes();
         let timestamp = 1_000_000_u32.wrapping_add(self.frame * 3_000);
         let keyframe = self.frame.is_multiple_of(30);
@@ -45,7 +45,7 @@ impl Stream {
     }
 
     /// Runs all peers in real time while the first one publishes `frames` frames.
-    fn run(&mut self, peers: &mut [&mut Peer], frames: u32) {
+    pub(crate) fn run(&mut self, peers: &mut [&mut Peer], frames: u32) {
         let end = self.frame + frames;
         while self.frame < end {
             self.send_frame(peers[0]);
@@ -64,7 +64,7 @@ fn frame_of(payload: &Bytes) -> u32 {
 }
 
 /// Video from a keyframe on, without a hole, in order; the number of its packets.
-fn check_video(peer: &Peer, from_frame: u32) -> usize {
+pub(crate) fn check_video(peer: &Peer, from_frame: u32) -> usize {
     let video: Vec<_> = peer.got.iter().filter(|got| got.payload_type == 125).collect();
     let first = video.first().expect("there is video");
     assert_eq!(first.payload[0] & 0x1f, 24, "it begins with the parameter sets");

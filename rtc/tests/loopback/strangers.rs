@@ -15,30 +15,21 @@ use weir_rtc::{
 use crate::{peer::Peer, server::Server};
 
 /// A client that has an answer and can sign checks with it.
-struct Checker {
-    opened: Opened,
-    pwd: String,
-    server: SocketAddr,
+pub(crate) struct Checker {
+    pub(crate) opened: Opened,
+    pub(crate) pwd: String,
+    pub(crate) server: SocketAddr,
 }
 
 impl Checker {
-    fn open(server: &Server, name: &str) -> Self {
-        let opened = server.open(&mut Peer::publisher(), Direction::Publish, name).expect("a free name");
+    pub(crate) fn open(server: &Server, name: &str) -> Self {
+        let opened = server.open_only(&mut Peer::publisher(), Direction::Publish, name);
         let pwd = opened.answer.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).expect("a password").to_owned();
         Self { opened, pwd, server: server.rtc.candidates()[0] }
     }
 
-    fn check(&self, username: &str, pwd: &str) -> Vec<u8> {
-        let request = Request {
-            transaction: TransactionId([7; 12]),
-            username,
-            priority: 1,
-            role: Role::Controlling(1),
-            use_candidate: true,
-        };
-        let mut out = [0; 600];
-        let len = request.emit(&IntegrityKey::new(pwd), &mut out).expect("it fits");
-        out[..len].to_vec()
+    pub(crate) fn check(&self, username: &str, pwd: &str) -> Vec<u8> {
+        check(username, pwd)
     }
 
     /// Whether a signed check from `socket` is answered, with the address it came from.
@@ -50,6 +41,15 @@ impl Checker {
             && message.mapped == socket.local_addr().ok()
             && message.verify(&IntegrityKey::new(&self.pwd))
     }
+}
+
+/// A check that nominates.
+pub(crate) fn check(username: &str, pwd: &str) -> Vec<u8> {
+    let request =
+        Request { transaction: TransactionId([7; 12]), username, priority: 1, role: Role::Controlling(1), use_candidate: true };
+    let mut out = [0; 600];
+    let len = request.emit(&IntegrityKey::new(pwd), &mut out).expect("it fits");
+    out[..len].to_vec()
 }
 
 fn bind() -> UdpSocket {
@@ -72,7 +72,7 @@ fn receive(socket: &UdpSocket) -> Option<Vec<u8>> {
 }
 
 /// Counters are published once a second.
-fn counted(server: &Server, what: &str, enough: impl Fn(&Traffic) -> bool) {
+pub(crate) fn counted(server: &Server, what: &str, enough: impl Fn(&Traffic) -> bool) {
     let limit = Instant::now() + Duration::from_secs(5);
     while !enough(&server.rtc.stats().traffic) {
         assert!(Instant::now() < limit, "{what}: {:?}", server.rtc.stats().traffic);
