@@ -75,9 +75,6 @@ pub enum RestartError {
     /// It has ended or never was.
     #[error("there is no such session")]
     NoSession,
-    /// Its first check has not come yet: there is nothing to restart.
-    #[error("the session has not been heard yet")]
-    TooEarly,
     /// Another restart came in between.
     #[error("the session has another ETag by now")]
     Changed,

@@ -343,7 +343,7 @@ impl RtcHandle {
         let fragment = sdp::with_credentials(&record.fragment, &local);
         let tag = new_etag();
         if !self.0.lobby.rename(&record, &local) {
-            return Err(RestartError::TooEarly);
+            return Err(RestartError::NoSession);
         }
         // A name that comes to nothing is forgotten with the session, or by the next restart.
         if !record.restart_ice(etag, Restart { local, remote }, tag.clone()) {

@@ -97,6 +97,8 @@ struct Entry {
     waiting: Option<Box<Waiting>>,
     /// The names of later restarts, which have entries of their own and leave with this one.
     later: Vec<Arc<str>>,
+    /// This is such an entry: the first name.
+    first: Option<Arc<str>>,
 }
 
 impl Lobby {
@@ -137,7 +139,7 @@ impl Lobby {
         state.order.push_back((waiting.expires, Arc::clone(&ufrag)));
         state.sessions.insert(waiting.record.session.clone(), Arc::clone(&waiting.record));
         let pwd = waiting.params.local_ice.pwd.as_str().into();
-        state.places.insert(ufrag, Entry { pwd, owner: None, waiting: Some(Box::new(waiting)), later: Vec::new() });
+        state.places.insert(ufrag, Entry { pwd, owner: None, waiting: Some(Box::new(waiting)), later: Vec::new(), first: None });
         Ok(())
     }
 
@@ -145,13 +147,18 @@ impl Lobby {
     pub(crate) fn find(&self, ufrag: &str) -> Option<(Place, Arc<str>)> {
         let state = self.state.lock();
         let entry = state.places.get(ufrag)?;
-        Some((entry.owner.map_or(Place::Waiting, Place::Owned), Arc::clone(&entry.pwd)))
+        let owner = match &entry.first {
+            Some(first) => state.places.get(first)?.owner,
+            None => entry.owner,
+        };
+        Some((owner.map_or(Place::Waiting, Place::Owned), Arc::clone(&entry.pwd)))
     }
 
     /// Gives a waiting peer to a worker for life. `None`: it has left, or another was first.
     pub(crate) fn claim(&self, ufrag: &str, worker: usize) -> Option<Box<Waiting>> {
         let mut state = self.state.lock();
-        let entry = state.places.get_mut(ufrag)?;
+        let first = state.places.get(ufrag)?.first.clone();
+        let entry = state.places.get_mut(first.as_deref().unwrap_or(ufrag))?;
         let waiting = entry.waiting.take()?;
         entry.owner = Some(worker);
         state.forget_waiting(waiting.record.client_ip);
@@ -192,33 +199,31 @@ impl Lobby {
     pub(crate) fn leave(&self, record: &Record) {
         let mut state = self.state.lock();
         state.sessions.remove(&record.session);
-        if state.places.get(&*record.ufrag).is_some_and(|entry| entry.waiting.is_none())
-            && let Some(entry) = state.places.remove(&*record.ufrag)
-        {
-            for ufrag in entry.later {
-                state.places.remove(&ufrag);
-            }
+        if state.places.get(&*record.ufrag).is_some_and(|entry| entry.waiting.is_none()) {
+            state.remove(&record.ufrag);
         }
     }
 
-    /// A claimed peer gets another name by an ICE restart; of those of its former restarts the
-    /// oldest makes room. `false`: it is not claimed, has left, or the name is taken.
+    /// A peer gets another name by an ICE restart; of those of its former restarts the oldest makes
+    /// room. `false`: it has left, or the name is taken.
     pub(crate) fn rename(&self, record: &Record, name: &IceCredentials) -> bool {
         let mut state = self.state.lock();
         if state.places.contains_key(name.ufrag.as_str()) {
             return false;
         }
-        let Some(entry) = state.places.get_mut(&*record.ufrag) else { return false };
-        let Some(owner) = entry.owner else { return false };
-        let ufrag: Arc<str> = name.ufrag.as_str().into();
-        entry.later.push(Arc::clone(&ufrag));
+        let Some((first, entry)) = state.places.get_key_value(&*record.ufrag) else { return false };
         // The first name stays as well.
-        let forgotten = (entry.later.len() >= NAMES_MAX).then(|| entry.later.remove(0));
-        let entry = Entry { pwd: name.pwd.as_str().into(), owner: Some(owner), waiting: None, later: Vec::new() };
-        state.places.insert(ufrag, entry);
+        let forgotten = entry.later.first().filter(|_| entry.later.len() + 1 >= NAMES_MAX).cloned();
+        let (first, ufrag) = (Arc::clone(first), Arc::<str>::from(name.ufrag.as_str()));
+        if let Some(entry) = state.places.get_mut(&first) {
+            entry.later.retain(|later| Some(later) != forgotten.as_ref());
+            entry.later.push(Arc::clone(&ufrag));
+        }
         if let Some(forgotten) = forgotten {
             state.places.remove(&forgotten);
         }
+        let pwd = name.pwd.as_str().into();
+        state.places.insert(ufrag, Entry { pwd, owner: None, waiting: None, later: Vec::new(), first: Some(first) });
         true
     }
 
@@ -240,7 +245,7 @@ impl Lobby {
         let gone: Vec<Waiting> =
             state.places.values_mut().filter_map(|entry| entry.waiting.take().map(|waiting| *waiting)).collect();
         for waiting in &gone {
-            state.places.remove(&*waiting.record.ufrag);
+            state.remove(&waiting.record.ufrag);
             state.sessions.remove(&waiting.record.session);
         }
         state.per_ip.clear();
@@ -254,10 +259,18 @@ impl State {
     /// Takes out a waiting peer that is `due`, and everything that names it.
     fn take_if(&mut self, ufrag: &str, due: impl FnOnce(&Waiting) -> bool) -> Option<Box<Waiting>> {
         let waiting = self.places.get_mut(ufrag)?.waiting.take_if(|waiting| due(waiting))?;
-        self.places.remove(ufrag);
+        self.remove(ufrag);
         self.sessions.remove(&waiting.record.session);
         self.forget_waiting(waiting.record.client_ip);
         Some(waiting)
+    }
+
+    /// Removes a first name and those that came after it.
+    fn remove(&mut self, ufrag: &str) {
+        let later = self.places.remove(ufrag).map(|entry| entry.later).unwrap_or_default();
+        for ufrag in later {
+            self.places.remove(&ufrag);
+        }
     }
 
     fn forget_waiting(&mut self, ip: IpAddr) {
@@ -371,9 +384,10 @@ mod tests {
         room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
         let name = |n: u32| IceCredentials { ufrag: format!("later-{n}"), pwd: format!("pwd-{n}") };
         let record = room.lobby.session("session-a").expect("it is there");
-        assert!(!room.lobby.rename(&record, &name(0)), "nobody has heard it");
-        let claimed = room.lobby.claim("ufrag-a", 3).expect("the first");
-        for n in 0..5 {
+        assert!(room.lobby.rename(&record, &name(0)));
+        assert!(matches!(room.lobby.find("later-0"), Some((Place::Waiting, pwd)) if &*pwd == "pwd-0"));
+        let claimed = room.lobby.claim("later-0", 3).expect("the first");
+        for n in 1..5 {
             assert!(room.lobby.rename(&record, &name(n)));
         }
         assert!(!room.lobby.rename(&record, &name(4)), "taken");
@@ -381,6 +395,12 @@ mod tests {
         assert_eq!(known, [true, false, true, true]);
         assert!(matches!(room.lobby.find("later-4"), Some((Place::Owned(3), pwd)) if &*pwd == "pwd-4"));
         room.lobby.leave(&claimed.record);
+        assert!(room.lobby.state.lock().places.is_empty());
+
+        room.lobby.enter(room.peer("b", [10, 0, 0, 1])).expect("room");
+        let record = room.lobby.session("session-b").expect("it is there");
+        assert!(room.lobby.rename(&record, &name(7)));
+        drop(room.lobby.withdraw(&record));
         assert!(room.lobby.state.lock().places.is_empty());
     }
 

@@ -167,11 +167,6 @@ impl Record {
         (ice.etag.clone(), format!("{}:{}", ice.local.ufrag, ice.remote_ufrag))
     }
 
-    /// Our credentials as they stand.
-    pub(crate) fn ice(&self) -> IceCredentials {
-        self.ice.lock().local.clone()
-    }
-
     /// Leaves new credentials for the owning worker, unless somebody else has done so since the tag
     /// was `known`.
     pub(crate) fn restart_ice(&self, known: &str, restart: Restart, etag: String) -> bool {

@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+use smallvec::SmallVec;
+
 use super::{
     Worker, guarded,
     mailbox::{HandedOver, Home},
@@ -128,14 +130,20 @@ impl Worker {
                 (Role::Viewer(Viewer { source: key, started: false, catch_up: None }), source)
             }
         };
+        let mut names = SmallVec::from_iter([params.local_ice.clone()]);
         let mut session = Session::new(params, &self.identity, &self.session, now, source.made(), &record.id);
         match &role {
             Role::Publisher(_) => session.set_floor(source.floor()),
             Role::Viewer(_) => session.set_tracks(&source.tracks(weir_source::Lane::Packets)),
         }
+        // A client that nobody heard may have restarted ICE for that very reason.
+        if let Some(restart) = record.take_restart() {
+            names.push(restart.local.clone());
+            session.restart_ice(restart.local, restart.remote);
+        }
         tracing::debug!(id = %record.id, key = %record.key, worker = self.index, "session claimed");
         let place = if let Role::Viewer(viewer) = &role { Some(viewer.source) } else { None };
-        let key = self.peers.insert(Peer::new(session, Arc::clone(&record), guard, role, now));
+        let key = self.peers.insert(Peer::new(session, Arc::clone(&record), guard, role, names, now));
         if let Some(place) = place {
             self.sources.enroll(key, place);
         }

@@ -28,6 +28,9 @@ pub(crate) struct PeerKey {
     generation: u64,
 }
 
+/// Our credentials, the first ones first.
+pub(super) type Names = SmallVec<[IceCredentials; 1]>;
+
 /// One peer with everything that its worker knows of it.
 pub(super) struct Peer {
     pub(super) session: Session,
@@ -47,7 +50,7 @@ pub(super) struct Peer {
     /// The TCP connections that are its own. They end with it.
     pub(super) connections: SmallVec<[ConnectionId; 1]>,
     /// What proves STUN from a new address, the latest last: several once ICE was restarted.
-    names: SmallVec<[IceCredentials; 1]>,
+    names: Names,
 }
 
 /// Which end of a source it is.
@@ -69,9 +72,9 @@ pub(super) struct Viewer {
 }
 
 impl Peer {
-    pub(super) fn new(session: Session, record: Arc<Record>, guard: ClientGuard, role: Role, now: Instant) -> Self {
+    pub(super) fn new(session: Session, record: Arc<Record>, guard: ClientGuard, role: Role, names: Names, now: Instant) -> Self {
         Self {
-            names: SmallVec::from_iter([record.ice()]),
+            names,
             session,
             record,
             guard,

@@ -18,6 +18,8 @@ pub(crate) struct Tcp {
     stream: TcpStream,
     pub(crate) server: SocketAddr,
     held: Vec<u8>,
+    /// Something has come.
+    is_proven: bool,
     pub(crate) is_over: bool,
 }
 
@@ -35,7 +37,10 @@ impl Wire {
             Self::Udp(socket) => {
                 socket.send_to(data, to).expect("loopback takes it");
             }
-            Self::Tcp(tcp) => tcp.send(data),
+            // A connection says first whose it is (RFC 6544 section 10.1 lets nothing else through
+            // before a check succeeded).
+            Self::Tcp(tcp) if tcp.is_proven || data.starts_with(&[0, 1]) => tcp.send(data),
+            Self::Tcp(_) => {}
             Self::Unconnected => {}
         }
     }
@@ -62,7 +67,7 @@ impl Tcp {
         let stream = TcpStream::connect(server).expect("it listens");
         stream.set_nonblocking(true).expect("non-blocking");
         stream.set_nodelay(true).expect("no delay");
-        Self { stream, server, held: Vec::new(), is_over: false }
+        Self { stream, server, held: Vec::new(), is_proven: false, is_over: false }
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -94,6 +99,7 @@ impl Tcp {
         }
         let frame = self.held[2..2 + len].to_vec();
         self.held.drain(..2 + len);
+        self.is_proven = true;
         Some(frame)
     }
 }

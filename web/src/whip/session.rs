@@ -1,4 +1,4 @@
-//! The resource of one session: GET, PATCH (trickle) and DELETE on the URL that `Location` named.
+//! The resource of one session: GET, PATCH (trickle and ICE restart) and DELETE on the URL that `Location` named.
 
 use axum::{
     body::Body,
@@ -8,7 +8,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 
-use weir_rtc::SessionInfo;
+use weir_rtc::{RestartError, SessionInfo, sdp::IceCredentials};
 
 use super::{ACCEPT_PATCH, FRAGMENT, close, fragment::Fragment, text};
 use crate::{Fault, Problem, body, cors, router::AppState};
@@ -37,7 +37,7 @@ async fn patch(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let info = find(&state, &id)?;
     if body::media_type(&headers).as_deref() != Some(FRAGMENT) {
         let problem = Problem::new(Fault::MediaType, "the body must be application/trickle-ice-sdpfrag");
@@ -49,12 +49,28 @@ async fn patch(
         .ok_or_else(|| Problem::new(Fault::Malformed, "the body is not an SDP fragment (RFC 8840 section 9)"))?;
     // RFC 9725 section 4.3.3: other credentials are a restart.
     let theirs = info.username.split_once(':').map(|(_ours, theirs)| theirs);
-    if fragment.ufrag.is_some_and(|ufrag| Some(ufrag) != theirs) {
-        return Err(Problem::new(Fault::Restart, "the fragment has other ICE credentials than the session"));
+    match fragment.credentials {
+        Some((ufrag, pwd)) if Some(ufrag) != theirs => {
+            let remote = IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
+            restart(&state, &info, remote)
+        }
+        // The candidates themselves are not needed: an ICE-lite agent sends no checks (RFC 8445
+        // section 2.5) and learns its peer's addresses from the peer's.
+        _ => Ok(StatusCode::NO_CONTENT.into_response()),
     }
-    // The candidates themselves are not needed: an ICE-lite agent sends no checks (RFC 8445 section
-    // 2.5) and learns its peer's addresses from the peer's.
-    Ok(StatusCode::NO_CONTENT)
+}
+
+fn restart(state: &AppState, info: &SessionInfo, remote: IceCredentials) -> Result<Response, Problem> {
+    let restarted = state.rtc()?.restart_ice(&info.session, &info.etag, remote).map_err(|error| match error {
+        RestartError::NoSession => no_session(),
+        error => Problem::new(Fault::PreconditionFailed, error.to_string()),
+    })?;
+    let headers = [
+        (header::CONTENT_TYPE, FRAGMENT.to_owned()),
+        (header::ETAG, restarted.etag),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((StatusCode::OK, headers, restarted.fragment).into_response())
 }
 
 fn check_if_match(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
