@@ -139,6 +139,7 @@ fn rtc_config(config: &Config, listen: SocketAddr) -> RtcConfig {
         candidates: config.candidates.clone(),
         recv_buffer: config.rtc_buffer,
         send_buffer: config.rtc_buffer,
+        coalesce_max: config.rtc_coalesce,
         ..RtcConfig::default()
     }
 }

@@ -1,6 +1,9 @@
 //! What the WebRTC side of a server can be told.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 /// Settings of an [`RtcServer`](crate::RtcServer).
 #[derive(Clone, Debug)]
@@ -27,6 +30,9 @@ pub struct RtcConfig {
     pub recv_buffer: usize,
     /// Bytes of send buffer per socket. Default 8 MiB.
     pub send_buffer: usize,
+    /// The longest that a busy worker lets packets wait for others of the same viewer, so that they
+    /// leave as one message; zero for never. Default 20 ms. Does not apply at low load.
+    pub coalesce_max: Duration,
     /// The most sessions at a time, waiting ones included. Default 10,000; one costs up to 100 KiB.
     pub sessions_max: usize,
     /// The most sessions that have an answer but have not been heard by UDP yet. Default 1,000.
@@ -70,6 +76,7 @@ impl Default for RtcConfig {
             candidates: Vec::new(),
             recv_buffer: 8 << 20,
             send_buffer: 8 << 20,
+            coalesce_max: Duration::from_millis(20),
             sessions_max: 10_000,
             waiting_max: 1_000,
             waiting_per_ip_max: 64,

@@ -158,6 +158,7 @@ impl RtcServer {
                 hub: Arc::clone(&hub),
                 identity: server.handle.0.identity.clone(),
                 session: Arc::clone(&session),
+                coalesce_max: config.coalesce_max,
             })
             .map_err(StartError::Worker)?;
             let thread = std::thread::Builder::new().name(format!("rtc-{index}")).spawn(move || worker.run());

@@ -122,22 +122,7 @@ impl Record {
         let shown = Mutex::new(Shown { codecs, ..Shown::default() });
         let (ended, ending) = (Mutex::new(false), Condvar::new());
         let delete = AtomicBool::new(false);
-        Arc::new(Self {
-            session,
-            id,
-            direction,
-            key,
-            client_ip,
-            since,
-            ufrag,
-            ice,
-            fragment,
-            wake,
-            delete,
-            shown,
-            ended,
-            ending,
-        })
+        Arc::new(Self { session, id, direction, key, client_ip, since, ufrag, ice, fragment, wake, delete, shown, ended, ending })
     }
 
     pub(crate) fn info(&self, now: Instant) -> SessionInfo {

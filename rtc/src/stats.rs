@@ -1,5 +1,7 @@
 //! Gauges and counters of the whole server.
 
+use std::time::Duration;
+
 use crate::net::{RecvCounters, SendCounters};
 
 /// How the server is.
@@ -57,6 +59,36 @@ pub struct Traffic {
     pub claimed: u64,
     /// Turns of the loops.
     pub turns: u64,
+    /// How long packets waited for others of their viewer.
+    pub gathered: Waits,
+    /// The busiest worker's share of its core, in thousandths.
+    pub load_permille: u32,
+}
+
+/// How long something waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// How often.
+    pub count: u64,
+    /// Microseconds together.
+    pub total_us: u64,
+    /// The longest of all, in microseconds.
+    pub longest_us: u64,
+}
+
+impl Waits {
+    pub(crate) fn note(&mut self, waited: Duration) {
+        let us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.count = self.count.saturating_add(1);
+        self.total_us = self.total_us.saturating_add(us);
+        self.longest_us = self.longest_us.max(us);
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.total_us = self.total_us.saturating_add(other.total_us);
+        self.longest_us = self.longest_us.max(other.longest_us);
+    }
 }
 
 /// TCP connections and what they carried.
@@ -120,6 +152,8 @@ impl Traffic {
         self.recv.add(&other.recv);
         self.send.add(&other.send);
         self.tcp.add(&other.tcp);
+        self.gathered.add(&other.gathered);
+        self.load_permille = self.load_permille.max(other.load_permille);
         let pairs = [
             (&mut self.kernel_drops, other.kernel_drops),
             (&mut self.unknown, other.unknown),

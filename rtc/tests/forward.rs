@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use weir_rtc::session::Fill;
 use weir_source::{MediaTime, Packet, PacketExtensions, TrackId};
 
 use crate::{netem::Weather, world::World};
@@ -62,7 +63,9 @@ fn forwarding_a_packet_to_a_viewer_allocates_nothing() {
     let payload = Bytes::from(vec![0xab; 1_100]);
     let mut out = [0; 1_500];
     let now = Instant::now();
-    let mut send = |n: u64| session.forward(now, 1_000_000 + n, &packet(n, &payload), &mut out).is_some();
+    let mut send = |n: u64| {
+        session.forward(now, 1_000_000 + n, &packet(n, &payload), Fill::Payload(1_100 + n as usize % 3), &mut out).is_some()
+    };
 
     assert!((0..WARM_UP).all(&mut send), "it begins with a keyframe and takes all");
     let counted = Region::new(ALLOCATOR);

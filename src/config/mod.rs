@@ -42,6 +42,8 @@ pub struct Config {
     pub workers: usize,
     /// Kernel buffers of the media socket, in bytes.
     pub rtc_buffer: usize,
+    /// The longest that busy WebRTC workers gather a viewer's packets; zero: never.
+    pub rtc_coalesce: Duration,
     /// RTMP publishers reach WebRTC players.
     pub rtmp_to_rtc: bool,
     /// WebRTC publishers reach RTMP, FLV and HLS players.
@@ -73,6 +75,7 @@ impl Default for Config {
             candidates: Vec::new(),
             workers: 0,
             rtc_buffer: 16 << 20,
+            rtc_coalesce: Duration::from_millis(20),
             rtmp_to_rtc: true,
             rtc_to_rtmp: true,
             flv: true,
@@ -222,7 +225,8 @@ mod tests {
 
     #[test]
     fn ice_over_tcp_is_off_until_enabled_and_has_the_port_of_udp() {
-        let of = |text: &str| Config::parse("a.conf", &format!("rtc_server {{ enabled on; {text} }}\n")).map(|(config, _)| config);
+        let of =
+            |text: &str| Config::parse("a.conf", &format!("rtc_server {{ enabled on; {text} }}\n")).map(|(config, _)| config);
         let addr = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
         let config = of("tcp { listen 8000; }").unwrap();
         assert_eq!((config.rtc_tcp, config.protocol), (None, Protocols::Udp), "as in SRS");

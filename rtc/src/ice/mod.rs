@@ -150,12 +150,7 @@ impl IceLite {
     /// An agent that has heard nothing yet.
     #[must_use]
     pub fn new(local: IceCredentials, remote: IceCredentials, now: Instant) -> Self {
-        Self {
-            names: Names::new(local, remote),
-            former: None,
-            place: Whereabouts::new(now),
-            stats: IceStats::default(),
-        }
+        Self { names: Names::new(local, remote), former: None, place: Whereabouts::new(now), stats: IceStats::default() }
     }
 
     /// New credentials of both sides. Nothing moves by that; the peer's next nomination may.

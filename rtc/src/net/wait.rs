@@ -53,12 +53,7 @@ pub const SOCKETS_MAX: usize = 4;
 
 /// Sleeps until one of the first four `sockets` is readable, `poller` has something to say, `waker`
 /// was called, or `timeout` has passed (`None`: for ever). May return early for no reason.
-pub fn wait<'a>(
-    sockets: impl Iterator<Item = &'a Socket>,
-    poller: Option<&Poller>,
-    waker: &Waker,
-    timeout: Option<Duration>,
-) {
+pub fn wait<'a>(sockets: impl Iterator<Item = &'a Socket>, poller: Option<&Poller>, waker: &Waker, timeout: Option<Duration>) {
     let entry = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let mut fds = [entry(-1); SOCKETS_MAX + 2];
     fds[0] = entry(waker.event.as_raw_fd());

@@ -1,12 +1,14 @@
 //! Header extensions: which values travel from a publisher to its viewers.
 
 use bytes::Bytes;
-use weir_source::{Packet, PacketExtensions};
+use weir_source::{Packet, PacketExtensions, TrackId};
 
 use super::config::Wall;
 use crate::wire::ext::{AbsCaptureTime, AudioLevel, Values};
 
-/// abs-capture-time goes with keyframes and with one packet in this many; receivers interpolate.
+/// abs-capture-time goes with keyframes and with one packet of sound in this many; receivers
+/// interpolate. With other packets of pictures it would make one of a frame longer than the rest,
+/// and a message of many segments two.
 const CAPTURE_TIME_EVERY: u64 = 32;
 
 /// The values worth keeping.
@@ -23,7 +25,7 @@ pub(super) fn to_packet(values: &Values<'_>) -> PacketExtensions {
 /// retransmission under the same number must be the same byte for byte.
 pub(super) fn to_viewer<'a>(packet: &'a Packet, mid: &'a str, wall: Wall) -> Values<'a> {
     let extensions = &packet.extensions;
-    let timed = packet.keyframe || packet.seq.is_multiple_of(CAPTURE_TIME_EVERY);
+    let timed = packet.keyframe || (packet.track == TrackId::AUDIO && packet.seq.is_multiple_of(CAPTURE_TIME_EVERY));
     Values {
         mid: Some(mid),
         audio_level: extensions.audio_level.map(AudioLevel),

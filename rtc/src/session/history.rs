@@ -27,27 +27,60 @@ const COOL_DOWN_MIN: Duration = Duration::from_millis(20);
 pub(crate) struct Sent {
     /// Extended number in the viewer's stream.
     pub(crate) out_seq: u64,
-    /// Place in the ring.
+    /// Place in the ring, which no other packet ever takes.
     pub(crate) position: u64,
-    /// Low half of the packet's own number, to know it again.
-    pub(crate) seq: u32,
-    /// Its epoch.
-    pub(crate) epoch: u32,
     /// Wire timestamp.
     pub(crate) timestamp: u32,
     /// Length on the wire.
     pub(crate) len: u16,
     /// Payload type on the wire.
     pub(crate) payload_type: u8,
+    /// Bytes of padding in it.
+    pub(crate) padding: u8,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// Half a cache line: one is written for each packet to each viewer.
+#[derive(Clone, Copy, Debug)]
 struct Entry {
-    sent: Sent,
-    used: bool,
+    position: u64,
+    /// Low half of the number: the table is far shorter than 2^32.
+    out_seq: u32,
+    timestamp: u32,
+    /// When it was sent, …
     sent_ms: u32,
-    /// When it was last sent again.
-    resent_ms: Option<u32>,
+    /// … and last sent again; the same if it was not.
+    resent_ms: u32,
+    /// 0 for an empty place.
+    len: u16,
+    payload_type: u8,
+    padding: u8,
+}
+
+const _: () = assert!(size_of::<Entry>() <= 32);
+
+impl Entry {
+    const EMPTY: Self =
+        Self { position: 0, out_seq: 0, timestamp: 0, sent_ms: 0, resent_ms: 0, len: 0, payload_type: 0, padding: 0 };
+
+    const fn is_used(&self) -> bool {
+        self.len != 0
+    }
+
+    fn holds(&self, out_seq: u64) -> bool {
+        self.is_used() && self.out_seq == out_seq as u32
+    }
+
+    /// `out_seq`: its whole number.
+    const fn sent(&self, out_seq: u64) -> Sent {
+        Sent {
+            out_seq,
+            position: self.position,
+            timestamp: self.timestamp,
+            len: self.len,
+            payload_type: self.payload_type,
+            padding: self.padding,
+        }
+    }
 }
 
 /// Answer to one NACKed number.
@@ -79,16 +112,25 @@ impl History {
     /// Notes a packet as sent.
     pub(crate) fn record(&mut self, sent: Sent, now_ms: u32) {
         if self.entries.is_empty() {
-            self.entries.resize(SIZE_MIN.min(self.size_max), Entry::default());
+            self.entries.resize(SIZE_MIN.min(self.size_max), Entry::EMPTY);
         }
-        let old = self.entries.get(self.slot(sent.out_seq)).copied().unwrap_or_default();
-        let young = old.used && now_ms.wrapping_sub(old.sent_ms) < KEEP_MS;
-        if young && old.sent.out_seq < sent.out_seq && self.entries.len() < self.size_max {
+        let old = self.entries.get(self.slot(sent.out_seq)).copied().unwrap_or(Entry::EMPTY);
+        let young = old.is_used() && now_ms.wrapping_sub(old.sent_ms) < KEEP_MS;
+        if young && old.out_seq != sent.out_seq as u32 && self.entries.len() < self.size_max {
             self.grow();
         }
         let slot = self.slot(sent.out_seq);
         if let Some(entry) = self.entries.get_mut(slot) {
-            *entry = Entry { sent, used: true, sent_ms: now_ms, resent_ms: None };
+            *entry = Entry {
+                position: sent.position,
+                out_seq: sent.out_seq as u32,
+                timestamp: sent.timestamp,
+                sent_ms: now_ms,
+                resent_ms: now_ms,
+                len: sent.len,
+                payload_type: sent.payload_type,
+                padding: sent.padding,
+            };
         }
         self.highest = self.highest.max(Some(sent.out_seq));
         self.credit = (self.credit + i64::from(sent.len) / MEDIA_PER_RESENT).min(CREDIT_MAX);
@@ -102,7 +144,7 @@ impl History {
     /// What was sent under this number.
     pub(crate) fn get(&self, out_seq: u64) -> Option<Sent> {
         let entry = self.entries.get(self.slot(out_seq))?;
-        (entry.used && entry.sent.out_seq == out_seq).then_some(entry.sent)
+        entry.holds(out_seq).then(|| entry.sent(out_seq))
     }
 
     /// The viewer asks for a number as it stands on the wire.
@@ -113,17 +155,17 @@ impl History {
         let slot = self.slot(out_seq);
         let cool_down = rtt.map_or(COOL_DOWN_MIN, |rtt| (rtt / 2).clamp(COOL_DOWN_MIN, Duration::from_secs(1)));
         let credit = self.credit;
-        let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.used && entry.sent.out_seq == out_seq) else {
-            return Asked::Unknown;
-        };
-        let hot = entry.resent_ms.is_some_and(|at| u128::from(now_ms.wrapping_sub(at)) < cool_down.as_millis());
-        let cost = i64::from(entry.sent.len);
+        let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.holds(out_seq)) else { return Asked::Unknown };
+        let since = i64::from(now_ms.wrapping_sub(entry.resent_ms) as i32);
+        let hot = entry.resent_ms != entry.sent_ms && Duration::from_millis(since.max(0).unsigned_abs()) < cool_down;
+        let cost = i64::from(entry.len);
         if hot || cost > credit {
             return Asked::TooSoon;
         }
-        entry.resent_ms = Some(now_ms);
+        // In the millisecond of its sending nothing can have been asked for: a replayed NACK.
+        entry.resent_ms = if now_ms == entry.sent_ms { now_ms.wrapping_add(1) } else { now_ms };
         self.credit -= cost;
-        Asked::Resend(entry.sent)
+        Asked::Resend(entry.sent(out_seq))
     }
 
     fn slot(&self, out_seq: u64) -> usize {
@@ -133,9 +175,9 @@ impl History {
 
     fn grow(&mut self) {
         let size = (self.entries.len() * 2).min(self.size_max);
-        let old = std::mem::replace(&mut self.entries, vec![Entry::default(); size]);
-        for entry in old.into_iter().filter(|entry| entry.used) {
-            let slot = self.slot(entry.sent.out_seq);
+        let old = std::mem::replace(&mut self.entries, vec![Entry::EMPTY; size]);
+        for entry in old.into_iter().filter(Entry::is_used) {
+            let slot = self.slot(u64::from(entry.out_seq));
             if let Some(place) = self.entries.get_mut(slot) {
                 *place = entry;
             }

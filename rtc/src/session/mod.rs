@@ -7,12 +7,13 @@
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
 //! `reception`, `arrival`, `keyframe`, `clock`) or `outbound` (a player: `rewrite`, `history`,
-//! `rtx`, `report`).
+//! `rtx`, `fill`, `report`).
 
 mod arrival;
 mod clock;
 mod config;
 mod extensions;
+mod fill;
 mod gaps;
 mod gate;
 mod history;
@@ -37,6 +38,7 @@ use tracing::debug;
 use weir_source::{MediaTime, Packet, Tracks};
 
 pub use config::SessionConfig;
+pub use fill::Fill;
 pub use output::{CloseReason, Output, Resend};
 pub use stats::{Drops, SessionStats};
 
@@ -48,7 +50,7 @@ use crate::{
 };
 use config::Wall;
 use inbound::Inbound;
-use outbound::Outbound;
+use outbound::{Outbound, Place};
 use output::{Compounds, Outputs};
 use transport::{Incoming, Transport};
 
@@ -238,16 +240,16 @@ impl Session {
 
     /// Player, the hot path: writes `packet`, which is at `position` of the ring, as SRTP for this
     /// viewer into `out` and returns its length. `None`: not for this viewer. `out` should hold the
-    /// payload and 128 bytes; packets that do not fit are lost to this viewer.
-    pub fn forward(&mut self, now: Instant, position: u64, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+    /// payload and 128 bytes, and what `fill` adds; packets that do not fit are lost to this viewer.
+    pub fn forward(&mut self, now: Instant, position: u64, packet: &Packet, fill: Fill, out: &mut [u8]) -> Option<usize> {
         let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
             return None;
         };
-        outbound.forward(now, position, packet, &keys.protect, &mut self.stats, out)
+        outbound.forward(now, Place { position, fill }, packet, &keys.protect, &mut self.stats, out)
     }
 
     /// Player: writes a packet again, on the retransmission stream if there is one. `packet` is the
-    /// ring's item at `resend.position`; `None` if it is another than was sent. `out` as for
+    /// ring's item at `resend.position`, where no other ever is. `out` as for
     /// [`Session::forward`].
     pub fn resend(&mut self, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
         let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {

@@ -10,6 +10,7 @@ use weir_source::{MediaKind, MediaTime, Packet, TrackId, Tracks};
 use super::{
     config::Wall,
     extensions,
+    fill::{Fill, Padding},
     gate::KeyframeGate,
     history::{Asked, History, SIZE_AUDIO, SIZE_VIDEO, Sent},
     output::{Compounds, Output, Outputs, Resend},
@@ -32,6 +33,8 @@ use crate::{
 
 /// The longest header: 12 bytes and an extension block with a dependency descriptor of 255.
 const HEADER_MAX: usize = 384;
+/// In the first byte (RFC 3550 5.1).
+const PADDING_BIT: u8 = 0x20;
 /// Time between sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A round trip beyond this is a receiver report gone wrong.
@@ -79,6 +82,15 @@ struct Form {
     timestamp: u32,
     /// Before the payload of a retransmission (RFC 4588 4).
     osn: Option<[u8; OSN_LEN]>,
+    fill: Fill,
+}
+
+/// Where a packet comes from and what it goes with.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// In the ring.
+    pub(super) position: u64,
+    pub(super) fill: Fill,
 }
 
 impl Outbound {
@@ -134,7 +146,7 @@ impl Outbound {
     pub(super) fn forward(
         &mut self,
         now: Instant,
-        position: u64,
+        place: Place,
         packet: &Packet,
         protect: &Protect,
         stats: &mut SessionStats,
@@ -160,21 +172,21 @@ impl Outbound {
             stats.drops.duplicate += 1;
             return None;
         }
-        let sent = Sent {
+        let mut sent = Sent {
             out_seq: numbers.seq,
-            position,
-            seq: packet.seq as u32,
-            epoch: packet.epoch,
+            position: place.position,
             timestamp: numbers.timestamp,
             len: 0,
             payload_type,
+            padding: 0,
         };
-        let Some(len) = stream.seal(&stream.original(&sent), packet, self.wall, protect, &mut self.header[..], out) else {
+        let form = Form { fill: place.fill, ..stream.original(&sent) };
+        let Some((len, padding)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
         };
-        let since = now.saturating_duration_since(self.made);
-        stream.history.record(Sent { len: len as u16, ..sent }, since.as_millis() as u32);
+        (sent.len, sent.padding) = (len as u16, padding);
+        stream.history.record(sent, now.saturating_duration_since(self.made).as_millis() as u32);
         stream.reports.note(now, packet.payload.len(), packet.timestamp, packet.capture);
         if first {
             // What starts is reported at once: until then a browser cannot lip-sync it.
@@ -185,6 +197,7 @@ impl Outbound {
         }
         stats.packets_out += 1;
         stats.bytes_out += len as u64;
+        stats.padding_out += u64::from(padding);
         Some(len)
     }
 
@@ -199,17 +212,13 @@ impl Outbound {
     ) -> Option<usize> {
         let stream = self.streams.get_mut(usize::from((*self.by_track.get(resend.track.index())?)?))?;
         let sent = stream.history.get(resend.out_seq)?;
-        let same = sent.position == resend.position
-            && packet.track == resend.track
-            && sent.seq == packet.seq as u32
-            && sent.epoch == packet.epoch;
-        if !same {
+        if sent.position != resend.position || packet.track != resend.track {
             stats.nack_refused += 1;
             return None;
         }
         let repair = stream.repair(&sent);
         let form = repair.unwrap_or_else(|| stream.original(&sent));
-        let Some(len) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
+        let Some((len, _)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
             return None;
         };
@@ -344,7 +353,14 @@ impl Stream {
 
     /// On the stream itself: the same bytes for the same `sent` and packet.
     fn original(&self, sent: &Sent) -> Form {
-        Form { ssrc: self.ssrc, payload_type: sent.payload_type, index: sent.out_seq, timestamp: sent.timestamp, osn: None }
+        Form {
+            ssrc: self.ssrc,
+            payload_type: sent.payload_type,
+            index: sent.out_seq,
+            timestamp: sent.timestamp,
+            osn: None,
+            fill: Fill::Exactly(sent.padding),
+        }
     }
 
     /// On the retransmission stream. `None` if there is no such stream, or none for the codec that the
@@ -357,10 +373,11 @@ impl Stream {
             index: rtx.next_seq(),
             timestamp: sent.timestamp,
             osn: Some(rtx::osn(sent.out_seq)),
+            fill: Fill::None,
         })
     }
 
-    /// Writes and encrypts one packet.
+    /// Writes and encrypts one packet. Its length and the padding in it.
     fn seal(
         &self,
         form: &Form,
@@ -369,7 +386,7 @@ impl Stream {
         protect: &Protect,
         header: &mut [u8],
         out: &mut [u8],
-    ) -> Option<usize> {
+    ) -> Option<(usize, u8)> {
         let fields = Fields {
             marker: packet.marker,
             payload_type: form.payload_type,
@@ -380,11 +397,17 @@ impl Stream {
         let values = extensions::to_viewer(packet, &self.media.mid, wall);
         let header_len = fields.emit_with(false, &values, &self.ids, header)?;
         let roc = (form.index >> 16) as u32;
-        let parts = match &form.osn {
-            Some(osn) => [&osn[..], &packet.payload],
-            None => [&packet.payload[..], &[]],
-        };
-        protect.rtp_parts_into(roc, header.get(..header_len)?, parts, out)
+        let payload = &packet.payload[..];
+        if let Some(osn) = &form.osn {
+            return Some((protect.rtp_parts_into(roc, header.get(..header_len)?, [osn, payload], out)?, 0));
+        }
+        let padding = form.fill.padding(payload.len(), header_len + payload.len() + protect.profile().tag_len());
+        if padding == 0 {
+            return Some((protect.rtp_into(roc, header.get(..header_len)?, payload, out)?, 0));
+        }
+        *header.first_mut()? |= PADDING_BIT;
+        let bytes = Padding::new(padding);
+        Some((protect.rtp_padded_into(roc, header.get(..header_len)?, payload, bytes.as_bytes(), out)?, padding))
     }
 }
 

@@ -73,6 +73,7 @@ struct Bench {
     outputs: Outputs,
     made: Instant,
     now: Instant,
+    fill: Fill,
 }
 
 /// What the viewer received.
@@ -102,6 +103,7 @@ impl Bench {
             outputs: Outputs::default(),
             made,
             now: made,
+            fill: Fill::None,
         }
     }
 
@@ -113,7 +115,8 @@ impl Bench {
     fn forward(&mut self, packet: &Packet) -> Option<Vec<u8>> {
         let mut out = [0; 1_500];
         let position = 10_000 + packet.seq;
-        let len = self.outbound.forward(self.now, position, packet, &self.protect, &mut self.stats, &mut out)?;
+        let place = Place { position, fill: self.fill };
+        let len = self.outbound.forward(self.now, place, packet, &self.protect, &mut self.stats, &mut out)?;
         Some(out[..len].to_vec())
     }
 
@@ -198,7 +201,7 @@ fn a_nacked_packet_comes_again_byte_for_byte() {
         Some(out[..len].to_vec())
     };
     assert_eq!(resend(&mut bench, &video(32, false)).as_ref(), Some(&sent[32]));
-    assert_eq!(resend(&mut bench, &video(33, false)), None, "the ring has moved on");
+    assert_eq!(resend(&mut bench, &packet(TrackId::AUDIO, 32, 0, false)), None, "of another track");
     assert_eq!((bench.stats.nack_received, bench.stats.nack_served), (1, 1));
     assert!(bench.rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out)).is_empty(), "within the cool-down");
 }
@@ -336,6 +339,33 @@ fn negotiated_extensions_travel_and_others_do_not() {
 fn a_buffer_too_small_is_a_packet_lost() {
     let mut bench = Bench::new();
     let mut out = [0; 20];
-    let sent = bench.outbound.forward(bench.now, 0, &video(0, true), &bench.protect, &mut bench.stats, &mut out);
+    let sent = bench.outbound.forward(
+        bench.now,
+        Place { position: 0, fill: Fill::None },
+        &video(0, true),
+        &bench.protect,
+        &mut bench.stats,
+        &mut out,
+    );
     assert_eq!((sent, bench.stats.drops.too_large), (None, 1));
+}
+
+#[test]
+fn padding_is_taken_off_again_and_resent_as_it_was() {
+    let mut bench = Bench::new();
+    bench.fill = Fill::Payload(200);
+    let original = bench.forward(&video(0, true)).unwrap();
+    bench.fill = Fill::Wire(original.len());
+    let second = bench.forward(&video(1, false)).unwrap();
+    assert_eq!(second.len(), original.len());
+    assert!(bench.stats.padding_out > 0);
+    let wire_seq = u16::from_be_bytes([original[2], original[3]]);
+    let outputs = bench.at(2_000).rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out));
+    let [Output::Resend(resend)] = outputs[..] else { panic!("{outputs:?}") };
+    let mut out = [0; 1_500];
+    let len = bench.outbound.resend(&resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out).unwrap();
+    assert_eq!(out[..len], original, "SRTP must not see two contents under one index");
+    let seen = bench.open(original).unwrap();
+    assert_eq!(seen.payload, video(0, true).payload);
+    assert_eq!(bench.open(second).unwrap().payload, video(1, false).payload);
 }

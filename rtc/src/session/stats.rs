@@ -16,6 +16,8 @@ pub struct SessionStats {
     pub packets_out: u64,
     /// Bytes of RTP and RTCP made to be sent.
     pub bytes_out: u64,
+    /// Padding among these: what makes packets equally long for UDP_SEGMENT.
+    pub padding_out: u64,
     /// Publisher: packets that never came (RFC 3550 6.4.1, cumulative, all streams). Player: the
     /// sum of its last receiver reports.
     pub lost: u64,

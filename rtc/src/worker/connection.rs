@@ -104,11 +104,11 @@ impl Connection {
         read
     }
 
-    /// Queues what `write` writes, if it writes anything: media.
-    pub(super) fn write(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+    /// Queues what `write` writes, if it writes anything: media. Its length.
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<usize> {
         if self.waiting() + HEADER_LEN + DATAGRAM_MAX > OUTBOX_MEDIA {
             self.counters.dropped += 1;
-            return false;
+            return None;
         }
         self.frame(write)
     }
@@ -116,17 +116,17 @@ impl Connection {
     /// Queues a copy of `data`, which is not media.
     pub(super) fn push(&mut self, data: &[u8]) {
         let fits = data.len() <= DATAGRAM_MAX && self.waiting() + HEADER_LEN + data.len() <= OUTBOX_MAX;
-        let queued = fits
-            && self.frame(|room| {
-                room.get_mut(..data.len())?.copy_from_slice(data);
-                Some(data.len())
-            });
-        self.counters.dropped += u64::from(!queued);
+        let copy = |room: &mut [u8]| {
+            room.get_mut(..data.len())?.copy_from_slice(data);
+            Some(data.len())
+        };
+        let queued = if fits { self.frame(copy) } else { None };
+        self.counters.dropped += u64::from(queued.is_none());
     }
 
-    fn frame(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+    fn frame(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<usize> {
         if self.broken {
-            return false;
+            return None;
         }
         self.compact();
         let start = self.outbox.len();
@@ -135,14 +135,14 @@ impl Connection {
         let header = len.and_then(framing::header);
         let (Some(len), Some(header)) = (len, header) else {
             self.outbox.truncate(start);
-            return false;
+            return None;
         };
         if let Some(place) = self.outbox.get_mut(start..start + HEADER_LEN) {
             place.copy_from_slice(&header);
         }
         self.outbox.truncate(start + HEADER_LEN + len);
         self.counters.frames_out += 1;
-        true
+        Some(len)
     }
 
     /// Gives what waits to the kernel: many datagrams in one call.

@@ -10,6 +10,7 @@ use weir_source::{Packet, Read, Tracks};
 use super::{
     Worker, guarded,
     peers::{Peer, PeerKey},
+    plan::{Filling, Plan},
     ports::{Port, Ports},
     settle::End,
     sources::SourceKey,
@@ -32,14 +33,23 @@ struct Batch<'a> {
     /// The position of the first.
     start: u64,
     packets: &'a [Packet],
+    plan: &'a Plan,
 }
 
 /// Seals a batch for one viewer, straight into the send arena. Equal packets of one viewer become
 /// one message. Whether anything was sent.
 fn to_viewer(session: &mut Session, port: &mut Port, target: Target, batch: &Batch<'_>) -> bool {
+    let mut filling = Filling::default();
     let mut sent = false;
-    for (position, packet) in (batch.start..).zip(batch.packets) {
-        sent |= port.write(target, |room| session.forward(batch.now, position, packet, room));
+    for step in batch.plan.steps() {
+        let Some(packet) = batch.packets.get(step.index) else { continue };
+        let position = batch.start + step.index as u64;
+        let fill = filling.next(step.size);
+        let len = port.write(target, |room| session.forward(batch.now, position, packet, fill, room));
+        if let Some(len) = len {
+            filling.made(step.size, len);
+            sent = true;
+        }
     }
     sent
 }
@@ -146,13 +156,13 @@ impl Worker {
         }
     }
 
-    /// `false`: packets still wait for the rest of their frame.
+    /// `false`: packets still wait for company.
     fn forward_if_due(&mut self, now: Instant, key: SourceKey) -> bool {
         let Some(watched) = self.sources.get_mut(key) else { return true };
         if watched.pending.is_empty() {
             return true;
         }
-        if !watched.is_due(now) {
+        if !watched.is_due(now, self.load.gather()) {
             return false;
         }
         let count = watched.pending.len();
@@ -164,7 +174,8 @@ impl Worker {
     fn forward(&mut self, now: Instant, key: SourceKey, count: usize) {
         let Some(watched) = self.sources.get_mut(key) else { return };
         let packets = watched.pending.get(..count).unwrap_or_default();
-        let batch = Batch { now, start: watched.next, packets };
+        self.plan.make(packets);
+        let batch = Batch { now, start: watched.next, packets, plan: &self.plan };
         for viewer in &watched.viewers {
             let Some(peer) = self.peers.get_mut(*viewer) else { continue };
             if to_peer(peer, &mut self.ports, &batch).is_none() {
@@ -174,10 +185,13 @@ impl Worker {
                 self.dirty.push(*viewer);
             }
         }
-        let count = packets.len();
+        let (count, since) = (packets.len(), watched.gathered_at.take());
         watched.next += count as u64;
         watched.pending.drain(..count);
         watched.gather_until = None;
+        if let Some(since) = since.filter(|_| !watched.viewers.is_empty()) {
+            self.traffic.gathered.note(now.saturating_duration_since(since));
+        }
     }
 
     /// Sends every viewer that catches up its next packets.
@@ -204,7 +218,8 @@ impl Worker {
             // live viewers have: it gets that with them.
             let before_live = usize::try_from(watched.next.saturating_sub(start)).unwrap_or(usize::MAX);
             self.packets.truncate(before_live);
-            let batch = Batch { now, start, packets: &self.packets };
+            self.plan.make(&self.packets);
+            let batch = Batch { now, start, packets: &self.packets, plan: &self.plan };
             let skipped = lost == 0 || guarded(|| peer.session.skip_to_keyframe()).is_some();
             let sent = to_peer(peer, &mut self.ports, &batch).is_some();
             self.packets.clear();

@@ -13,8 +13,10 @@ mod connection;
 mod foreign;
 mod forward;
 mod input;
+mod load;
 pub(crate) mod mailbox;
 mod peers;
+mod plan;
 mod ports;
 mod settle;
 mod sources;
@@ -32,8 +34,10 @@ use weir_source::{Hub, Packet};
 
 use self::{
     foreign::Foreign,
+    load::Load,
     mailbox::{Inbox, Ready},
     peers::{PeerKey, Peers},
+    plan::Plan,
     ports::Ports,
     settle::End,
     sources::Sources,
@@ -79,6 +83,8 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) identity: Identity,
     pub(crate) session: Arc<SessionConfig>,
+    /// The longest that packets wait for company.
+    pub(crate) coalesce_max: Duration,
 }
 
 /// A worker, to be run on a thread of its own.
@@ -101,14 +107,17 @@ pub(crate) struct Worker {
     packets: Vec<Packet>,
     /// Viewers in whose turn the forwarding panicked.
     fallen: Vec<PeerKey>,
+    plan: Plan,
+    load: Load,
     traffic: Traffic,
     next_tick: Instant,
 }
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { index, sockets, listeners, gate, inbox, mailboxes, lobby, hub, identity, session } = parts;
+        let Parts { index, sockets, listeners, gate, inbox, mailboxes, lobby, hub, identity, session, coalesce_max } = parts;
         let streams = if listeners.is_empty() { None } else { Some(Streams::new(listeners, gate)?) };
+        let now = Instant::now();
         Ok(Self {
             index,
             inbox,
@@ -125,8 +134,10 @@ impl Worker {
             dirty: Vec::new(),
             packets: Vec::new(),
             fallen: Vec::new(),
+            plan: Plan::default(),
+            load: Load::new(coalesce_max, now),
             traffic: Traffic::default(),
-            next_tick: Instant::now() + TICK,
+            next_tick: now + TICK,
         })
     }
 
@@ -134,8 +145,11 @@ impl Worker {
     pub(crate) fn run(mut self) {
         let mut receiver = Receiver::new();
         while !self.inbox.mailbox.is_stopped() {
-            self.turn(&mut receiver, Instant::now());
-            let timeout = self.next_deadline().saturating_duration_since(Instant::now());
+            let began = Instant::now();
+            self.turn(&mut receiver, began);
+            let ended = Instant::now();
+            self.load.note(began, ended);
+            let timeout = self.next_deadline().saturating_duration_since(ended);
             wait(self.ports.sockets(), self.ports.poller(), self.inbox.mailbox.waker(), Some(timeout));
         }
         let now = Instant::now();
@@ -243,6 +257,7 @@ impl Worker {
         if let Some(streams) = self.ports.streams() {
             self.traffic.tcp = streams.counters();
         }
+        self.traffic.load_permille = (self.load.share() * 1_000.0) as u32;
         let drops = self.ports.kernel_drops();
         let fresh = drops.saturating_sub(self.traffic.kernel_drops);
         if fresh > 0 {

@@ -25,9 +25,9 @@ pub(super) struct Outlet {
 }
 
 impl Port {
-    /// Queues what `write` writes, if it writes anything.
+    /// Queues what `write` writes, if it writes anything. Its length.
     #[inline]
-    pub(super) fn write(&mut self, target: Target, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+    pub(super) fn write(&mut self, target: Target, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<usize> {
         match self {
             Self::Udp(outlet) => outlet.write(target, write),
             Self::Tcp(connection) => connection.write(write),
@@ -37,13 +37,13 @@ impl Port {
 
 impl Outlet {
     #[inline]
-    fn write(&mut self, target: Target, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+    fn write(&mut self, target: Target, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<usize> {
         if self.sender.room().is_none() {
             self.sender.flush(&self.socket);
         }
-        let Some(len) = self.sender.room().and_then(write) else { return false };
+        let len = self.sender.room().and_then(write)?;
         self.sender.commit(target, len);
-        true
+        Some(len)
     }
 }
 

@@ -4,26 +4,18 @@
 //! what is cached from the last keyframe up to there, at a pace, and then becomes live: no packet
 //! comes twice and none is missed.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use slab::Slab;
-use weir_source::{Hub, MediaTime, Packet, PacketSubscriber, Source, StreamKey, Tracks};
+use weir_source::{Hub, MediaTime, Packet, PacketSubscriber, Source, StreamKey, TrackId, Tracks};
 
 use super::{
+    load::Gather,
     mailbox::{Mailbox, SourceWake},
     peers::{Peer, PeerKey},
 };
 
-/// With so many viewers packets are gathered, so that those of one frame leave as one message.
-const GATHER_VIEWERS: usize = 16;
-/// How long a packet waits for the rest of its frame. A fifth of a frame's time, and less than any
-/// jitter buffer's step.
-const GATHER: Duration = Duration::from_millis(5);
-/// Gathered packets that are forwarded though the frame goes on: one GSO message.
+/// Gathered packets that are forwarded though they might wait: one message's segments.
 const GATHER_PACKETS: usize = 48;
 /// A batch that spans more media time than this is not live: a remuxer has just begun.
 const BURST_US: i64 = 300_000;
@@ -45,7 +37,9 @@ pub(super) struct Watched {
     pub(super) pending: Vec<Packet>,
     /// The position of the first of these, or of the next to be read.
     pub(super) next: u64,
-    /// `pending` waits for the rest of its frame until then.
+    /// When the first of `pending` was read.
+    pub(super) gathered_at: Option<Instant>,
+    /// `pending` waits for company until then.
     pub(super) gather_until: Option<Instant>,
     /// Those that are live.
     pub(super) viewers: Vec<PeerKey>,
@@ -62,7 +56,7 @@ pub(super) struct Sources {
     by_name: HashMap<StreamKey, SourceKey, foldhash::quality::RandomState>,
     /// Those that may have something new.
     pub(super) marked: Vec<SourceKey>,
-    /// Those with packets that wait for the rest of their frame.
+    /// Those with packets that wait for company.
     pub(super) gathering: Vec<SourceKey>,
     /// Viewers that are being sent what is cached.
     pub(super) catching_up: Vec<PeerKey>,
@@ -100,6 +94,7 @@ impl Sources {
             pending: Vec::new(),
             next: subscriber.position(),
             subscriber,
+            gathered_at: None,
             gather_until: None,
             viewers: Vec::new(),
             members: Vec::new(),
@@ -204,16 +199,18 @@ impl Watched {
         Some((self.subscriber.source().packets().join()?, last.capture))
     }
 
-    /// The packets that wait go out now: the frame is whole, the time is up, or there are too few
-    /// viewers for waiting to pay.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+    /// The packets that wait go out now: there is time for it, the frame is whole, there are enough
+    /// of them, or their time is up.
+    pub(super) fn is_due(&mut self, now: Instant, gather: Gather) -> bool {
         if self.pending.is_empty() {
             return false;
         }
-        let whole = self.viewers.len() < GATHER_VIEWERS
-            || self.pending.len() >= GATHER_PACKETS
-            || self.pending.iter().any(|packet| packet.marker);
-        let until = *self.gather_until.get_or_insert(now + GATHER);
-        whole || now >= until
+        let since = *self.gathered_at.get_or_insert(now);
+        let until = since + gather.window;
+        self.gather_until = Some(until);
+        let frame = self.pending.iter().any(|packet| packet.marker && packet.track != TrackId::AUDIO);
+        let sound = || self.pending.iter().any(|packet| packet.track == TrackId::AUDIO);
+        let whole = frame && (!gather.for_sound || sound());
+        whole || self.pending.len() >= GATHER_PACKETS || now >= until
     }
 }

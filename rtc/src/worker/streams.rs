@@ -7,8 +7,9 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::{
-    Worker, guarded,
+    Worker,
     connection::{Connection, Fault},
+    guarded,
     input::Whose,
     mailbox::HandedStream,
     peers::PeerKey,

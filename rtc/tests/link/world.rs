@@ -10,7 +10,7 @@ use std::{
 use weir_rtc::{
     dtls::Identity,
     sdp::{CodecParams, Direction, DtlsRole, Fingerprint, HashAlgorithm, IceCredentials, MediaParams, SessionParams},
-    session::{CloseReason, Output, Session, SessionConfig},
+    session::{CloseReason, Fill, Output, Session, SessionConfig},
     wire::ext::ExtensionIds,
 };
 use weir_source::{Codec, Hub, Lane, MediaKind, Packet, PacketSubscriber, Publisher, StreamKey, TrackId, Tracks, Wake};
@@ -276,7 +276,7 @@ impl ViewerEnd {
         self.reader.read(&mut batch, usize::MAX);
         for (position, packet) in (position..).zip(&batch) {
             let mut out = [0; 1_500];
-            if let Some(len) = self.wire.session.forward(now, position, packet, &mut out) {
+            if let Some(len) = self.wire.session.forward(now, position, packet, Fill::None, &mut out) {
                 self.check_number(&out);
                 self.wire.down.send(now, out[..len].to_vec());
             }

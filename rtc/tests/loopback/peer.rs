@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::wire::{Tcp, Wire};
 use bytes::{Bytes, BytesMut};
 use rtc::{
     interceptor::Registry,
@@ -32,7 +33,6 @@ use rtc::{
     sansio::Protocol,
     shared::{TaggedBytesMut, TransportContext, TransportProtocol},
 };
-use crate::wire::{Tcp, Wire};
 use weir_rtc::{
     Opened,
     wire::stun::{IntegrityKey, Request, Role, TransactionId},

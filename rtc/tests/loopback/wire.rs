@@ -26,7 +26,8 @@ pub(crate) struct Tcp {
 impl Wire {
     /// To the first TCP candidate of an answer.
     pub(crate) fn connect(answer: &str) -> Self {
-        let line = answer.lines().find(|line| line.starts_with("a=candidate:") && line.contains(" tcp ")).expect("a TCP candidate");
+        let line =
+            answer.lines().find(|line| line.starts_with("a=candidate:") && line.contains(" tcp ")).expect("a TCP candidate");
         assert!(line.contains(" typ host tcptype passive"), "{line}");
         let words: Vec<&str> = line.split(' ').collect();
         Self::Tcp(Box::new(Tcp::to(format!("{}:{}", words[4], words[5]).parse().expect("an address"))))

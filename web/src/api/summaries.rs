@@ -63,6 +63,12 @@ fn of_rtc(stats: &RtcStats) -> Value {
             "recv": {"datagrams": tcp.frames_in, "bytes": tcp.bytes_in},
             "send": {"writes": tcp.writes, "datagrams": tcp.frames_out, "bytes": tcp.bytes_out},
         },
+        "load_permille": traffic.load_permille,
+        "gathered": {
+            "batches": traffic.gathered.count,
+            "waited_us": traffic.gathered.total_us,
+            "longest_us": traffic.gathered.longest_us,
+        },
         "dropped": {
             "kernel": traffic.kernel_drops,
             "bad_size": recv.bad_size,

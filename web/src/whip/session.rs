@@ -43,20 +43,21 @@ async fn patch(
         let problem = Problem::new(Fault::MediaType, "the body must be application/trickle-ice-sdpfrag");
         return Err(problem.accepting(ACCEPT_PATCH, FRAGMENT));
     }
-    check_if_match(&headers, &info.etag)?;
+    if !headers.contains_key(header::IF_MATCH) {
+        return Err(Problem::new(Fault::PreconditionRequired, "If-Match must name the session's ETag"));
+    }
     let body = text(body::read(&headers, body, &state.config).await?)?;
     let fragment = Fragment::parse(&body)
         .ok_or_else(|| Problem::new(Fault::Malformed, "the body is not an SDP fragment (RFC 8840 section 9)"))?;
     // RFC 9725 section 4.3.3: other credentials are a restart.
     let theirs = info.username.split_once(':').map(|(_ours, theirs)| theirs);
-    match fragment.credentials {
-        Some((ufrag, pwd)) if Some(ufrag) != theirs => {
-            let remote = IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
-            restart(&state, &info, remote)
-        }
+    let new = fragment.credentials.filter(|(ufrag, _)| Some(*ufrag) != theirs);
+    check_if_match(&headers, &info.etag, new.is_some())?;
+    match new {
+        Some((ufrag, pwd)) => restart(&state, &info, IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() }),
         // The candidates themselves are not needed: an ICE-lite agent sends no checks (RFC 8445
         // section 2.5) and learns its peer's addresses from the peer's.
-        _ => Ok(StatusCode::NO_CONTENT.into_response()),
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
 
@@ -73,12 +74,12 @@ fn restart(state: &AppState, info: &SessionInfo, remote: IceCredentials) -> Resu
     Ok((StatusCode::OK, headers, restarted.fragment).into_response())
 }
 
-fn check_if_match(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
-    let mut tags = headers.get_all(header::IF_MATCH).iter().peekable();
-    if tags.peek().is_none() {
-        return Err(Problem::new(Fault::PreconditionRequired, "If-Match must name the session's ETag"));
-    }
-    let matches = |list: &str| list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag);
+/// A restart names any ICE session; the example of RFC 9725 section 4.3.3 writes the asterisk in
+/// quotes, and clients copy that.
+fn check_if_match(headers: &HeaderMap, etag: &str, restarts: bool) -> Result<(), Problem> {
+    let names = |tag: &str| tag == "*" || tag == etag || (restarts && tag == "\"*\"");
+    let matches = |list: &str| list.split(',').map(str::trim).any(names);
+    let mut tags = headers.get_all(header::IF_MATCH).iter();
     if tags.any(|value| value.to_str().is_ok_and(matches)) {
         return Ok(());
     }

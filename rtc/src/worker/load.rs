@@ -1,0 +1,105 @@
+//! How busy a worker is, and how long it therefore lets packets wait for company.
+//!
+//! A message with four segments costs the kernel hardly more than one with one. While there is time
+//! to spare every packet leaves at once; as turns fill, a viewer's packets are gathered over a
+//! frame, then over up to a configured time.
+
+use std::time::{Duration, Instant};
+
+/// The share of time is taken over this long, and halves the weight of what was before.
+const SPAN: Duration = Duration::from_millis(100);
+/// Below this share of a core nothing waits …
+const IDLE: f64 = 0.02;
+/// … and from this on packets wait as long as they may, a whole frame for the sound that rides with
+/// it too. Not later, since what is spared here is what a burst of joins needs; by then some
+/// hundred viewers share the wait.
+const BUSY: f64 = 0.06;
+
+/// How long packets may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gather {
+    /// Counted from the first of them.
+    pub(super) window: Duration,
+    /// A whole frame waits for sound, too.
+    pub(super) for_sound: bool,
+}
+
+/// The share of a core that a worker takes.
+#[derive(Debug)]
+pub(super) struct Load {
+    window_max: Duration,
+    since: Instant,
+    busy: Duration,
+    share: f64,
+}
+
+impl Load {
+    pub(super) fn new(window_max: Duration, now: Instant) -> Self {
+        Self { window_max, since: now, busy: Duration::ZERO, share: 0.0 }
+    }
+
+    /// A turn was made.
+    pub(super) fn note(&mut self, began: Instant, ended: Instant) {
+        self.busy += ended.saturating_duration_since(began);
+        let span = ended.saturating_duration_since(self.since);
+        if span < SPAN {
+            return;
+        }
+        let fresh = (self.busy.as_secs_f64() / span.as_secs_f64()).min(1.0);
+        // After a long sleep what was before says nothing.
+        let kept = 0.5_f64.powf(span.as_secs_f64() / SPAN.as_secs_f64());
+        self.share = self.share * kept + fresh * (1.0 - kept);
+        (self.since, self.busy) = (ended, Duration::ZERO);
+    }
+
+    /// From 0 to 1.
+    pub(super) fn share(&self) -> f64 {
+        self.share
+    }
+
+    pub(super) fn gather(&self) -> Gather {
+        let wait = ((self.share - IDLE) / (BUSY - IDLE)).clamp(0.0, 1.0);
+        Gather { window: self.window_max.mul_f64(wait), for_sound: self.share >= BUSY }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: Duration = Duration::from_millis(20);
+
+    /// One second in turns of 10 ms, a share of each busy.
+    fn after(share: f64) -> Load {
+        let start = Instant::now();
+        let mut load = Load::new(MAX, start);
+        for turn in 0..100 {
+            let began = start + Duration::from_millis(turn * 10);
+            load.note(began, began + Duration::from_millis(10).mul_f64(share));
+        }
+        load
+    }
+
+    #[test]
+    fn at_low_load_nothing_waits() {
+        assert_eq!(after(0.01).gather(), Gather { window: Duration::ZERO, for_sound: false });
+    }
+
+    #[test]
+    fn the_wait_grows_with_the_load_up_to_what_is_allowed() {
+        let some = after(0.04).gather();
+        assert!(!some.for_sound && some.window > MAX / 4 && some.window < MAX * 3 / 4, "{some:?}");
+        assert_eq!(after(0.2).gather(), Gather { window: MAX, for_sound: true });
+    }
+
+    #[test]
+    fn it_follows_within_half_a_second() {
+        let mut load = after(0.9);
+        let idle_from = load.since + SPAN;
+        for turn in 0..60 {
+            let at = idle_from + Duration::from_millis(turn * 10);
+            load.note(at, at);
+        }
+        assert!(load.share() < 0.05);
+    }
+}
