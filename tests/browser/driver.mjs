@@ -1,9 +1,11 @@
 // Drives Chromium for the end-to-end tests.
 //
-//   node driver.mjs publish URL             publishes by WHIP until its input ends
-//   node driver.mjs play SECONDS KIND=URL…  plays all at once, prints {KIND: report} as JSON
+//   node driver.mjs publish URL [SECONDS]      publishes by WHIP until its input ends
+//   node driver.mjs play SECONDS KIND=URL…     plays all at once, prints {KIND: report} as JSON
+//   node driver.mjs restart SECONDS KIND=URL…  the same; those of WebRTC restart their ICE in the middle
 //
-// KIND is whep, flv (mpegts.js), hls (hls.js) or file.
+// KIND is whep, flv (mpegts.js), hls (hls.js) or file. A publisher given SECONDS restarts its ICE after so
+// many.
 import { createReadStream } from "node:fs";
 import { createServer } from "node:http";
 import { dirname, extname, join, normalize } from "node:path";
@@ -49,20 +51,26 @@ async function open(browser, base, name) {
   return page;
 }
 
-async function publish(browser, base, url) {
+function fail(error) {
+  process.stderr.write(`${error}\n`);
+  process.exit(1);
+}
+
+async function publish(browser, base, url, restart) {
   const page = await open(browser, base, "publish");
   await page.evaluate((url) => window.publish(url), url);
   console.log("publishing");
+  if (restart) setTimeout(() => page.evaluate(() => window.restart()).catch(fail), Number(restart) * 1000);
   await new Promise((resolve) => process.stdin.on("end", resolve).on("error", resolve).resume());
   console.log(JSON.stringify(await page.evaluate(() => window.unpublish())));
 }
 
-async function play(browser, base, seconds, orders) {
+async function play(browser, base, seconds, orders, restarts) {
   const entries = orders.map(async (order) => {
     const [kind, url] = [order.slice(0, order.indexOf("=")), order.slice(order.indexOf("=") + 1)];
     const page = await open(browser, base, "play");
     try {
-      const args = [kind, url, Number(seconds), PATIENCE_SECONDS];
+      const args = [kind, url, Number(seconds), PATIENCE_SECONDS, restarts];
       return [kind, judge(await page.evaluate((args) => window.run(...args), args))];
     } catch (error) {
       return [kind, { failed: String(error) }];
@@ -77,8 +85,9 @@ const base = `http://127.0.0.1:${server.address().port}`;
 const executablePath = process.env.WEIR_TEST_CHROMIUM ?? "/usr/bin/chromium";
 const browser = await chromium.launch({ executablePath, args: FLAGS });
 try {
-  if (command === "publish") await publish(browser, base, args[0]);
-  else if (command === "play") await play(browser, base, args[0], args.slice(1));
+  if (command === "publish") await publish(browser, base, args[0], args[1]);
+  else if (command === "play") await play(browser, base, args[0], args.slice(1), false);
+  else if (command === "restart") await play(browser, base, args[0], args.slice(1), true);
   else throw new Error(`unknown command ${command}`);
 } finally {
   await browser.close();

@@ -9,5 +9,7 @@ mod join;
 mod matrix;
 mod media;
 mod republish;
+mod restart;
 #[path = "../support/mod.rs"]
 mod support;
+mod tcp;

@@ -84,6 +84,7 @@ window.publish = async (url) => {
     look();
   });
   const connected = performance.now();
+  window.restart = () => restartIce(peer, location);
   window.unpublish = async () => {
     const stats = [...(await peer.getStats()).values()].filter((entry) => entry.type === "outbound-rtp");
     const pictures = stats.find((entry) => entry.kind === "video").framesSent;

@@ -28,6 +28,14 @@ pub enum Kind {
     FfmpegWhip,
     /// Chromium by WHIP: a canvas in H.264, and Opus.
     ChromiumWhip,
+    /// The same, restarting ICE after so many seconds.
+    ChromiumWhipRestarts(u32),
+}
+
+impl Kind {
+    const fn is_browser(self) -> bool {
+        matches!(self, Self::ChromiumWhip | Self::ChromiumWhipRestarts(_))
+    }
 }
 
 /// A running publisher; killed when dropped.
@@ -50,9 +58,12 @@ impl Publisher {
                 command.arg("-re").arg("-i").arg(file).args(["-c", "copy", "-f", "whip"]).arg(server.whip_url(stream));
                 process::spawn(&what, command)
             }
-            Kind::ChromiumWhip => {
+            Kind::ChromiumWhip | Kind::ChromiumWhipRestarts(_) => {
                 let mut command = process::browser();
                 command.arg("publish").arg(server.whip_url(stream));
+                if let Kind::ChromiumWhipRestarts(seconds) = kind {
+                    command.arg(seconds.to_string());
+                }
                 let mut child = process::spawn(&what, command);
                 process::wait_for_line(&what, &mut child, "publishing", Duration::from_secs(30)).await;
                 child
@@ -71,7 +82,7 @@ impl Publisher {
     /// Ends it as its user would: ffmpeg by SIGINT, the page by closing. Returns how many pictures
     /// a second it sent: a busy browser skips some, which no viewer can have.
     pub async fn stop(mut self) -> f64 {
-        if self.kind == Kind::ChromiumWhip {
+        if self.kind.is_browser() {
             drop(self.child.stdin.take());
         } else if let Some(pid) = self.child.id() {
             let mut kill = Command::new("kill");
@@ -80,7 +91,7 @@ impl Publisher {
         }
         let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait_with_output()).await;
         let Ok(Ok(output)) = ended else { panic!("{:?} did not end", self.kind) };
-        if self.kind != Kind::ChromiumWhip {
+        if !self.kind.is_browser() {
             return FPS;
         }
         let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the page says what it sent");
