@@ -6,6 +6,8 @@
 #![deny(unsafe_code)]
 
 pub mod dtls;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod ice;
 pub mod net;
 pub mod sdp;

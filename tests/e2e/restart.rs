@@ -30,5 +30,6 @@ async fn media_goes_on_while_publisher_and_viewer_restart_ice() {
     let log = server.log();
     assert_eq!(log.matches("ICE restarts").count(), 2, "the publisher and the viewer");
     assert_eq!(log.matches("session connected").count(), 2, "and nobody had to connect anew");
+    assert!(log.matches("peer moved").count() >= 2, "both went on from a new port");
     server.stop().await;
 }

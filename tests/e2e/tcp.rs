@@ -27,15 +27,13 @@ async fn chromium_plays_over_tcp(kind: Kind, stream: &str, expected: Expected) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_plays_an_rtmp_stream_over_tcp() {
-    let expected =
-        Expected { seconds: f64::from(SECONDS - 1), pictures: 0.9, step_max: 0.5, offset_ms_max: 2.0 * OFFSET_MS_MAX };
+    let expected = Expected { seconds: f64::from(SECONDS - 1), pictures: 0.9, step_max: 0.5, offset_ms_max: 2.0 * OFFSET_MS_MAX };
     chromium_plays_over_tcp(Kind::FfmpegRtmp, "tcp-rtmp", expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_publishes_over_tcp() {
     // Two browsers and an encoder on two cores: what is judged is the transport.
-    let expected =
-        Expected { seconds: f64::from(SECONDS - 1), pictures: 0.7, step_max: 1.0, offset_ms_max: 2.0 * OFFSET_MS_MAX };
+    let expected = Expected { seconds: f64::from(SECONDS - 1), pictures: 0.7, step_max: 1.0, offset_ms_max: 2.0 * OFFSET_MS_MAX };
     chromium_plays_over_tcp(Kind::ChromiumWhip, "tcp-whip", expected).await;
 }

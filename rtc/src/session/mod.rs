@@ -46,7 +46,10 @@ use crate::{
     dtls::Identity,
     ice::Path,
     sdp::{Direction, IceCredentials, MediaParams, SessionParams},
-    wire::ext::ExtensionIds,
+    wire::{
+        demux::{Class, classify},
+        ext::ExtensionIds,
+    },
 };
 use config::Wall;
 use inbound::Inbound;
@@ -175,6 +178,26 @@ impl Session {
             other => self.take(now, other),
         }
         self.poll_media(now);
+    }
+
+    /// A packet as it is after its decryption, whoever sent it: for the fuzzer.
+    pub(crate) fn handle_plain(&mut self, now: Instant, plain: &[u8]) {
+        let Self { media, outputs, stats, rtcp, .. } = self;
+        let is_rtcp = classify(plain) == Class::Rtcp;
+        match media {
+            Media::In(inbound) if is_rtcp => inbound.handle_rtcp(now, plain, stats),
+            Media::In(inbound) => {
+                // The roll-over counter is the cipher's.
+                let sequence = plain.get(2..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
+                inbound.handle_rtp(now, u64::from(sequence), plain, stats);
+            }
+            Media::Out(outbound) => outbound.handle_rtcp(now, plain, stats, outputs),
+        }
+        match media {
+            Media::In(inbound) => inbound.poll(now, stats, rtcp),
+            Media::Out(outbound) => outbound.poll(now, outputs, rtcp),
+        }
+        rtcp.clear();
     }
 
     /// The connection that `path` was has ended: nothing comes or goes that way any more.
