@@ -127,9 +127,14 @@ impl Inbound {
             Err(Refused::Duplicate) => return stats.drops.duplicate += 1,
             Err(Refused::Padding) => return stats.drops.padding += 1,
         };
-        if let Some(after) = accepted.recovered {
+        if let Some(repair) = accepted.recovered {
             stats.recovered += 1;
-            self.rtt = after.map(|sample| smooth(self.rtt, sample)).or(self.rtt);
+            self.rtt = Some(match self.rtt {
+                // A round trip that is longer than the first guess would otherwise never be known:
+                // everything is asked for twice before it comes.
+                Some(rtt) if !repair.exact => rtt.min(repair.took),
+                known => smooth(known, repair.took),
+            });
         }
         let arrival = MediaTime::ZERO + now.saturating_duration_since(self.made);
         let placed = self.clock.place(media.track, codec.clock_rate, fields.timestamp, arrival, accepted.in_order);

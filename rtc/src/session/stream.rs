@@ -2,14 +2,14 @@
 
 use std::{
     collections::VecDeque,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
 use weir_source::MediaKind;
 
 use super::{
-    gaps::{Arrival, Gaps},
+    gaps::{Arrival, Gaps, Repair},
     keyframe::KeyframeDetector,
     reception::Reception,
 };
@@ -43,7 +43,7 @@ pub(super) struct Accepted {
     /// No later packet came before it.
     pub(super) in_order: bool,
     /// It was asked for; how long ago, if known.
-    pub(super) recovered: Option<Option<Duration>>,
+    pub(super) recovered: Option<Repair>,
 }
 
 /// One SSRC.
@@ -135,7 +135,7 @@ impl Stream {
         if keyframe {
             self.gaps.keyframe_at(index);
         }
-        let recovered = if let Arrival::Recovered(after) = arrival { Some(after) } else { None };
+        let recovered = if let Arrival::Recovered(repair) = arrival { Some(repair) } else { None };
         Ok(Accepted { seq, keyframe, in_order: arrival == Arrival::Newest, recovered })
     }
 
