@@ -23,8 +23,11 @@ use crate::{
     },
 };
 
+/// Takes whatever it is given.
+pub type Target = fn(&[u8]);
+
 /// All of them, by the name of their corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
+pub const TARGETS: &[(&str, Target)] =
     &[("stun", stun), ("rtp", rtp), ("rtcp", rtcp), ("sdp", sdp), ("hello", hello), ("framing", framing), ("session", session)];
 
 /// The password that the corpus of `stun` is signed with.

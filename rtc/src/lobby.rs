@@ -1,7 +1,7 @@
 //! Negotiated peers that have not been heard by UDP yet, and who owns those that have.
 //!
 //! One lock, taken when a session comes or goes and at the first STUN of an unknown address; never
-//! per packet. Nothing that can take long happens under it: passwords are checked outside, and what
+//! per packet, but that packets from strangers look into one table of publishers' streams. Nothing that can take long happens under it: passwords are checked outside, and what
 //! is removed is dropped outside.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use weir_source::{ClientGuard, Packet, Publisher};
 
 use crate::{
@@ -75,6 +75,8 @@ pub(crate) struct Bounds {
 pub(crate) struct Lobby {
     bounds: Bounds,
     state: Mutex<State>,
+    /// Which worker's publisher sends this stream: for media from where nobody is known to be.
+    ssrcs: RwLock<HashMap<u32, usize, RandomState>>,
 }
 
 #[derive(Default)]
@@ -103,7 +105,7 @@ struct Entry {
 
 impl Lobby {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: Mutex::default() }
+        Self { bounds, state: Mutex::default(), ssrcs: RwLock::default() }
     }
 
     /// Whether a session from `ip` would be let in now.
@@ -225,6 +227,21 @@ impl Lobby {
         let pwd = name.pwd.as_str().into();
         state.places.insert(ufrag, Entry { pwd, owner: None, waiting: None, later: Vec::new(), first: Some(first) });
         true
+    }
+
+    /// A worker's publisher sends this stream. Of two that name theirs alike the first counts.
+    pub(crate) fn claim_ssrc(&self, ssrc: u32, worker: usize) -> bool {
+        let mut ssrcs = self.ssrcs.write();
+        *ssrcs.entry(ssrc).or_insert(worker) == worker
+    }
+
+    pub(crate) fn release_ssrc(&self, ssrc: u32) {
+        self.ssrcs.write().remove(&ssrc);
+    }
+
+    /// Whose publisher sends this stream.
+    pub(crate) fn owner_of_ssrc(&self, ssrc: u32) -> Option<usize> {
+        self.ssrcs.read().get(&ssrc).copied()
     }
 
     /// The session with this name.

@@ -21,9 +21,9 @@
 //! 4. after [`SILENCE_MAX`] in all other cases;
 //! 5. at once, when the selected pair was a TCP connection that has ended.
 //!
-//! Media from an address without a check is dropped unread. It would shorten the gap of a publisher
-//! whose NAT forgot it by up to the time to its next check (2.5 s in browsers, which follow it by 1),
-//! but to read it its session had to be found by SSRC, for strangers too.
+//! A publisher's media from an address without a check moves nothing, but is taken if it authenticates
+//! (`Transport::handle_roaming`): a NAT that forgets its publisher costs no picture until the next
+//! check (2.5 s in browsers), though what we send goes to the former address until then.
 //!
 //! What is stood: replayed SRTP moves nothing. Who replays a captured check has the stream (sealed:
 //! it is a disturbance, not a leak) until the true client's next packet, and only once: from then

@@ -89,9 +89,7 @@ impl Gaps {
             let hole = self.holes.remove(index);
             return match hole.asked {
                 None => Arrival::Reordered,
-                Some(asked) => {
-                    Arrival::Recovered(Repair { took: now.saturating_duration_since(asked), exact: hole.tries == 1 })
-                }
+                Some(asked) => Arrival::Recovered(Repair { took: now.saturating_duration_since(asked), exact: hole.tries == 1 }),
             };
         }
         self.highest = Some(seq);

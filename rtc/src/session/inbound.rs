@@ -94,6 +94,10 @@ impl Inbound {
         std::mem::take(&mut self.tracks_changed).then(|| self.tracks.clone())
     }
 
+    pub(super) fn ssrcs(&self) -> impl Iterator<Item = u32> {
+        self.streams.iter().map(|stream| stream.ssrc)
+    }
+
     pub(super) fn take_packets(&mut self, out: &mut Vec<Packet>) {
         out.extend(self.pending.drain(..));
     }

@@ -281,6 +281,17 @@ impl Session {
         outbound.resend(resend, packet, &keys.protect, &mut self.stats, out)
     }
 
+    /// Publisher: the streams that it sends, as its own packets name them.
+    pub fn ssrcs(&self) -> impl Iterator<Item = u32> {
+        let inbound = if let Media::In(inbound) = &self.media { Some(inbound) } else { None };
+        inbound.into_iter().flat_map(|inbound| inbound.ssrcs())
+    }
+
+    /// Publisher: packets taken from addresses that no check had come from yet.
+    pub fn roamed(&self) -> u64 {
+        self.stats.roamed
+    }
+
     /// Where media goes, once ICE has chosen.
     pub fn path(&self) -> Option<Path> {
         self.transport.path()

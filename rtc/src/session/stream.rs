@@ -1,9 +1,6 @@
 //! One SSRC of a publisher: order, holes, padding and statistics.
 
-use std::{
-    collections::VecDeque,
-    time::Instant,
-};
+use std::{collections::VecDeque, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use weir_source::MediaKind;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     dtls::{Dtls, DtlsError, DtlsEvent, Identity, KeyingMaterial},
     ice::{IceEvent, IceLite, Path},
-    sdp::{DtlsRole, Fingerprint, IceCredentials, SessionParams},
+    sdp::{Direction, DtlsRole, Fingerprint, IceCredentials, SessionParams},
     srtp::{KeyError, Protect, Unprotect, UnprotectError},
     wire::demux::{Class, classify},
 };
@@ -62,6 +62,8 @@ pub(super) struct Transport {
     ice: IceLite,
     dtls: Handshake,
     pub(super) keys: Option<Keys>,
+    /// It publishes.
+    may_roam: bool,
     sealed: Vec<u8>,
 }
 
@@ -93,6 +95,7 @@ impl Transport {
                 remote: params.remote_fingerprints.clone(),
             },
             keys: None,
+            may_roam: params.direction == Direction::Publish,
             sealed: Vec::new(),
         }
     }
@@ -135,10 +138,7 @@ impl Transport {
                 self.handle_stun(now, path, data, outputs, stats);
                 self.drain_dtls(outputs, stats)
             }
-            _ if !self.ice.is_proven(&path) => {
-                stats.drops.unproven += 1;
-                Incoming::Nothing
-            }
+            class if !self.ice.is_proven(&path) => self.handle_roaming(class, data, stats),
             Class::Dtls => {
                 if let Some(dtls) = self.dtls.get() {
                     dtls.handle_datagram(now, data);
@@ -170,6 +170,22 @@ impl Transport {
                 Incoming::Nothing
             }
         }
+    }
+
+    /// Media from where no check came from: a NAT forgot its publisher, whose next check may be seconds
+    /// away. What authenticates is the publisher's own, whoever sent it, and moves nothing; all else
+    /// is not looked at.
+    fn handle_roaming(&mut self, class: Class, data: &mut [u8], stats: &mut SessionStats) -> Incoming {
+        let opened = match &mut self.keys {
+            Some(keys) if self.may_roam && class == Class::Rtp => keys.unprotect.rtp(data).ok(),
+            _ => None,
+        };
+        let Some(opened) = opened else {
+            stats.drops.unproven += 1;
+            return Incoming::Nothing;
+        };
+        stats.roamed += 1;
+        Incoming::Rtp { index: opened.index, len: opened.plain_len }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {

@@ -46,12 +46,35 @@ impl Worker {
                 } else if let Some(owner) = self.foreign.find(&remote) {
                     self.hand_over(owner, remote, local, data);
                 } else {
-                    // The only defence against injected media and handshakes, and against being
-                    // made to answer a third party: nothing is said.
-                    self.traffic.unproven_tuple += 1;
+                    self.handle_stranger(now, remote, local, data);
                 }
             }
             Class::Unknown => self.traffic.unknown += 1,
+        }
+    }
+
+    /// Not STUN, and from where nobody is known to be. Nothing is said, and nothing is believed but
+    /// media that a publisher's own keys open: its NAT may have forgotten it.
+    fn handle_stranger(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+        let ssrc = rtp_ssrc(data);
+        let Some(key) = ssrc.and_then(|ssrc| self.peers.by_ssrc(ssrc)) else {
+            // Our own peers were looked for already.
+            match ssrc.and_then(|ssrc| self.lobby.owner_of_ssrc(ssrc)).filter(|owner| *owner != self.index) {
+                Some(owner) => self.hand_over(owner, remote, local, data),
+                None => self.traffic.unproven_tuple += 1,
+            }
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.roams_left > 0) else {
+            self.traffic.unproven_tuple += 1;
+            return;
+        };
+        let before = peer.session.roamed();
+        self.input(now, key, Path::udp(remote, local), data);
+        if let Some(peer) = self.peers.get_mut(key) {
+            let forged = peer.session.roamed() == before;
+            peer.roams_left = peer.roams_left.saturating_sub(u32::from(forged));
+            self.traffic.unproven_tuple += u64::from(forged);
         }
     }
 
@@ -179,4 +202,12 @@ impl Worker {
 fn is_proof(data: &[u8], pwd: &str) -> bool {
     let key = stun::IntegrityKey::new(pwd);
     stun::Message::parse(data).is_ok_and(|message| message.class == stun::Class::Request && message.verify(&key))
+}
+
+/// The synchronisation source of what looks like an RTP packet.
+fn rtp_ssrc(data: &[u8]) -> Option<u32> {
+    if classify(data) != Class::Rtp {
+        return None;
+    }
+    Some(u32::from_be_bytes(*data.get(8..)?.first_chunk()?))
 }

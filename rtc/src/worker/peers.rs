@@ -18,6 +18,9 @@ const ADDRESSES_MAX: usize = 8;
 /// TCP connections per peer: a browser opens one from each of its addresses to each of ours that it
 /// can reach, and keeps one.
 const CONNECTIONS_MAX: usize = 8;
+/// Forged packets from unknown addresses that a publisher's keys are tried on, per second: 100 µs of
+/// work. Its own do not count.
+pub(super) const ROAMS_MAX: u32 = 100;
 /// Names per peer: the one it came with, and those of its latest restarts.
 pub(crate) const NAMES_MAX: usize = 3;
 
@@ -49,6 +52,10 @@ pub(super) struct Peer {
     addresses: SmallVec<[SocketAddr; 2]>,
     /// The TCP connections that are its own. They end with it.
     pub(super) connections: SmallVec<[ConnectionId; 1]>,
+    /// Of a publisher: the streams that it is known by where its address is not.
+    pub(super) ssrcs: SmallVec<[u32; 2]>,
+    /// Packets from unknown addresses that it may still be asked about in this second.
+    pub(super) roams_left: u32,
     /// What proves STUN from a new address, the latest last: several once ICE was restarted.
     names: Names,
 }
@@ -86,6 +93,8 @@ impl Peer {
             shown: (now, 0, 0),
             addresses: SmallVec::new(),
             connections: SmallVec::new(),
+            ssrcs: SmallVec::new(),
+            roams_left: ROAMS_MAX,
         }
     }
 
@@ -111,6 +120,7 @@ pub(super) struct Peers {
     generation: u64,
     by_address: HashMap<SocketAddr, PeerKey, RandomState>,
     by_ufrag: HashMap<String, PeerKey, RandomState>,
+    by_ssrc: HashMap<u32, PeerKey, RandomState>,
 }
 
 struct Slot {
@@ -160,6 +170,40 @@ impl Peers {
         }
         for name in &peer.names {
             self.forget_name(key, &name.ufrag);
+        }
+        for ssrc in &peer.ssrcs {
+            self.by_ssrc.remove(ssrc);
+        }
+    }
+
+    pub(super) fn by_ssrc(&self, ssrc: u32) -> Option<PeerKey> {
+        self.by_ssrc.get(&ssrc).copied()
+    }
+
+    /// A publisher is known by these streams from now on, as far as `claim` lets it be; no longer by
+    /// those that `release` gets.
+    pub(super) fn name_streams(
+        &mut self,
+        key: PeerKey,
+        ssrcs: SmallVec<[u32; 2]>,
+        claim: impl Fn(u32) -> bool,
+        release: impl Fn(u32),
+    ) {
+        let Some(peer) = self.get_mut(key) else { return };
+        let former = std::mem::take(&mut peer.ssrcs);
+        for ssrc in former.iter().filter(|ssrc| !ssrcs.contains(ssrc)) {
+            self.by_ssrc.remove(ssrc);
+            release(*ssrc);
+        }
+        let mut named: SmallVec<[u32; 2]> = former.into_iter().filter(|ssrc| ssrcs.contains(ssrc)).collect();
+        for ssrc in ssrcs {
+            if !named.contains(&ssrc) && !self.by_ssrc.contains_key(&ssrc) && claim(ssrc) {
+                self.by_ssrc.insert(ssrc, key);
+                named.push(ssrc);
+            }
+        }
+        if let Some(peer) = self.get_mut(key) {
+            peer.ssrcs = named;
         }
     }
 

@@ -7,11 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
 use weir_source::{MediaKind, Tracks};
 
 use super::{
     Worker, guarded,
-    peers::{Peer, PeerKey, Role},
+    peers::{Peer, PeerKey, ROAMS_MAX, Role},
 };
 use crate::{
     ice::Path,
@@ -174,6 +175,12 @@ impl Worker {
                 continue;
             }
             show(peer, now);
+            peer.roams_left = ROAMS_MAX;
+            let ssrcs: SmallVec<[u32; 2]> = peer.session.ssrcs().collect();
+            if ssrcs != peer.ssrcs {
+                let (lobby, index) = (&self.lobby, self.index);
+                self.peers.name_streams(key, ssrcs, |ssrc| lobby.claim_ssrc(ssrc, index), |ssrc| lobby.release_ssrc(ssrc));
+            }
         }
         if self.timers.is_bloated(self.peers.len()) {
             let peers = &mut self.peers;
@@ -210,6 +217,7 @@ impl Worker {
             _ => self.say_goodbye(now, &mut peer),
         }
         self.peers.release(key, &peer);
+        peer.ssrcs.iter().for_each(|ssrc| self.lobby.release_ssrc(*ssrc));
         for id in &peer.connections {
             if let Some(streams) = self.ports.streams() {
                 let _closed = streams.remove(*id);

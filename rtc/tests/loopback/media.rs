@@ -208,6 +208,41 @@ fn peers_whose_port_changes_go_on_within_a_second_of_their_first_check_whatever_
 }
 
 #[test]
+fn a_publisher_whose_nat_forgot_it_is_heard_before_its_next_check_and_forgers_are_not() {
+    for workers in [1, 4] {
+        let server = Server::start(workers);
+        let (mut publisher, published) = server.publish("a");
+        let mut stream = Stream::new();
+        let (mut viewer, _) = server.play("a");
+        run_until(&mut [&mut viewer], "the viewer connects", |peers| peers[0].is_connected());
+        // Streams are known by their names after a second.
+        stream.run(&mut [&mut publisher, &mut viewer], 70);
+        let place = server.rtc.info(&published.session).and_then(|info| info.remote);
+        for _ in 0..3 {
+            publisher.is_mute = true;
+            publisher.move_away();
+            viewer.got.clear();
+            stream.run(&mut [&mut publisher, &mut viewer], 10);
+            run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(50));
+            let pictures = viewer.got.iter().filter(|got| got.payload_type == 125 && got.marker).count();
+            assert_eq!(pictures, 10, "with {workers} workers");
+        }
+        let forger = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let mut forged = vec![0x80, 125, 0, 1, 0, 0, 0, 0];
+        forged.extend(2_222_u32.to_be_bytes());
+        forged.extend([7; 100]);
+        for _ in 0..400 {
+            forger.send_to(&forged, server.rtc.candidates()[0]).expect("loopback takes it");
+        }
+        stream.run(&mut [&mut publisher, &mut viewer], 40);
+        let info = server.rtc.info(&published.session).expect("it lives");
+        assert!(info.stats.roamed >= 80 && info.stats.drops.unproven <= 300, "{:?}", info.stats);
+        assert_eq!(info.remote, place, "nothing is sent where no check came from");
+        assert!(server.rtc.stats().traffic.unproven_tuple >= 300);
+    }
+}
+
+#[test]
 fn an_ended_server_says_goodbye_and_takes_nobody() {
     let server = Server::start(2);
     let (mut publisher, _) = server.publish("a");

@@ -58,6 +58,8 @@ pub(crate) struct Peer {
     local: SocketAddr,
     /// When its first check since it moved went out.
     pub(crate) checked: Option<Instant>,
+    /// It makes no checks any more.
+    pub(crate) is_mute: bool,
     /// The user name and the key for checks that do not nominate.
     plain: Option<(String, IntegrityKey)>,
     pub(crate) state: RTCPeerConnectionState,
@@ -124,6 +126,7 @@ impl Peer {
             local: socket.local_addr().expect("bound"),
             wire: Wire::Udp(socket),
             checked: None,
+            is_mute: false,
             plain: None,
             state: RTCPeerConnectionState::New,
             got: Vec::new(),
@@ -240,6 +243,9 @@ impl Peer {
             let mut plain = None;
             // RFC 8489 section 5: a Binding request.
             if message.message.starts_with(&[0, 1]) {
+                if self.is_mute {
+                    continue;
+                }
                 self.checked.get_or_insert_with(Instant::now);
                 plain = self.plain_check(&message.message);
             }
