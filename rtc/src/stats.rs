@@ -61,6 +61,8 @@ pub struct Traffic {
     pub turns: u64,
     /// How long packets waited for others of their viewer.
     pub gathered: Waits,
+    /// Frames too large to be sent to a viewer at once, times the viewers.
+    pub paced: u64,
     /// The busiest worker's share of its core, in thousandths.
     pub load_permille: u32,
 }
@@ -168,6 +170,7 @@ impl Traffic {
             (&mut self.panics, other.panics),
             (&mut self.claimed, other.claimed),
             (&mut self.turns, other.turns),
+            (&mut self.paced, other.paced),
         ];
         for (mine, theirs) in pairs {
             *mine = mine.saturating_add(theirs);

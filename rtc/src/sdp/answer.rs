@@ -123,7 +123,13 @@ impl Answer<'_> {
                 channels,
                 codec::answer_fmtp(params, self.params.direction),
             );
-            for (agreed, feedback) in [(params.transport_cc, "transport-cc"), (params.nack, "nack"), (params.pli, "nack pli")] {
+            let feedbacks = [
+                (params.transport_cc, "transport-cc"),
+                (params.remb, "goog-remb"),
+                (params.nack, "nack"),
+                (params.pli, "nack pli"),
+            ];
+            for (agreed, feedback) in feedbacks {
                 if agreed {
                     section = section.with_value_attribute("rtcp-fb".to_owned(), format!("{} {feedback}", params.payload_type));
                 }

@@ -16,6 +16,7 @@ pub(super) struct Format {
     nack: bool,
     pli: bool,
     transport_cc: bool,
+    remb: bool,
 }
 
 /// What decides between the offered formats.
@@ -153,6 +154,7 @@ impl Format {
             (Some("nack"), None) => self.nack = true,
             (Some("nack"), Some("pli")) => self.pli = true,
             (Some("transport-cc"), _) => self.transport_cc = true,
+            (Some("goog-remb"), _) => self.remb = true,
             _ => {}
         }
     }
@@ -191,7 +193,8 @@ impl Format {
             rtx_payload_type: None,
             nack: self.nack,
             pli: is_video && self.pli,
-            transport_cc: self.transport_cc && wish.transport_cc && wish.direction == Direction::Publish,
+            transport_cc: self.transport_cc && wish.transport_cc,
+            remb: is_video && self.remb && !(self.transport_cc && wish.transport_cc) && wish.direction == Direction::Play,
         }
     }
 

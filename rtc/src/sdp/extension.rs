@@ -45,8 +45,7 @@ type Select = fn(&mut ExtensionIds) -> &mut Option<u8>;
 
 fn carried(kind: MediaKind, direction: Direction) -> impl Iterator<Item = &'static (&'static str, Select)> {
     EXTENSIONS.iter().filter(move |(uri, _)| match *uri {
-        // A player's feedback would cost a packet every 50 ms and steer nothing.
-        TRANSPORT_CC => direction == Direction::Publish,
+        ABS_SEND_TIME => direction == Direction::Play,
         AUDIO_LEVEL => kind == MediaKind::Audio,
         // A publisher that may not signal rotation rotates the picture itself, which is what the
         // viewers behind RTMP and HLS need; so there is none to pass on to players either.
@@ -61,18 +60,19 @@ fn carried(kind: MediaKind, direction: Direction) -> impl Iterator<Item = &'stat
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+const ABS_SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const VIDEO_ORIENTATION: &str = "urn:3gpp:video-orientation";
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 const DEPENDENCY_DESCRIPTOR: &str = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 
-/// All that have a place in [`ExtensionIds`], in the order in which an answer lists them. The
-/// absolute send time is missing: transport-wide feedback does its work better.
-const EXTENSIONS: [(&str, Select); 8] = [
+/// All that have a place in [`ExtensionIds`], in the order in which an answer lists them.
+const EXTENSIONS: [(&str, Select); 9] = [
     (MID, |ids| &mut ids.mid),
     (RID, |ids| &mut ids.rid),
     (TRANSPORT_CC, |ids| &mut ids.transport_cc),
+    (ABS_SEND_TIME, |ids| &mut ids.abs_send_time),
     (AUDIO_LEVEL, |ids| &mut ids.audio_level),
     (VIDEO_ORIENTATION, |ids| &mut ids.video_orientation),
     (PLAYOUT_DELAY, |ids| &mut ids.playout_delay),

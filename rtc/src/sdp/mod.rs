@@ -116,6 +116,10 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
     if !codecs.iter().any(|codec| codec.transport_cc) {
         extensions.transport_cc = None;
     }
+    // A viewer's own estimate is made of these times, and nothing else is.
+    if !codecs.iter().any(|codec| codec.remb) {
+        extensions.abs_send_time = None;
+    }
     let (track, local_ssrc) = match offered.kind {
         MediaKind::Audio => (TrackId::AUDIO, local.audio_ssrc),
         MediaKind::Video => (TrackId::VIDEO, local.video_ssrc),

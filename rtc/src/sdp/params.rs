@@ -110,8 +110,11 @@ pub struct CodecParams {
     pub nack: bool,
     /// Picture loss indication was agreed (RFC 4585 section 6.3.1).
     pub pli: bool,
-    /// Transport-wide feedback was agreed; only when publishing.
+    /// Transport-wide feedback was agreed.
     pub transport_cc: bool,
+    /// Playing video: the viewer's own estimate (draft-alvestrand-rmcat-remb-03) was agreed, because
+    /// transport-wide feedback was not.
+    pub remb: bool,
 }
 
 /// One accepted m-line.

@@ -1,10 +1,15 @@
 //! Header extensions: which values travel from a publisher to its viewers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use weir_source::{Packet, PacketExtensions, TrackId};
 
 use super::config::Wall;
-use crate::wire::ext::{AbsCaptureTime, AudioLevel, Values};
+use crate::wire::{
+    Ntp,
+    ext::{AbsCaptureTime, AbsSendTime, AudioLevel, Values},
+};
 
 /// abs-capture-time goes with keyframes and with one packet of sound in this many; receivers
 /// interpolate. With other packets of pictures it would make one of a frame longer than the rest,
@@ -21,17 +26,31 @@ pub(super) fn to_packet(values: &Values<'_>) -> PacketExtensions {
     }
 }
 
-/// The values for a viewer whose media section is `mid`. A function of the packet alone: a
-/// retransmission under the same number must be the same byte for byte.
-pub(super) fn to_viewer<'a>(packet: &'a Packet, mid: &'a str, wall: Wall) -> Values<'a> {
+/// What a viewer's packet carries besides the source's values.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'a> {
+    /// The viewer's media section.
+    pub(super) mid: &'a str,
+    pub(super) wall: Wall,
+    pub(super) transport_seq: Option<u16>,
+    /// On the session's clock.
+    pub(super) sent_ms: u32,
+}
+
+/// The values for a viewer. A function of its arguments alone: a retransmission under the same
+/// number must be the same byte for byte.
+pub(super) fn to_viewer<'a>(packet: &'a Packet, own: &Own<'a>) -> Values<'a> {
     let extensions = &packet.extensions;
     let timed = packet.keyframe || (packet.track == TrackId::AUDIO && packet.seq.is_multiple_of(CAPTURE_TIME_EVERY));
+    let since_start = Ntp(0).plus(Duration::from_millis(u64::from(own.sent_ms)));
     Values {
-        mid: Some(mid),
+        mid: Some(own.mid),
+        transport_seq: own.transport_seq,
+        abs_send_time: Some(AbsSendTime::from_ntp(since_start)),
         audio_level: extensions.audio_level.map(AudioLevel),
         video_orientation: extensions.video_orientation,
         playout_delay: extensions.playout_delay,
-        abs_capture_time: timed.then(|| AbsCaptureTime { at: wall.ntp(packet.capture), clock_offset: None }),
+        abs_capture_time: timed.then(|| AbsCaptureTime { at: own.wall.ntp(packet.capture), clock_offset: None }),
         dependency_descriptor: extensions.dependency_descriptor.as_deref(),
         ..Values::default()
     }

@@ -37,6 +37,10 @@ pub(crate) struct Sent {
     pub(crate) payload_type: u8,
     /// Bytes of padding in it.
     pub(crate) padding: u8,
+    /// Its transport-wide number, if it carries one.
+    pub(crate) transport_seq: Option<u16>,
+    /// When it was sent, in milliseconds of the session's clock.
+    pub(crate) sent_ms: u32,
 }
 
 /// Half a cache line: one is written for each packet to each viewer.
@@ -54,13 +58,23 @@ struct Entry {
     len: u16,
     payload_type: u8,
     padding: u8,
+    transport_seq: Option<u16>,
 }
 
 const _: () = assert!(size_of::<Entry>() <= 32);
 
 impl Entry {
-    const EMPTY: Self =
-        Self { position: 0, out_seq: 0, timestamp: 0, sent_ms: 0, resent_ms: 0, len: 0, payload_type: 0, padding: 0 };
+    const EMPTY: Self = Self {
+        position: 0,
+        out_seq: 0,
+        timestamp: 0,
+        sent_ms: 0,
+        resent_ms: 0,
+        len: 0,
+        payload_type: 0,
+        padding: 0,
+        transport_seq: None,
+    };
 
     const fn is_used(&self) -> bool {
         self.len != 0
@@ -79,6 +93,8 @@ impl Entry {
             len: self.len,
             payload_type: self.payload_type,
             padding: self.padding,
+            transport_seq: self.transport_seq,
+            sent_ms: self.sent_ms,
         }
     }
 }
@@ -110,7 +126,8 @@ impl History {
     }
 
     /// Notes a packet as sent.
-    pub(crate) fn record(&mut self, sent: Sent, now_ms: u32) {
+    pub(crate) fn record(&mut self, sent: Sent) {
+        let now_ms = sent.sent_ms;
         if self.entries.is_empty() {
             self.entries.resize(SIZE_MIN.min(self.size_max), Entry::EMPTY);
         }
@@ -130,6 +147,7 @@ impl History {
                 len: sent.len,
                 payload_type: sent.payload_type,
                 padding: sent.padding,
+                transport_seq: sent.transport_seq,
             };
         }
         self.highest = self.highest.max(Some(sent.out_seq));
@@ -145,6 +163,17 @@ impl History {
     pub(crate) fn get(&self, out_seq: u64) -> Option<Sent> {
         let entry = self.entries.get(self.slot(out_seq))?;
         entry.holds(out_seq).then(|| entry.sent(out_seq))
+    }
+
+    /// The newest packets, newest first, that together are no more than `bytes` and `packets`.
+    pub(crate) fn newest(&self, packets: usize, bytes: usize) -> impl Iterator<Item = Sent> {
+        let highest = self.highest.unwrap_or(0);
+        let mut left = bytes;
+        (0..packets as u64).map_while(move |back| self.get(highest.checked_sub(back)?)).take_while(move |sent| {
+            let fits = left > 0;
+            left = left.saturating_sub(usize::from(sent.len));
+            fits
+        })
     }
 
     /// The viewer asks for a number as it stands on the wire.
@@ -189,15 +218,15 @@ impl History {
 mod tests {
     use super::*;
 
-    fn sent(out_seq: u64) -> Sent {
-        Sent { out_seq, position: out_seq + 1_000, len: 1_200, ..Sent::default() }
+    fn sent(out_seq: u64, sent_ms: u32) -> Sent {
+        Sent { out_seq, position: out_seq + 1_000, len: 1_200, sent_ms, ..Sent::default() }
     }
 
     fn filled(numbers: std::ops::Range<u64>, every_ms: u32) -> (History, u32) {
         let mut history = History::new(SIZE_VIDEO);
         let mut now = 0;
         for seq in numbers {
-            history.record(sent(seq), now);
+            history.record(sent(seq, now));
             now += every_ms;
         }
         (history, now)
@@ -206,8 +235,8 @@ mod tests {
     #[test]
     fn finds_what_was_sent_across_the_wrap() {
         let (mut history, now) = filled(65_500..65_560, 1);
-        assert_eq!(history.ask(65_530, now, None), Asked::Resend(sent(65_530)));
-        assert_eq!(history.ask(5, now, None), Asked::Resend(sent(65_541)));
+        assert_eq!(history.ask(65_530, now, None), Asked::Resend(sent(65_530, 30)));
+        assert_eq!(history.ask(5, now, None), Asked::Resend(sent(65_541, 41)));
         assert_eq!(history.ask(100, now, None), Asked::Unknown, "never sent");
         assert_eq!(History::new(64).ask(1, 0, None), Asked::Unknown);
     }
@@ -229,7 +258,7 @@ mod tests {
         let (mut media, mut resent) = (0i64, 0i64);
         for seq in 0..20_000u64 {
             let now = u32::try_from(seq).unwrap();
-            history.record(sent(seq), now);
+            history.record(sent(seq, now));
             media += 1_200;
             for behind in 0..50 {
                 if let Asked::Resend(sent) = history.ask((seq as u16).wrapping_sub(behind), now, None) {

@@ -23,6 +23,7 @@ fn codec(codec: Codec, payload_type: u8) -> CodecParams {
         nack: video,
         pli: video,
         transport_cc: true,
+        remb: false,
     }
 }
 

@@ -7,11 +7,13 @@
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
 //! `reception`, `arrival`, `keyframe`, `clock`) or `outbound` (a player: `rewrite`, `history`,
-//! `rtx`, `fill`, `report`).
+//! `rtx`, `fill`, `estimate`, `report`).
 
 mod arrival;
+mod bandwidth;
 mod clock;
 mod config;
+mod estimate;
 mod extensions;
 mod fill;
 mod gaps;
@@ -20,6 +22,7 @@ mod history;
 mod inbound;
 mod keyframe;
 mod outbound;
+mod outgoing;
 mod output;
 mod reception;
 mod report;
@@ -53,7 +56,8 @@ use crate::{
 };
 use config::Wall;
 use inbound::Inbound;
-use outbound::{Outbound, Place};
+use outbound::Outbound;
+use outgoing::Place;
 use output::{Compounds, Outputs};
 use transport::{Incoming, Transport};
 
@@ -274,11 +278,19 @@ impl Session {
     /// Player: writes a packet again, on the retransmission stream if there is one. `packet` is the
     /// ring's item at `resend.position`, where no other ever is. `out` as for
     /// [`Session::forward`].
-    pub fn resend(&mut self, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+    pub fn resend(&mut self, now: Instant, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
         let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
             return None;
         };
-        outbound.resend(resend, packet, &keys.protect, &mut self.stats, out)
+        outbound.resend(now, resend, packet, &keys.protect, &mut self.stats, out)
+    }
+
+    /// Player: what the path carries, in bits per second, where it is being found out.
+    pub fn estimate(&self) -> Option<u64> {
+        match &self.media {
+            Media::Out(outbound) => outbound.estimate(),
+            Media::In(_) => None,
+        }
     }
 
     /// Publisher: the streams that it sends, as its own packets name them.

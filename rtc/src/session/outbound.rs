@@ -9,32 +9,25 @@ use weir_source::{MediaKind, MediaTime, Packet, TrackId, Tracks};
 
 use super::{
     config::Wall,
-    extensions,
-    fill::{Fill, Padding},
+    estimate::Estimator,
     gate::KeyframeGate,
-    history::{Asked, History, SIZE_AUDIO, SIZE_VIDEO, Sent},
+    history::{Asked, Sent},
+    outgoing::{Form, Outgoing, Place},
     output::{Compounds, Output, Outputs, Resend},
-    report::SenderReports,
-    rewrite::{Refusal, Rewrite},
-    rtx::{self, OSN_LEN, Rtx},
+    rewrite::Refusal,
     stats::SessionStats,
 };
 use crate::{
-    sdp::{MediaParams, SessionParams},
+    sdp::SessionParams,
     srtp::Protect,
     wire::{
-        Ntp,
-        ext::ExtensionIds,
-        ntp,
+        Ntp, ntp,
         rtcp::{self, Compound, ReportBlock, Rtcp},
-        rtp::Fields,
     },
 };
 
 /// The longest header: 12 bytes and an extension block with a dependency descriptor of 255.
 const HEADER_MAX: usize = 384;
-/// In the first byte (RFC 3550 5.1).
-const PADDING_BIT: u8 = 0x20;
 /// Time between sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A round trip beyond this is a receiver report gone wrong.
@@ -42,55 +35,18 @@ const RTT_MAX: Duration = Duration::from_secs(10);
 
 /// All streams to one viewer.
 pub(super) struct Outbound {
-    streams: Vec<Stream>,
+    pub(super) streams: Vec<Outgoing>,
     /// Place in `streams` by track.
     by_track: [Option<u8>; TrackId::MAX],
     cname: String,
     wall: Wall,
-    made: Instant,
+    pub(super) made: Instant,
     keyframes: KeyframeGate,
     next_report: Option<Instant>,
     rtt: Option<Duration>,
+    /// The viewer's bandwidth, where knowing it is of use.
+    pub(super) estimator: Option<Box<Estimator>>,
     header: Box<[u8; HEADER_MAX]>,
-}
-
-/// One stream to one viewer.
-struct Stream {
-    media: MediaParams,
-    ids: ExtensionIds,
-    ssrc: u32,
-    clock_rate: u32,
-    /// Of the codec that the source sends now; `None` if the viewer did not agree to it.
-    payload_type: Option<u8>,
-    rewrite: Rewrite,
-    history: History,
-    /// Where retransmissions go, if the viewer offered a stream for them.
-    rtx: Option<Rtx>,
-    reports: SenderReports,
-    /// What the viewer last said.
-    lost: u64,
-    jitter: Duration,
-}
-
-/// The numbers under which a packet goes out. All else of its header is its own.
-#[derive(Clone, Copy)]
-struct Form {
-    ssrc: u32,
-    payload_type: u8,
-    /// RFC 3711 3.3.1: the roll-over counter and the sequence number.
-    index: u64,
-    timestamp: u32,
-    /// Before the payload of a retransmission (RFC 4588 4).
-    osn: Option<[u8; OSN_LEN]>,
-    fill: Fill,
-}
-
-/// Where a packet comes from and what it goes with.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    /// In the ring.
-    pub(super) position: u64,
-    pub(super) fill: Fill,
 }
 
 impl Outbound {
@@ -102,7 +58,7 @@ impl Outbound {
             }
         }
         Self {
-            streams: params.media.iter().map(Stream::new).collect(),
+            streams: params.media.iter().map(Outgoing::new).collect(),
             by_track,
             cname: params.cname.clone(),
             wall,
@@ -110,12 +66,15 @@ impl Outbound {
             keyframes: KeyframeGate::default(),
             next_report: None,
             rtt: None,
+            estimator: None,
             header: Box::new([0; HEADER_MAX]),
         }
     }
 
     /// See [`Session::set_tracks`](super::Session::set_tracks).
     pub(super) fn set_tracks(&mut self, tracks: &Tracks) {
+        // With one layer there is nothing to choose.
+        self.set_estimating(tracks.list.iter().filter(|track| track.kind() == MediaKind::Video).count() > 1);
         for stream in &mut self.streams {
             // A source without this track keeps what was: its next publisher may have it again.
             let Some(track) = tracks.get(stream.media.track) else { continue };
@@ -172,6 +131,7 @@ impl Outbound {
             stats.drops.duplicate += 1;
             return None;
         }
+        let estimator = self.estimator.as_deref_mut().filter(|_| stream.ids.transport_cc.is_some());
         let mut sent = Sent {
             out_seq: numbers.seq,
             position: place.position,
@@ -179,6 +139,8 @@ impl Outbound {
             len: 0,
             payload_type,
             padding: 0,
+            transport_seq: estimator.as_ref().map(|estimator| estimator.next_seq()),
+            sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
         };
         let form = Form { fill: place.fill, ..stream.original(&sent) };
         let Some((len, padding)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
@@ -186,7 +148,10 @@ impl Outbound {
             return None;
         };
         (sent.len, sent.padding) = (len as u16, padding);
-        stream.history.record(sent, now.saturating_duration_since(self.made).as_millis() as u32);
+        stream.history.record(sent);
+        if let Some(estimator) = estimator {
+            estimator.sent(now, len);
+        }
         stream.reports.note(now, packet.payload.len(), packet.timestamp, packet.capture);
         if first {
             // What starts is reported at once: until then a browser cannot lip-sync it.
@@ -204,6 +169,7 @@ impl Outbound {
     /// See [`Session::resend`](super::Session::resend).
     pub(super) fn resend(
         &mut self,
+        now: Instant,
         resend: &Resend,
         packet: &Packet,
         protect: &Protect,
@@ -216,7 +182,12 @@ impl Outbound {
             stats.nack_refused += 1;
             return None;
         }
-        let repair = stream.repair(&sent);
+        let estimator = self.estimator.as_deref_mut().filter(|_| stream.ids.transport_cc.is_some());
+        let repair = stream.repair(&sent).map(|form| Form {
+            transport_seq: estimator.as_ref().map(|estimator| estimator.next_seq()),
+            sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
+            ..form
+        });
         let form = repair.unwrap_or_else(|| stream.original(&sent));
         let Some((len, _)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;
@@ -225,11 +196,18 @@ impl Outbound {
         match &mut stream.rtx {
             Some(rtx) if repair.is_some() => {
                 rtx.advance();
-                stats.nack_served_rtx += 1;
+                if let Some(estimator) = estimator {
+                    estimator.sent(now, len);
+                }
             }
             _ => stream.reports.note_again(packet.payload.len()),
         }
-        stats.nack_served += 1;
+        if resend.probe {
+            stats.probes_sent += 1;
+        } else {
+            stats.nack_served += 1;
+            stats.nack_served_rtx += u64::from(repair.is_some());
+        }
         stats.packets_out += 1;
         stats.bytes_out += len as u64;
         Some(len)
@@ -245,6 +223,16 @@ impl Outbound {
                 Rtcp::Rr(report) => report.blocks().for_each(|block| self.take_report(&block, ntp)),
                 Rtcp::Nack(nack) => self.take_nack(now, nack.media_ssrc, nack.lost(), stats, outputs),
                 Rtcp::Pli { media_ssrc, .. } => self.take_keyframe_request(now, media_ssrc, stats),
+                Rtcp::TransportFeedback(feedback) => {
+                    if let Some(estimator) = &mut self.estimator {
+                        estimator.handle_feedback(now, &feedback, self.rtt);
+                    }
+                }
+                Rtcp::Remb(remb) => {
+                    if let Some(estimator) = &mut self.estimator {
+                        estimator.handle_remb(remb.bitrate);
+                    }
+                }
                 Rtcp::Fir(fir) => fir.entries().for_each(|(ssrc, _)| self.take_keyframe_request(now, ssrc, stats)),
                 _ => {}
             }
@@ -257,6 +245,7 @@ impl Outbound {
         if self.keyframes.poll(now) {
             outputs.push(Output::KeyframeWanted);
         }
+        self.probe(now, outputs);
         if self.next_report.is_none_or(|due| now < due) {
             return;
         }
@@ -274,12 +263,14 @@ impl Outbound {
 
     /// When [`Outbound::poll`] has something to do next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.keyframes.next_due().into_iter().chain(self.next_report).min()
+        let probe = self.estimator.as_deref().and_then(Estimator::next_due);
+        self.keyframes.next_due().into_iter().chain(self.next_report).chain(probe).min()
     }
 
     pub(super) fn fill_stats(&self, stats: &mut SessionStats) {
         stats.lost = self.streams.iter().map(|stream| stream.lost).sum();
         stats.rtt = self.rtt;
+        stats.estimate = self.estimate();
         stats.jitter = self.streams.iter().map(|stream| stream.jitter).max().unwrap_or_default();
     }
 
@@ -317,6 +308,7 @@ impl Outbound {
                     position: sent.position,
                     track: stream.media.track,
                     out_seq: sent.out_seq,
+                    probe: false,
                 })),
                 Asked::TooSoon | Asked::Unknown => stats.nack_refused += 1,
             }
@@ -328,86 +320,6 @@ impl Outbound {
             stats.pli_received += 1;
             self.keyframes.wish(now);
         }
-    }
-}
-
-impl Stream {
-    fn new(media: &MediaParams) -> Self {
-        let video = media.kind == MediaKind::Video;
-        let codec = media.codecs.first();
-        let clock_rate = codec.map_or(90_000, |codec| codec.clock_rate);
-        Self {
-            ids: media.extensions,
-            ssrc: media.local_ssrc,
-            clock_rate,
-            payload_type: codec.map(|codec| codec.payload_type),
-            rewrite: Rewrite::new(video, clock_rate, rand::random()),
-            history: History::new(if video { SIZE_VIDEO } else { SIZE_AUDIO }),
-            rtx: media.rtx_ssrc.map(|ssrc| Rtx::new(ssrc, rand::random())),
-            reports: SenderReports::default(),
-            lost: 0,
-            jitter: Duration::ZERO,
-            media: media.clone(),
-        }
-    }
-
-    /// On the stream itself: the same bytes for the same `sent` and packet.
-    fn original(&self, sent: &Sent) -> Form {
-        Form {
-            ssrc: self.ssrc,
-            payload_type: sent.payload_type,
-            index: sent.out_seq,
-            timestamp: sent.timestamp,
-            osn: None,
-            fill: Fill::Exactly(sent.padding),
-        }
-    }
-
-    /// On the retransmission stream. `None` if there is no such stream, or none for the codec that the
-    /// packet went out with.
-    fn repair(&self, sent: &Sent) -> Option<Form> {
-        let rtx = self.rtx.as_ref()?;
-        Some(Form {
-            ssrc: rtx.ssrc(),
-            payload_type: self.media.payload_type(sent.payload_type)?.rtx_payload_type?,
-            index: rtx.next_seq(),
-            timestamp: sent.timestamp,
-            osn: Some(rtx::osn(sent.out_seq)),
-            fill: Fill::None,
-        })
-    }
-
-    /// Writes and encrypts one packet. Its length and the padding in it.
-    fn seal(
-        &self,
-        form: &Form,
-        packet: &Packet,
-        wall: Wall,
-        protect: &Protect,
-        header: &mut [u8],
-        out: &mut [u8],
-    ) -> Option<(usize, u8)> {
-        let fields = Fields {
-            marker: packet.marker,
-            payload_type: form.payload_type,
-            sequence: form.index as u16,
-            timestamp: form.timestamp,
-            ssrc: form.ssrc,
-        };
-        let values = extensions::to_viewer(packet, &self.media.mid, wall);
-        let header_len = fields.emit_with(false, &values, &self.ids, header)?;
-        let roc = (form.index >> 16) as u32;
-        let payload = &packet.payload[..];
-        if let Some(osn) = &form.osn {
-            return Some((protect.rtp_parts_into(roc, header.get(..header_len)?, [osn, payload], out)?, 0));
-        }
-        let padding = form.fill.padding(payload.len(), header_len + payload.len() + protect.profile().tag_len());
-        if padding == 0 {
-            return Some((protect.rtp_into(roc, header.get(..header_len)?, payload, out)?, 0));
-        }
-        *header.first_mut()? |= PADDING_BIT;
-        let bytes = Padding::new(padding);
-        Some((protect.rtp_padded_into(roc, header.get(..header_len)?, payload, bytes.as_bytes(), out)?, padding))
     }
 }
 

@@ -17,7 +17,7 @@ fn again(bench: &mut Bench, wire_seq: u16, packet: &Packet) -> Option<Vec<u8>> {
     let outputs = bench.rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out));
     let [Output::Resend(resend)] = outputs[..] else { return None };
     let mut out = [0; 1_500];
-    let len = bench.outbound.resend(&resend, packet, &bench.protect, &mut bench.stats, &mut out)?;
+    let len = bench.outbound.resend(bench.now, &resend, packet, &bench.protect, &mut bench.stats, &mut out)?;
     Some(out[..len].to_vec())
 }
 
@@ -106,7 +106,7 @@ fn a_retransmission_that_does_not_fit_takes_no_number() {
     let [Output::Resend(resend)] = outputs[..] else { panic!("{outputs:?}") };
     let before = bench.outbound.streams[1].rtx.as_ref().unwrap().next_seq();
     let mut out = vec![0; original.len() + 1];
-    let sealed = bench.outbound.resend(&resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out);
+    let sealed = bench.outbound.resend(bench.now, &resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out);
     assert_eq!((sealed, bench.stats.drops.too_large, bench.stats.nack_served), (None, 1, 0));
     assert_eq!(bench.outbound.streams[1].rtx.as_ref().unwrap().next_seq(), before);
 }

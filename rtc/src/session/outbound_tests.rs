@@ -6,12 +6,15 @@ mod repair;
 use bytes::Bytes;
 use weir_source::{Codec, PacketExtensions, Track};
 
-use super::super::config::SessionConfig;
+use super::super::{config::SessionConfig, fill::Fill, rtx::Rtx};
 use super::*;
 use crate::{
-    sdp::{self, CodecParams, Direction, DtlsRole, IceCredentials},
+    sdp::{self, CodecParams, Direction, DtlsRole, IceCredentials, MediaParams},
     srtp::{SrtpProfile, Unprotect},
-    wire::{ext::Values, rtp},
+    wire::{
+        ext::{ExtensionIds, Values},
+        rtp::{self, Fields},
+    },
 };
 
 const VIDEO_SSRC: u32 = 0x1111;
@@ -29,6 +32,7 @@ fn codec(codec: Codec, payload_type: u8, clock_rate: u32) -> CodecParams {
         nack: true,
         pli: true,
         transport_cc: false,
+        remb: false,
     }
 }
 
@@ -197,7 +201,7 @@ fn a_nacked_packet_comes_again_byte_for_byte() {
     assert_eq!((resend.position, resend.track), (10_032, TrackId::VIDEO));
     let mut out = [0; 1_500];
     let mut resend = |bench: &mut Bench, packet: &Packet| {
-        let len = bench.outbound.resend(&resend, packet, &bench.protect, &mut bench.stats, &mut out)?;
+        let len = bench.outbound.resend(bench.now, &resend, packet, &bench.protect, &mut bench.stats, &mut out)?;
         Some(out[..len].to_vec())
     };
     assert_eq!(resend(&mut bench, &video(32, false)).as_ref(), Some(&sent[32]));
@@ -217,7 +221,7 @@ fn retransmissions_are_the_same_after_the_codec_changed_and_changed_back() {
     let outputs = bench.rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out));
     let [Output::Resend(resend)] = outputs[..] else { panic!("{outputs:?}") };
     let mut out = [0; 1_500];
-    let len = bench.outbound.resend(&resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out).unwrap();
+    let len = bench.outbound.resend(bench.now, &resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out).unwrap();
     assert_eq!(out[..len], sent);
     bench.outbound.set_tracks(&tracks(Codec::Av1));
     assert!(bench.forward(&video(2, true)).is_none());
@@ -363,7 +367,7 @@ fn padding_is_taken_off_again_and_resent_as_it_was() {
     let outputs = bench.at(2_000).rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out));
     let [Output::Resend(resend)] = outputs[..] else { panic!("{outputs:?}") };
     let mut out = [0; 1_500];
-    let len = bench.outbound.resend(&resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out).unwrap();
+    let len = bench.outbound.resend(bench.now, &resend, &video(0, true), &bench.protect, &mut bench.stats, &mut out).unwrap();
     assert_eq!(out[..len], original, "SRTP must not see two contents under one index");
     let seen = bench.open(original).unwrap();
     assert_eq!(seen.payload, video(0, true).payload);

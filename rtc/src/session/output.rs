@@ -44,6 +44,8 @@ pub struct Resend {
     pub track: TrackId,
     /// The extended sequence number under which the viewer knows it.
     pub(crate) out_seq: u64,
+    /// Nobody asked for it: it shows what the path carries.
+    pub(crate) probe: bool,
 }
 
 /// Why a session ended.

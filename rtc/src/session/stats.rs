@@ -30,7 +30,11 @@ pub struct SessionStats {
     /// Of those, the ones that went on the retransmission stream (RFC 4588); the others went under
     /// their own number once more.
     pub nack_served_rtx: u64,
-    /// Of those, the ones no longer (or never) in the history, or asked for again too soon.
+    /// Packets sent again unasked, to find out what the path carries.
+    pub probes_sent: u64,
+    /// What the viewer's path carries, in bits per second, where it is being found out.
+    pub estimate: Option<u64>,
+    /// Of the numbers asked for again, the ones no longer (or never) in the history, or asked for again too soon.
     pub nack_refused: u64,
     /// Publisher: packets that a NACK brought back.
     pub recovered: u64,

@@ -195,6 +195,7 @@ mod tests {
             nack: true,
             pli: true,
             transport_cc: false,
+            remb: false,
         };
         MediaParams {
             mid: "0".into(),

@@ -1,70 +1,21 @@
 //! From the sources to the viewers: the hot path.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use weir_source::{Packet, Read, Tracks};
+use weir_source::{Read, Tracks};
 
 use super::{
-    Worker, guarded,
-    peers::{Peer, PeerKey},
-    plan::{Filling, Plan},
-    ports::{Port, Ports},
+    Worker,
+    batch::{Batch, Share},
+    catch_up::burst,
+    guarded,
+    peers::{CatchUp, Peer, PeerKey},
     settle::End,
     sources::SourceKey,
 };
-use crate::{net::Target, session::Session};
 
 /// Packets read from a source per turn; what is left is read in the next.
 const READ_MAX: usize = 512;
-/// What one viewer that catches up is sent at a time …
-const CATCH_UP_PACKETS: u64 = 32;
-/// … and how often: 60 Mb/s, so that a cached group of pictures does not overrun a browser's socket
-/// buffer of 200 kB.
-const CATCH_UP_EVERY: Duration = Duration::from_millis(5);
-/// A long backlog is sent in at most so many parts, or a fast stream would never be caught up with.
-const CATCH_UP_PARTS: u64 = 64;
-
-/// Consecutive packets of a ring.
-struct Batch<'a> {
-    now: Instant,
-    /// The position of the first.
-    start: u64,
-    packets: &'a [Packet],
-    plan: &'a Plan,
-}
-
-/// Seals a batch for one viewer, straight into the send arena. Equal packets of one viewer become
-/// one message. Whether anything was sent.
-fn to_viewer(session: &mut Session, port: &mut Port, target: Target, batch: &Batch<'_>) -> bool {
-    let mut filling = Filling::default();
-    let mut sent = false;
-    for step in batch.plan.steps() {
-        let Some(packet) = batch.packets.get(step.index) else { continue };
-        let position = batch.start + step.index as u64;
-        let fill = filling.next(step.size);
-        let len = port.write(target, |room| session.forward(batch.now, position, packet, fill, room));
-        if let Some(len) = len {
-            filling.made(step.size, len);
-            sent = true;
-        }
-    }
-    sent
-}
-
-/// As [`to_viewer`], for a peer. `None`: it panicked.
-fn to_peer(peer: &mut Peer, ports: &mut Ports, batch: &Batch<'_>) -> Option<()> {
-    let Some((port, target)) = peer.target else { return Some(()) };
-    let Some(port) = ports.get_mut(port) else { return Some(()) };
-    let session = &mut peer.session;
-    let sent = guarded(|| to_viewer(session, port, target, batch))?;
-    if sent && let Some(viewer) = peer.viewer_mut() {
-        viewer.started = true;
-    }
-    Some(())
-}
 
 impl Worker {
     /// Reads the sources that have something new, and forwards what is due.
@@ -133,6 +84,10 @@ impl Worker {
         self.traffic.lagged = self.traffic.lagged.saturating_add(lost.saturating_mul(watched.viewers.len() as u64));
         for viewer in &watched.viewers {
             let Some(peer) = self.peers.get_mut(*viewer) else { continue };
+            // Who catches up reads with a cursor of its own.
+            if peer.viewer().is_some_and(|viewer| viewer.catch_up.is_some()) {
+                continue;
+            }
             if guarded(|| peer.session.skip_to_keyframe()).is_none() {
                 self.fallen.push(*viewer);
             }
@@ -148,7 +103,7 @@ impl Worker {
         let peers = &mut self.peers;
         let mut is_new =
             |key: &PeerKey| peers.get_mut(*key).is_some_and(|peer| peer.viewer().is_some_and(|viewer| !viewer.started));
-        let newcomers: Vec<PeerKey> = watched.viewers.extract_if(.., |key| is_new(key)).collect();
+        let newcomers: Vec<PeerKey> = watched.viewers.iter().copied().filter(|key| is_new(key)).collect();
         for key in newcomers {
             if let Some(peer) = self.peers.get_mut(key) {
                 self.sources.start_catch_up(now, key, peer, from, live);
@@ -178,9 +133,16 @@ impl Worker {
         let batch = Batch { now, start: watched.next, packets, plan: &self.plan };
         for viewer in &watched.viewers {
             let Some(peer) = self.peers.get_mut(*viewer) else { continue };
-            if to_peer(peer, &mut self.ports, &batch).is_none() {
+            let (share, rest) = share(peer, &batch);
+            if batch.to_peer(peer, &mut self.ports, &share).is_none() {
                 self.fallen.push(*viewer);
-            } else if !peer.dirty {
+                continue;
+            }
+            if let (Some(from), Some(state)) = (rest, peer.viewer_mut()) {
+                state.catch_up = Some(CatchUp { from, sound_to: from });
+                self.paced.push(*viewer);
+            }
+            if !peer.dirty {
                 peer.dirty = true;
                 self.dirty.push(*viewer);
             }
@@ -192,53 +154,18 @@ impl Worker {
         if let Some(since) = since.filter(|_| !watched.viewers.is_empty()) {
             self.traffic.gathered.note(now.saturating_duration_since(since));
         }
+        self.traffic.paced += self.paced.len() as u64;
+        self.sources.pace(now, &mut self.paced);
     }
+}
 
-    /// Sends every viewer that catches up its next packets.
-    fn catch_up(&mut self, now: Instant) {
-        let mut viewers = std::mem::take(&mut self.sources.catching_up);
-        viewers.retain(|key| self.catch_up_one(now, *key));
-        self.sources.catch_up_at = (!viewers.is_empty()).then(|| now + CATCH_UP_EVERY);
-        self.sources.catching_up = viewers;
+/// What a live viewer gets of a batch, and from where on its pictures are paced.
+fn share(peer: &Peer, batch: &Batch<'_>) -> (Share, Option<u64>) {
+    if peer.viewer().is_some_and(|viewer| viewer.catch_up.is_some()) {
+        return (Share::SOUND, None);
     }
-
-    /// `false`: it is live now, or gone.
-    fn catch_up_one(&mut self, now: Instant, key: PeerKey) -> bool {
-        let Some(peer) = self.peers.get_mut(key) else { return false };
-        let Some(viewer) = peer.viewer().copied() else { return false };
-        let (Some(watched), Some(from)) = (self.sources.get_mut(viewer.source), viewer.catch_up) else { return false };
-        let mut cursor = from;
-        if let Some(behind) = watched.next.checked_sub(from).filter(|behind| *behind > 0) {
-            let part = behind.min(CATCH_UP_PACKETS.max(behind / CATCH_UP_PARTS));
-            let part = usize::try_from(part).unwrap_or(READ_MAX);
-            self.packets.clear();
-            let lost = watched.subscriber.source().packets().read(&mut cursor, &mut self.packets, part);
-            let start = cursor.saturating_sub(self.packets.len() as u64);
-            // Where its place was overwritten reading goes on at a later keyframe, maybe beyond what
-            // live viewers have: it gets that with them.
-            let before_live = usize::try_from(watched.next.saturating_sub(start)).unwrap_or(usize::MAX);
-            self.packets.truncate(before_live);
-            self.plan.make(&self.packets);
-            let batch = Batch { now, start, packets: &self.packets, plan: &self.plan };
-            let skipped = lost == 0 || guarded(|| peer.session.skip_to_keyframe()).is_some();
-            let sent = to_peer(peer, &mut self.ports, &batch).is_some();
-            self.packets.clear();
-            if !(skipped && sent) {
-                self.fallen.push(key);
-                return false;
-            }
-            if !peer.dirty {
-                peer.dirty = true;
-                self.dirty.push(key);
-            }
-        }
-        let is_live = cursor >= watched.next;
-        if let Some(viewer) = peer.viewer_mut() {
-            viewer.catch_up = (!is_live).then_some(cursor);
-        }
-        if is_live {
-            watched.viewers.push(key);
-        }
-        !is_live
+    match batch.after_pictures(burst(&peer.session)) {
+        Some(from) => (Share { pictures: 0..from, ..Share::ALL }, Some(from)),
+        None => (Share::ALL, None),
     }
 }

@@ -9,6 +9,8 @@
 //! one batch), fire timers, look at what is ready, forward each source's new packets viewer by
 //! viewer, flush. Per packet and viewer there is no lock, no allocation, no log line and no look-up.
 
+mod batch;
+mod catch_up;
 mod connection;
 mod foreign;
 mod forward;
@@ -107,6 +109,8 @@ pub(crate) struct Worker {
     packets: Vec<Packet>,
     /// Viewers in whose turn the forwarding panicked.
     fallen: Vec<PeerKey>,
+    /// Viewers to which the frame in hand leaves in parts. Empty between batches.
+    paced: Vec<PeerKey>,
     plan: Plan,
     load: Load,
     traffic: Traffic,
@@ -134,6 +138,7 @@ impl Worker {
             dirty: Vec::new(),
             packets: Vec::new(),
             fallen: Vec::new(),
+            paced: Vec::new(),
             plan: Plan::default(),
             load: Load::new(coalesce_max, now),
             traffic: Traffic::default(),

@@ -74,8 +74,17 @@ pub(super) struct Viewer {
     pub(super) source: SourceKey,
     /// Something was sent to it.
     pub(super) started: bool,
-    /// It is being sent what is cached, from here on; then it joins the live viewers.
-    pub(super) catch_up: Option<u64>,
+    /// Its pictures are not live.
+    pub(super) catch_up: Option<CatchUp>,
+}
+
+/// Where a viewer is whose pictures are not live. Positions of the ring.
+#[derive(Clone, Copy)]
+pub(super) struct CatchUp {
+    /// The next packet for it.
+    pub(super) from: u64,
+    /// Sound from here on it had with the live viewers.
+    pub(super) sound_to: u64,
 }
 
 impl Peer {

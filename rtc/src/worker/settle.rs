@@ -68,7 +68,7 @@ impl Worker {
                 }
                 Output::Connected => self.handle_connected(now, key, peer),
                 Output::KeyframeWanted => self.request_keyframe(peer),
-                Output::Resend(resend) => self.resend(peer, &resend),
+                Output::Resend(resend) => self.resend(now, peer, &resend),
                 Output::Tracks(tracks) => handle_tracks(peer, tracks)?,
                 Output::Closed(reason) => closed = Some(End::Closed(reason)),
             }
@@ -105,12 +105,12 @@ impl Worker {
         }
     }
 
-    fn resend(&mut self, peer: &mut Peer, resend: &Resend) {
+    fn resend(&mut self, now: Instant, peer: &mut Peer, resend: &Resend) {
         let Some((port, target)) = peer.target else { return };
         let source = peer.viewer().and_then(|viewer| self.sources.source(viewer.source));
         let Some(packet) = source.and_then(|source| source.packets().get(resend.position)) else { return };
         if let Some(port) = self.ports.get_mut(port) {
-            port.write(target, |room| peer.session.resend(resend, &packet, room));
+            port.write(target, |room| peer.session.resend(now, resend, &packet, room));
         }
     }
 

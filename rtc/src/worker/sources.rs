@@ -1,8 +1,8 @@
 //! The sources that a worker's viewers watch: one cursor per source, shared by all of them.
 //!
 //! Packets up to a source's `next` were given to its live viewers. A viewer that joins is first sent
-//! what is cached from the last keyframe up to there, at a pace, and then becomes live: no packet
-//! comes twice and none is missed.
+//! what is cached from the last keyframe up to there, at a pace, and then its pictures become live:
+//! no packet comes twice and none is missed.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -10,9 +10,10 @@ use slab::Slab;
 use weir_source::{Hub, MediaTime, Packet, PacketSubscriber, Source, StreamKey, TrackId, Tracks};
 
 use super::{
+    catch_up,
     load::Gather,
     mailbox::{Mailbox, SourceWake},
-    peers::{Peer, PeerKey},
+    peers::{CatchUp, Peer, PeerKey},
 };
 
 /// Gathered packets that are forwarded though they might wait: one message's segments.
@@ -41,7 +42,7 @@ pub(super) struct Watched {
     pub(super) gathered_at: Option<Instant>,
     /// `pending` waits for company until then.
     pub(super) gather_until: Option<Instant>,
-    /// Those that are live.
+    /// Those that are connected: their sound is live, and most have live pictures.
     pub(super) viewers: Vec<PeerKey>,
     /// All peers that watch it, connected or not.
     pub(super) members: Vec<PeerKey>,
@@ -58,7 +59,7 @@ pub(super) struct Sources {
     pub(super) marked: Vec<SourceKey>,
     /// Those with packets that wait for company.
     pub(super) gathering: Vec<SourceKey>,
-    /// Viewers that are being sent what is cached.
+    /// Viewers whose pictures are not live.
     pub(super) catching_up: Vec<PeerKey>,
     /// When these get their next packets.
     pub(super) catch_up_at: Option<Instant>,
@@ -140,20 +141,29 @@ impl Sources {
         let Some(place) = peer.viewer().map(|viewer| viewer.source) else { return };
         let Some(watched) = self.get_mut(place) else { return };
         peer.session.set_tracks(&watched.tracks);
-        match watched.backlog() {
-            Some((from, live)) => self.start_catch_up(now, key, peer, from, live),
-            None => watched.viewers.push(key),
+        watched.viewers.push(key);
+        if let Some((from, live)) = watched.backlog() {
+            self.start_catch_up(now, key, peer, from, live);
         }
     }
 
     /// `from`: the position of a cached keyframe; `live`: the time of the newest packet.
     pub(super) fn start_catch_up(&mut self, now: Instant, key: PeerKey, peer: &mut Peer, from: u64, live: MediaTime) {
         let Some(viewer) = peer.viewer_mut() else { return };
-        viewer.catch_up = Some(from);
+        let sound_to = self.get(viewer.source).map_or(from, |watched| watched.next);
+        viewer.catch_up = Some(CatchUp { from, sound_to });
         viewer.started = true;
         peer.session.join(live);
         self.catching_up.push(key);
         self.catch_up_at.get_or_insert(now);
+    }
+
+    /// These get the rest of what was sent to them in parts.
+    pub(super) fn pace(&mut self, now: Instant, viewers: &mut Vec<PeerKey>) {
+        if !viewers.is_empty() {
+            self.catching_up.append(viewers);
+            self.catch_up_at.get_or_insert(now + catch_up::EVERY);
+        }
     }
 
     pub(super) fn mark(&mut self, key: SourceKey) {
@@ -208,9 +218,48 @@ impl Watched {
         let since = *self.gathered_at.get_or_insert(now);
         let until = since + gather.window;
         self.gather_until = Some(until);
-        let frame = self.pending.iter().any(|packet| packet.marker && packet.track != TrackId::AUDIO);
-        let sound = || self.pending.iter().any(|packet| packet.track == TrackId::AUDIO);
-        let whole = frame && (!gather.for_sound || sound());
+        let whole = is_whole(&self.pending, gather);
         whole || self.pending.len() >= GATHER_PACKETS || now >= until
+    }
+}
+
+/// A frame is there, and the sound that it waits for.
+fn is_whole(pending: &[Packet], gather: Gather) -> bool {
+    let frame = pending.iter().any(|packet| packet.marker && packet.track != TrackId::AUDIO);
+    frame && (!gather.for_sound || pending.iter().any(|packet| packet.track == TrackId::AUDIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use weir_source::PacketExtensions;
+
+    use super::*;
+
+    fn packet(track: TrackId, marker: bool) -> Packet {
+        Packet {
+            track,
+            epoch: 1,
+            seq: 0,
+            timestamp: 0,
+            capture: MediaTime::ZERO,
+            marker,
+            keyframe: false,
+            extensions: PacketExtensions::default(),
+            payload: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn packets_wait_for_their_frame_and_a_busy_workers_frame_for_sound() {
+        let gather = |for_sound| Gather { window: Duration::from_millis(20), for_sound };
+        let (part, end) = (packet(TrackId::VIDEO, false), packet(TrackId::VIDEO, true));
+        let sound = packet(TrackId::AUDIO, true);
+        assert!(!is_whole(&[part.clone(), sound.clone()], gather(false)));
+        assert!(is_whole(&[part.clone(), end.clone()], gather(false)));
+        assert!(!is_whole(&[part.clone(), end.clone()], gather(true)));
+        assert!(is_whole(&[sound, part, end], gather(true)));
     }
 }

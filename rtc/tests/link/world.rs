@@ -237,7 +237,7 @@ impl ViewerEnd {
             Output::Resend(resend) => {
                 let Some(packet) = source.packets().get(resend.position) else { return };
                 let mut out = [0; 1_500];
-                if let Some(len) = session.resend(&resend, &packet, &mut out) {
+                if let Some(len) = session.resend(now, &resend, &packet, &mut out) {
                     down.send(now, out[..len].to_vec());
                 }
             }
@@ -317,6 +317,7 @@ fn params(direction: Direction, local: &IceCredentials, remote: &IceCredentials,
             nack: kind == MediaKind::Video,
             pli: kind == MediaKind::Video,
             transport_cc: publish,
+            remb: false,
         }],
         extensions: ExtensionIds { mid: Some(MID), transport_cc: publish.then_some(TRANSPORT_CC), ..ExtensionIds::default() },
         local_ssrc,

@@ -64,6 +64,7 @@ fn of_rtc(stats: &RtcStats) -> Value {
             "send": {"writes": tcp.writes, "datagrams": tcp.frames_out, "bytes": tcp.bytes_out},
         },
         "load_permille": traffic.load_permille,
+        "paced": traffic.paced,
         "gathered": {
             "batches": traffic.gathered.count,
             "waited_us": traffic.gathered.total_us,

@@ -265,11 +265,19 @@ fn feedback_and_transport_cc_are_answered_to_a_publisher_that_offers_them() {
 }
 
 #[test]
-fn a_player_is_never_asked_for_transport_cc() {
+fn a_player_agrees_to_transport_cc_or_else_to_its_own_estimate() {
     let (answered, params) = answer(&offers::chrome("recvonly"), Direction::Play);
-    assert!(params.media.iter().all(|media| media.extensions.transport_cc.is_none()));
-    assert!(values(&answered.media_descriptions[1], "rtcp-fb").iter().all(|feedback| !feedback.contains("transport-cc")));
-    assert!(params.media[1].codecs.iter().all(|codec| codec.nack && codec.pli && !codec.transport_cc));
+    let video = &params.media[1];
+    assert_eq!((video.extensions.transport_cc, video.extensions.abs_send_time), (Some(3), None));
+    assert!(video.codecs.iter().all(|codec| codec.transport_cc && !codec.remb));
+    assert!(values(&answered.media_descriptions[1], "rtcp-fb").iter().all(|feedback| !feedback.contains("remb")));
+
+    let (answered, params) = answer(&offers::chrome("recvonly").replace(" transport-cc\r\n", " x-cc\r\n"), Direction::Play);
+    let video = &params.media[1];
+    assert_eq!((video.extensions.transport_cc, video.extensions.abs_send_time), (None, Some(2)));
+    assert!(video.codecs.iter().all(|codec| codec.remb && !codec.transport_cc));
+    assert!(values(&answered.media_descriptions[1], "rtcp-fb").iter().any(|feedback| feedback.contains("goog-remb")));
+    assert_eq!(params.media[0].extensions.abs_send_time, None);
 }
 
 #[test]

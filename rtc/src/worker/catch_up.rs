@@ -1,0 +1,83 @@
+//! Viewers whose pictures are not live: those that have just joined and are sent what is cached
+//! since the last keyframe, and those to which a large frame leaves in parts. A leaky bucket each,
+//! whose store is the source's ring. Sound does not pass it: a viewer's sound is always live.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Worker,
+    batch::{Batch, Share},
+    guarded,
+    peers::{CatchUp, PeerKey},
+};
+use crate::session::Session;
+
+/// How often a bucket leaks.
+pub(super) const EVERY: Duration = Duration::from_millis(5);
+/// What leaves at a time at most, and where nothing is known of the path: 60 Mb/s, so that a cached
+/// group of pictures does not overrun a browser's socket buffer of 200 kB.
+const PACKETS_MAX: u64 = 32;
+/// What leaves at a time at least: a frame of a poor stream.
+const PACKETS_MIN: u64 = 4;
+/// A path is sent this many times what it is thought to carry, over the length of a keyframe: more
+/// queues in it, less shows the keyframe late (libwebrtc paces so, too).
+const PACE: f64 = 2.5;
+/// The size of a packet, for that.
+const PACKET_BITS: f64 = 9_600.0;
+/// A long backlog is sent in at most so many parts, or a fast stream would never be caught up with:
+/// nothing is later than a third of a second.
+const PARTS_MAX: u64 = 64;
+
+/// The packets that a viewer may be sent at once.
+pub(super) fn burst(session: &Session) -> usize {
+    let packets = session.estimate().map_or(PACKETS_MAX, |rate| (rate as f64 * PACE * EVERY.as_secs_f64() / PACKET_BITS) as u64);
+    packets.clamp(PACKETS_MIN, PACKETS_MAX) as usize
+}
+
+impl Worker {
+    /// Sends every viewer that catches up its next packets.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        let mut viewers = std::mem::take(&mut self.sources.catching_up);
+        viewers.retain(|key| self.catch_up_one(now, *key));
+        self.sources.catch_up_at = (!viewers.is_empty()).then(|| now + EVERY);
+        self.sources.catching_up = viewers;
+    }
+
+    /// `false`: it is live now, or gone.
+    fn catch_up_one(&mut self, now: Instant, key: PeerKey) -> bool {
+        let Some(peer) = self.peers.get_mut(key) else { return false };
+        let Some(viewer) = peer.viewer().copied() else { return false };
+        let (Some(watched), Some(place)) = (self.sources.get_mut(viewer.source), viewer.catch_up) else { return false };
+        let mut cursor = place.from;
+        if let Some(behind) = watched.next.checked_sub(place.from).filter(|behind| *behind > 0) {
+            let part = behind.min((burst(&peer.session) as u64).max(behind / PARTS_MAX));
+            let part = usize::try_from(part).unwrap_or(usize::MAX);
+            self.packets.clear();
+            let lost = watched.subscriber.source().packets().read(&mut cursor, &mut self.packets, part);
+            let start = cursor.saturating_sub(self.packets.len() as u64);
+            // Where its place was overwritten reading goes on at a later keyframe, maybe beyond what
+            // live viewers have: it gets that with them.
+            let before_live = usize::try_from(watched.next.saturating_sub(start)).unwrap_or(usize::MAX);
+            self.packets.truncate(before_live);
+            self.plan.make(&self.packets);
+            let batch = Batch { now, start, packets: &self.packets, plan: &self.plan };
+            let share = Share { sound: 0..place.sound_to, ..Share::ALL };
+            let skipped = lost == 0 || guarded(|| peer.session.skip_to_keyframe()).is_some();
+            let sent = batch.to_peer(peer, &mut self.ports, &share).is_some();
+            self.packets.clear();
+            if !(skipped && sent) {
+                self.fallen.push(key);
+                return false;
+            }
+            if !peer.dirty {
+                peer.dirty = true;
+                self.dirty.push(key);
+            }
+        }
+        let is_live = cursor >= watched.next;
+        if let Some(viewer) = peer.viewer_mut() {
+            viewer.catch_up = (!is_live).then_some(CatchUp { from: cursor, ..place });
+        }
+        !is_live
+    }
+}
