@@ -156,6 +156,11 @@ impl Lobby {
         Some((owner.map_or(Place::Waiting, Place::Owned), Arc::clone(&entry.pwd)))
     }
 
+    /// The name that a peer of this later name came with.
+    pub(crate) fn first_name(&self, ufrag: &str) -> Option<Arc<str>> {
+        self.state.lock().places.get(ufrag)?.first.clone()
+    }
+
     /// Gives a waiting peer to a worker for life. `None`: it has left, or another was first.
     pub(crate) fn claim(&self, ufrag: &str, worker: usize) -> Option<Box<Waiting>> {
         let mut state = self.state.lock();

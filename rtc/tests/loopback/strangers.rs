@@ -7,8 +7,8 @@ use std::{
 };
 
 use weir_rtc::{
-    Opened, Traffic,
-    sdp::Direction,
+    Opened, RestartError, Traffic,
+    sdp::{Direction, IceCredentials},
     wire::stun::{Class, IntegrityKey, Message, Request, Role, TransactionId},
 };
 
@@ -145,6 +145,36 @@ fn every_worker_hears_a_peer_and_one_owns_it() {
         assert!(!checker.is_answered(socket), "its password has died with it");
     }
     assert_eq!(server.rtc.stats().traffic.panics, 0);
+}
+
+#[test]
+fn a_restarted_session_answers_to_its_new_names_whatever_worker_hears_them() {
+    for is_claimed in [true, false] {
+        let server = Server::start(4);
+        let checker = Checker::open(&server, "a");
+        let session = checker.opened.session.clone();
+        if is_claimed {
+            assert!(checker.is_answered(&bind()));
+        }
+        let etag = checker.opened.etag.clone();
+        let remote = IceCredentials { ufrag: "theirs".to_owned(), pwd: "P2uYro0UCOQ4zxjKXaWCBui1".to_owned() };
+        let restarted = server.rtc.restart_ice(&session, &etag, remote.clone()).expect("it lives");
+        assert_eq!(server.rtc.restart_ice(&session, &etag, remote), Err(RestartError::Changed));
+        assert_eq!(server.rtc.info(&session).map(|info| info.etag), Some(restarted.etag));
+        let line = |name: &str| restarted.fragment.lines().find_map(|line| line.strip_prefix(name)).expect("it is there").to_owned();
+        let username = format!("{}:theirs", line("a=ice-ufrag:"));
+        let renewed =
+            Checker { opened: Opened { username, ..checker.opened.clone() }, pwd: line("a=ice-pwd:"), server: checker.server };
+        for _ in 0..8 {
+            assert!(renewed.is_answered(&bind()));
+        }
+        for _ in 0..3 {
+            assert!(!checker.is_answered(&bind()), "the former names ended with the new nomination");
+        }
+        assert!(server.rtc.close(&session));
+        server.wait_for_nobody();
+        assert!(!renewed.is_answered(&bind()));
+    }
 }
 
 #[test]

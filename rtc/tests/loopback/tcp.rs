@@ -198,3 +198,41 @@ fn checks(opened: &weir_rtc::Opened) -> Vec<u8> {
     let pwd = opened.answer.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).expect("a password");
     crate::strangers::check(&opened.username, pwd)
 }
+
+#[test]
+fn a_flood_of_connections_and_garbage_disturbs_nobody() {
+    let server = Server::start_tcp(2, Protocols::Tcp);
+    let (mut publisher, _) = server.publish_from(Peer::tcp_publisher(), "a");
+    let mut stream = Stream::new();
+    let (mut viewer, _) = server.play_to(Peer::tcp_viewer(), "a");
+    run_until(&mut [&mut viewer], "the viewer connects", |peers| peers[0].is_connected());
+    let addr = server.rtc.tcp_candidates()[0];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut held = Vec::new();
+    for _ in 0..30 {
+        for _ in 0..10 {
+            let mut stranger = TcpStream::connect(addr).expect("it listens");
+            let mut bytes: Vec<u8> = (0..random() % 300).map(|_| random() as u8).collect();
+            // Some begin as a frame of a believable length.
+            if let (true, Some(head)) = (random() % 2 == 0, bytes.first_chunk_mut::<2>()) {
+                *head = [0, (random() % 200) as u8];
+            }
+            let _closed_already = stranger.write_all(&bytes);
+            held.push(stranger);
+        }
+        stream.run(&mut [&mut publisher, &mut viewer], 1);
+    }
+    run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(200));
+    assert_eq!(check_video(&viewer, 0), 30 * 2 + 2, "all frames, in order");
+    counted(&server, "all strangers were let in", |traffic| traffic.tcp.accepted >= 302);
+    counted(&server, "and shown out", |traffic| traffic.tcp.unproven + traffic.tcp.too_long > 200 && traffic.tcp.open < 100);
+    drop(held);
+    counted(&server, "the others with their ends", |traffic| traffic.tcp.open == 2);
+    assert_eq!(server.rtc.stats().traffic.panics, 0);
+}
