@@ -13,3 +13,4 @@ mod restart;
 #[path = "../support/mod.rs"]
 mod support;
 mod tcp;
+mod weather;

@@ -161,7 +161,8 @@ fn a_restarted_session_answers_to_its_new_names_whatever_worker_hears_them() {
         let restarted = server.rtc.restart_ice(&session, &etag, remote.clone()).expect("it lives");
         assert_eq!(server.rtc.restart_ice(&session, &etag, remote), Err(RestartError::Changed));
         assert_eq!(server.rtc.info(&session).map(|info| info.etag), Some(restarted.etag));
-        let line = |name: &str| restarted.fragment.lines().find_map(|line| line.strip_prefix(name)).expect("it is there").to_owned();
+        let line =
+            |name: &str| restarted.fragment.lines().find_map(|line| line.strip_prefix(name)).expect("it is there").to_owned();
         let username = format!("{}:theirs", line("a=ice-ufrag:"));
         let renewed =
             Checker { opened: Opened { username, ..checker.opened.clone() }, pwd: line("a=ice-pwd:"), server: checker.server };
