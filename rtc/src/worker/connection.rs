@@ -18,6 +18,9 @@ use crate::{
 /// Framed bytes of media that wait for the kernel to have room: two seconds of 2 Mb/s. A keyframe
 /// fits many times; what a viewer is further behind would come too late to be of use.
 const OUTBOX_MEDIA: usize = 512 * 1_024;
+/// With more than that waiting the connection counts as full, and its viewer's pictures stay in the
+/// ring: most of a second of 1 Mb/s.
+const OUTBOX_FULL: usize = 96 * 1_024;
 /// What is not media (checks, DTLS, reports) may fill this much more: a viewer who is slow is not
 /// thereby silent.
 const OUTBOX_MAX: usize = OUTBOX_MEDIA + 32 * 1_024;
@@ -102,6 +105,11 @@ impl Connection {
             self.counters.bytes_in += *count as u64;
         }
         read
+    }
+
+    /// Pictures need not wait.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting() < OUTBOX_FULL
     }
 
     /// Queues what `write` writes, if it writes anything: media. Its length.

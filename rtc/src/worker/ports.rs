@@ -123,6 +123,13 @@ impl Ports {
         }
     }
 
+    /// More pictures may be given to it. A socket drops what the line does not take, a connection
+    /// would keep it and show it late.
+    #[inline]
+    pub(super) fn has_room(&self, port: usize) -> bool {
+        port < self.list.len() || self.streams.as_ref().is_none_or(|streams| streams.has_room(port - self.list.len()))
+    }
+
     #[inline]
     pub(super) fn get_mut(&mut self, port: usize) -> Option<&mut Port> {
         let sockets = self.list.len();

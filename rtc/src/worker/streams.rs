@@ -114,6 +114,17 @@ impl Streams {
         }
     }
 
+    /// See [`Connection::has_room`].
+    pub(super) fn has_room(&self, index: usize) -> bool {
+        let port = self.slots.get(index).map(|slot| &slot.port);
+        if let Some(Port::Tcp(connection)) = port { connection.has_room() } else { true }
+    }
+
+    /// Packets that a viewer was not given because its connection was full.
+    pub(super) fn note_skipped(&mut self, count: u64) {
+        self.counters.dropped += count;
+    }
+
     /// A connection's port, to be written to: it is flushed at the end of the turn.
     #[inline]
     pub(super) fn port_mut(&mut self, index: usize) -> Option<&mut Port> {

@@ -54,7 +54,7 @@ impl Stream {
     }
 }
 
-fn frame_of(payload: &Bytes) -> u32 {
+pub(crate) fn frame_of(payload: &Bytes) -> u32 {
     let at = match payload[0] & 0x1f {
         24 => 7,
         _ if payload[0] == 0xfc => 1,

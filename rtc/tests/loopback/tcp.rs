@@ -13,7 +13,7 @@ use weir_rtc::{
 };
 
 use crate::{
-    media::{Stream, check_video},
+    media::{Stream, check_video, frame_of},
     peer::{Peer, run_for, run_until},
     server::Server,
     strangers::{Checker, counted},
@@ -192,6 +192,41 @@ fn a_viewer_that_takes_nothing_ends_and_holds_nobody_up() {
     assert!(traffic.tcp.dropped > 0, "its queue has an end");
     assert!(viewer.got.len() > frames, "the other has it all: {} of {frames} frames", viewer.got.len());
     assert!(traffic.tcp.frames_out > 5 * traffic.tcp.writes, "many datagrams a write: {traffic:?}");
+}
+
+#[test]
+fn a_viewer_that_cannot_follow_goes_on_at_a_keyframe_without_a_hole() {
+    let server = Server::start_tcp(1, Protocols::Tcp);
+    let (mut publisher, _) = server.publish_from(Peer::tcp_publisher(), "a");
+    let mut stream = Stream::new();
+    let (mut viewer, _) = server.play_to(Peer::tcp_viewer(), "a");
+    run_until(&mut [&mut viewer], "the viewer connects", |peers| peers[0].is_connected());
+    stream.run(&mut [&mut publisher, &mut viewer], 3);
+    // For a second it reads nothing of 3 MB.
+    for _ in 0..150 {
+        for _ in 0..10 {
+            stream.send_frame(&mut publisher);
+        }
+        run_for(&mut [&mut publisher], Duration::from_millis(6));
+    }
+    let newest = stream.frame;
+    run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(700));
+    stream.run(&mut [&mut publisher, &mut viewer], 10);
+    run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(200));
+    let video: Vec<_> = viewer.got.iter().filter(|got| got.payload_type == 125).collect();
+    let mut jumps = 0;
+    for pair in video.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1), "nothing to ask for again");
+        let (before, after) = (frame_of(&pair[0].payload), frame_of(&pair[1].payload));
+        if after != before + u32::from(pair[0].marker) {
+            assert!(after > before && after % 30 == 0, "from {before} to {after}");
+            jumps += 1;
+        }
+    }
+    assert!(jumps > 0, "it was not given all");
+    assert_eq!(video.last().map(|got| frame_of(&got.payload)), Some(newest + 9), "it is live again");
+    counted(&server, "what was left out is counted", |traffic| traffic.tcp.dropped > 500);
+    assert_eq!(server.rtc.stats().traffic.tcp.stuck, 0);
 }
 
 fn checks(opened: &weir_rtc::Opened) -> Vec<u8> {
