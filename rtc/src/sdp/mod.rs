@@ -15,12 +15,15 @@ mod answer;
 mod codec;
 mod error;
 mod extension;
+mod fragment;
 mod limits;
 mod offer;
 mod params;
 mod simulcast;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::fragment::{fragment, with_credentials};
 
 pub use self::error::{ErrorClass, NegotiateError};
 pub use self::params::{

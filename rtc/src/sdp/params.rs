@@ -195,6 +195,8 @@ pub struct LocalParams<'a> {
     pub fingerprint: &'a str,
     /// Our UDP addresses, most wanted first; at most 16 are written.
     pub candidates: &'a [SocketAddr],
+    /// Our TCP addresses (RFC 6544), as `candidates`; in the answer they come after those.
+    pub tcp_candidates: &'a [SocketAddr],
     /// For the `o=` line and the CNAME: random per session.
     pub session_id: u64,
     /// Random per session.

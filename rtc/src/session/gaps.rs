@@ -18,7 +18,7 @@ const RETRY_START: Duration = Duration::from_millis(100);
 /// … and its bounds once it is. Then a quarter more than the round trip is waited for: what is asked
 /// for twice comes twice, and tells nothing of the round trip.
 const RETRY_MIN: Duration = Duration::from_millis(30);
-const RETRY_MAX: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_millis(500);
 /// Requests for one packet.
 const TRIES_MAX: u8 = 10;
 /// No viewer's jitter buffer waits for longer.
@@ -35,10 +35,19 @@ pub(crate) enum Arrival {
     Newest,
     /// It fills a hole by itself: it was reordered.
     Reordered,
-    /// It fills a hole after it was asked for; how long after, if asked once only.
-    Recovered(Option<Duration>),
+    /// It fills a hole after it was asked for.
+    Recovered(Repair),
     /// Seen before, given up, or from before the start.
     Duplicate,
+}
+
+/// What a packet that came when asked for tells of the round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Repair {
+    /// Since it was asked for first.
+    pub(crate) took: Duration,
+    /// It was asked for once: that is the round trip. Else it is no longer than that.
+    pub(crate) exact: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +55,7 @@ struct Hole {
     seq: u64,
     since: Instant,
     due: Instant,
+    /// First.
     asked: Option<Instant>,
     tries: u8,
 }
@@ -82,7 +92,7 @@ impl Gaps {
             let hole = self.holes.remove(index);
             return match hole.asked {
                 None => Arrival::Reordered,
-                Some(asked) => Arrival::Recovered((hole.tries == 1).then(|| now.saturating_duration_since(asked))),
+                Some(asked) => Arrival::Recovered(Repair { took: now.saturating_duration_since(asked), exact: hole.tries == 1 }),
             };
         }
         self.highest = Some(seq);
@@ -122,7 +132,7 @@ impl Gaps {
             for hole in self.holes.iter_mut().filter(|hole| hole.due <= now).take(ASKED_MAX) {
                 hole.tries = hole.tries.saturating_add(1);
                 hole.due = now + retry;
-                hole.asked = Some(now);
+                hole.asked.get_or_insert(now);
                 asked.push(hole.seq);
             }
         }
@@ -200,7 +210,7 @@ mod tests {
         assert!(poll(&mut gaps, t + ms(11)).0.is_empty());
         gaps.receive(16, t + ms(11));
         assert_eq!(poll(&mut gaps, t + ms(11)).0, vec![13]);
-        assert_eq!(gaps.receive(13, t + ms(30)), Arrival::Recovered(Some(ms(19))));
+        assert_eq!(gaps.receive(13, t + ms(30)), Arrival::Recovered(Repair { took: ms(19), exact: true }));
     }
 
     #[test]

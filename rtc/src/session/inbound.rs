@@ -113,6 +113,10 @@ impl Inbound {
         std::mem::take(&mut self.tracks_changed).then(|| self.tracks.clone())
     }
 
+    pub(super) fn ssrcs(&self) -> impl Iterator<Item = u32> {
+        self.streams.iter().map(|stream| stream.ssrc)
+    }
+
     pub(super) fn take_packets(&mut self, out: &mut Vec<Packet>) {
         out.extend(self.pending.drain(..));
     }
@@ -155,9 +159,14 @@ impl Inbound {
             Err(Refused::Duplicate) => return stats.drops.duplicate += 1,
             Err(Refused::Padding) => return stats.drops.padding += 1,
         };
-        if let Some(after) = accepted.recovered {
+        if let Some(repair) = accepted.recovered {
             stats.recovered += 1;
-            self.rtt = after.map(|sample| smooth(self.rtt, sample)).or(self.rtt);
+            self.rtt = Some(match self.rtt {
+                // A round trip that is longer than the first guess would otherwise never be known:
+                // everything is asked for twice before it comes.
+                Some(rtt) if !repair.exact => rtt.min(repair.took),
+                known => smooth(known, repair.took),
+            });
         }
         let arrival = MediaTime::ZERO + now.saturating_duration_since(self.made);
         let (section, track) = (stream.section, stream.track);

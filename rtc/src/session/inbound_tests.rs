@@ -237,6 +237,26 @@ fn a_retransmission_takes_the_place_of_what_was_lost_and_a_probe_takes_none() {
 }
 
 #[test]
+fn a_round_trip_longer_than_the_first_guess_is_learnt_and_then_waited_for() {
+    let mut bench = Bench::new();
+    bench.at(0).video(10, &[0x65]);
+    let mut requests = Vec::new();
+    // Every second packet is lost; the publisher's answer takes 300 ms.
+    for (lost, at) in [(11, 20), (13, 1_000), (15, 2_000)] {
+        bench.at(at).video(lost + 1, &[0x41]);
+        let mut asked = 0;
+        for ms in (at..at + 310).step_by(5) {
+            asked += bench.at(ms).poll().iter().filter(|line| line.starts_with("nack")).count();
+        }
+        bench.at(at + 310).video(lost, &[0x41]);
+        requests.push(asked);
+    }
+    assert!(requests[0] > 2, "nothing is known yet: {requests:?}");
+    assert_eq!(requests[1..], [1, 1], "{:?}", bench.inbound.rtt);
+    assert_eq!(bench.inbound.rtt, Some(Duration::from_millis(300)));
+}
+
+#[test]
 fn keyframe_wishes_are_coalesced_and_need_a_picture_to_ask_for() {
     let mut bench = Bench::new();
     bench.inbound.request_keyframe(bench.now, TrackId::VIDEO);

@@ -104,6 +104,7 @@ window.publish = async (url, [codec = "H264", kind] = []) => {
     for (const encoding of parameters.encodings) encoding.active = active.includes(encoding.rid);
     await sender.sender.setParameters(parameters);
   };
+  window.restart = () => restartIce(peer, location);
   window.unpublish = async () => {
     const stats = [...(await peer.getStats()).values()].filter((entry) => entry.type === "outbound-rtp");
     const pictures = Math.max(...stats.filter((entry) => entry.kind === "video").map((entry) => entry.framesSent));
