@@ -61,6 +61,8 @@ pub struct Traffic {
     pub turns: u64,
     /// How long packets waited for others of their viewer.
     pub gathered: Waits,
+    /// Viewers that were sent the last keyframe again, because the publisher makes none when asked.
+    pub rejoined: u64,
     /// Frames too large to be sent to a viewer at once, times the viewers.
     pub paced: u64,
     /// The busiest worker's share of its core, in thousandths.
@@ -171,6 +173,7 @@ impl Traffic {
             (&mut self.claimed, other.claimed),
             (&mut self.turns, other.turns),
             (&mut self.paced, other.paced),
+            (&mut self.rejoined, other.rejoined),
         ];
         for (mine, theirs) in pairs {
             *mine = mine.saturating_add(theirs);

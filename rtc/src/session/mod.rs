@@ -173,6 +173,14 @@ impl Session {
         }
     }
 
+    /// Player: the viewer lost its picture, and the source cannot make a keyframe for it. It gets the
+    /// pictures from the cached one up to `live` once more, fast-forwarded. Sound is not touched.
+    pub fn rejoin(&mut self, live: MediaTime) {
+        if let Media::Out(outbound) = &mut self.media {
+            outbound.rejoin(live);
+        }
+    }
+
     /// Player: the reader of the ring lost packets (`Read::Lagged`): go on at the next keyframe.
     pub fn skip_to_keyframe(&mut self) {
         if let Media::Out(outbound) = &mut self.media {

@@ -122,6 +122,10 @@ impl Outbound {
         self.streams.iter_mut().for_each(|stream| stream.rewrite.join(live));
     }
 
+    pub(super) fn rejoin(&mut self, live: MediaTime) {
+        self.streams.iter_mut().for_each(|stream| stream.rewrite.rejoin(live));
+    }
+
     pub(super) fn skip_to_keyframe(&mut self) {
         self.streams.iter_mut().for_each(|stream| stream.rewrite.interrupt());
     }

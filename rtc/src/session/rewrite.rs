@@ -29,6 +29,10 @@ const SQUEEZE: u64 = 32;
 /// second of pictures of which every other is left out.
 const CUTS_MAX: usize = 32;
 
+/// What is sent again may end this part of a second after the live point: less than the next
+/// picture's distance at 60 a second, and room for some hundred pictures a few ticks apart.
+const OVERRUN_DIVISOR: u64 = 100;
+
 /// Where a stream's numbers start. `seed` is any random number.
 pub(super) const fn first_seq(seed: u64) -> u64 {
     seed % FIRST_SEQ_BELOW
@@ -73,6 +77,12 @@ pub(crate) struct Rewrite {
     live: Option<MediaTime>,
     /// The same in the source's timestamps, once a packet has tied the two.
     live_timestamp: Option<u64>,
+    /// How many times faster than live the backlog runs …
+    squeeze: u64,
+    /// … and how many ticks after the live point it ends.
+    overrun: u64,
+    /// The next keyframe may be older than what was sent last.
+    again: bool,
 }
 
 /// A stretch of one track's numbers that goes to the viewer in order.
@@ -140,6 +150,9 @@ impl Rewrite {
             newest: None,
             live: None,
             live_timestamp: None,
+            squeeze: SQUEEZE,
+            overrun: 0,
+            again: false,
         }
     }
 
@@ -148,6 +161,16 @@ impl Rewrite {
     pub(crate) fn join(&mut self, live: MediaTime) {
         if self.epoch.is_none() {
             self.live = Some(live);
+        }
+    }
+
+    /// Pictures go on from a keyframe that was sent before: all up to `live` comes once more, under
+    /// new numbers and between the timestamps of what was sent last and of what is live.
+    pub(crate) fn rejoin(&mut self, live: MediaTime) {
+        if self.video && self.epoch.is_some() {
+            self.run = None;
+            self.live = Some(live);
+            self.again = true;
         }
     }
 
@@ -234,7 +257,7 @@ impl Rewrite {
     /// The wire timestamp for one of the source's.
     fn timestamp(&self, timestamp: u64) -> u32 {
         let squeezed = match self.live_timestamp {
-            Some(live) if timestamp < live => live - (live - timestamp) / SQUEEZE,
+            Some(live) if timestamp <= live => (live + self.overrun).saturating_sub((live - timestamp) / self.squeeze),
             _ => timestamp,
         };
         self.live_timestamp(squeezed)
@@ -259,6 +282,9 @@ impl Rewrite {
         }
         self.epoch = Some(packet.epoch);
         self.retie(packet);
+        if std::mem::take(&mut self.again) {
+            self.squeeze_in(packet);
+        }
         let offset = packet.seq.wrapping_sub(self.next_seq);
         let patch = descriptor.zip(self.newest).map(|(descriptor, newest)| descriptor.following(newest.picture));
         let now = Cut { from: packet.seq, offset, patch: patch.unwrap_or_default() };
@@ -268,6 +294,19 @@ impl Rewrite {
         let (epoch, track, seq) = (packet.epoch, packet.track, packet.seq);
         self.run = Some(Run { epoch, track, first: seq, highest: seq, now, past, left_out: None });
         Ok(())
+    }
+
+    /// Lays what is sent again into the time that is left between the last packet and live.
+    fn squeeze_in(&mut self, packet: &Packet) {
+        let (Some(live), Some(newest)) = (self.live, self.newest) else { return };
+        let backlog = MediaTime::from_micros(live - packet.capture).to_ticks(self.clock_rate);
+        let Ok(backlog) = u64::try_from(backlog) else { return };
+        let live = packet.timestamp.saturating_add(backlog);
+        let left = self.live_timestamp(live).wrapping_sub(newest.sent) as i32;
+        self.live_timestamp = Some(live);
+        self.overrun = u64::from(self.clock_rate) / OVERRUN_DIVISOR;
+        let room = i64::from(left.max(0)).unsigned_abs() + self.overrun;
+        self.squeeze = SQUEEZE.max(backlog / room.saturating_sub(1).max(1) + 1);
     }
 
     /// Each simulcast layer counts time from a point of its own; what they share is the source's
@@ -394,6 +433,29 @@ mod tests {
         assert_eq!(stamps[94], live);
         assert_eq!(rewrite.timestamp(1_000_000 + 95 * 32 * 90).wrapping_sub(live), 32 * 90);
         assert_eq!(live.wrapping_sub(rewrite.timestamp(1_000_000 + 3_000 * 90)), 8 * 90, "no step at the seam");
+    }
+
+    #[test]
+    fn what_is_sent_again_fits_between_what_was_sent_and_what_is_live() {
+        for (seconds, lost_ms) in [(1, 0), (1, 33), (10, 0), (10, 3_000)] {
+            let mut rewrite = video();
+            let pictures = seconds * 30;
+            let all = |n: u64| packet(1, n, n as i64 * 33, n == 0);
+            let last = pictures - lost_ms / 33;
+            let stamps: Vec<u32> = (0..=last).map(|n| rewrite.map(&all(n), None).unwrap().timestamp).collect();
+            let (sent, seq) = (stamps[last as usize], rewrite.next_seq);
+            rewrite.rejoin(MediaTime::from_millis(pictures as i64 * 33));
+            let again: Vec<Numbers> = (0..=pictures + 3).map(|n| rewrite.map(&all(n), None).unwrap()).collect();
+            assert_eq!(again[0].seq, seq);
+            let mut before = sent;
+            for numbers in &again {
+                let step = numbers.timestamp.wrapping_sub(before) as i32;
+                assert!(step > 0 && !numbers.late, "{seconds} s, {lost_ms} ms: {step}");
+                before = numbers.timestamp;
+            }
+            let live = again.last().map(|numbers| numbers.timestamp.wrapping_sub(stamps[0]));
+            assert_eq!(live, Some((pictures as u32 + 3) * 33 * 90), "it ends where it would have been");
+        }
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Worker {
             None => {
                 // From here on, so that a remuxer starts while the handshake goes on.
                 let (key, source) = self.sources.open(&self.hub, &self.inbox.mailbox, &record.key, now);
-                (Role::Viewer(Viewer { source: key, started: false, catch_up: None }), source)
+                (Role::Viewer(Viewer { source: key, started: false, catch_up: None, rejoin_from: now }), source)
             }
         };
         let mut names = SmallVec::from_iter([params.local_ice.clone()]);

@@ -76,6 +76,8 @@ pub(super) struct Viewer {
     pub(super) started: bool,
     /// Its pictures are not live.
     pub(super) catch_up: Option<CatchUp>,
+    /// Not before then is it sent what it had once more.
+    pub(super) rejoin_from: Instant,
 }
 
 /// Where a viewer is whose pictures are not live. Positions of the ring.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use weir_source::{MediaKind, TrackId, Tracks};
+use weir_source::{Lane, MediaKind, TrackId, Tracks};
 
 use super::{
     Worker, guarded,
@@ -67,7 +67,7 @@ impl Worker {
                     }
                 }
                 Output::Connected => self.handle_connected(now, key, peer),
-                Output::KeyframeWanted(track) => self.request_keyframe(peer, track),
+                Output::KeyframeWanted(track) => self.request_keyframe(now, key, peer, track),
                 Output::Resend(resend) => self.resend(now, peer, &resend),
                 Output::Tracks(tracks) => handle_tracks(peer, tracks)?,
                 Output::Closed(reason) => closed = Some(End::Closed(reason)),
@@ -102,9 +102,13 @@ impl Worker {
         }
     }
 
-    fn request_keyframe(&self, peer: &Peer, track: TrackId) {
-        if let Some(source) = peer.viewer().and_then(|viewer| self.sources.source(viewer.source)) {
-            source.request_keyframe_of(track);
+    /// A publisher by WebRTC is asked. Others make keyframes as they please: the viewer gets the last
+    /// one again, and what followed.
+    fn request_keyframe(&mut self, now: Instant, key: PeerKey, peer: &mut Peer, track: TrackId) {
+        let Some(source) = peer.viewer().and_then(|viewer| self.sources.source(viewer.source)) else { return };
+        source.request_keyframe_of(track);
+        if source.publisher_lane() == Some(Lane::Frames) && self.sources.rejoin(now, key, peer) {
+            self.traffic.rejoined += 1;
         }
     }
 

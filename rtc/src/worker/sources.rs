@@ -4,7 +4,11 @@
 //! what is cached from the last keyframe up to there, at a pace, and then its pictures become live:
 //! no packet comes twice and none is missed.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use slab::Slab;
 use weir_source::{Hub, MediaTime, Packet, PacketSubscriber, Source, StreamKey, TrackId, Tracks};
@@ -20,6 +24,9 @@ use super::{
 const GATHER_PACKETS: usize = 48;
 /// A batch that spans more media time than this is not live: a remuxer has just begun.
 const BURST_US: i64 = 300_000;
+
+/// A viewer is sent the last keyframe again at most this often.
+const REJOIN_EVERY: Duration = Duration::from_secs(1);
 
 /// A source's place and which of its tenants is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,6 +171,26 @@ impl Sources {
         self.catch_up_at.get_or_insert(now);
     }
 
+    /// A viewer has lost its picture: it gets all since the last keyframe once more. `false`: there is
+    /// none, it is being sent already, or it was a moment ago.
+    pub(super) fn rejoin(&mut self, now: Instant, key: PeerKey, peer: &mut Peer) -> bool {
+        let Some(viewer) = peer.viewer_mut().filter(|viewer| viewer.started && viewer.catch_up.is_none()) else { return false };
+        let Some((from, live)) = self.get(viewer.source).and_then(Watched::backlog) else { return false };
+        let since = self.source(viewer.source).and_then(|source| source.packets().get(from)).map(|packet| packet.capture);
+        if now < viewer.rejoin_from {
+            return false;
+        }
+        // A viewer that asks without end has its stream twice, and no more.
+        let length = since.map_or(Duration::ZERO, |since| live.saturating_since(since));
+        viewer.rejoin_from = now + length.max(REJOIN_EVERY);
+        // Its sound is live as it was.
+        viewer.catch_up = Some(CatchUp { from, sound_to: from });
+        peer.session.rejoin(live);
+        self.catching_up.push(key);
+        self.catch_up_at.get_or_insert(now);
+        true
+    }
+
     /// These get the rest of what was sent to them in parts.
     pub(super) fn pace(&mut self, now: Instant, viewers: &mut Vec<PeerKey>) {
         if !viewers.is_empty() {
@@ -237,8 +264,6 @@ fn is_whole(pending: &[Packet], gather: Gather) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use weir_source::PacketExtensions;
 

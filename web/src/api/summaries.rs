@@ -65,6 +65,7 @@ fn of_rtc(stats: &RtcStats) -> Value {
         },
         "load_permille": traffic.load_permille,
         "paced": traffic.paced,
+        "rejoined": traffic.rejoined,
         "gathered": {
             "batches": traffic.gathered.count,
             "waited_us": traffic.gathered.total_us,
