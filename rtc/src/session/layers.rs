@@ -105,7 +105,7 @@ impl Layers {
         self.wanted
     }
 
-    /// Bits per second at which the viewer would get a better layer than it does, if there is one.
+    /// Bits per second at which the viewer would get the best that there is for it, if it does not.
     pub(super) fn useful(&self) -> Option<u64> {
         self.useful
     }
@@ -200,7 +200,7 @@ impl Layers {
         let rate = chosen.1.bits_per_second.max(1);
         let all: u64 = states.iter().map(|state| state.bits_per_second).sum();
         self.part = if states.len() > 1 { (rate as f64 / all.max(1) as f64).clamp(PART_MIN, 1.0) } else { 1.0 };
-        let better = flowing.iter().rev().find(|(place, _)| *place < chosen.0);
+        let better = flowing.first().filter(|(place, _)| *place < chosen.0);
         let full = if rate > budget { Some(rate) } else { better.map(|(_, state)| state.bits_per_second) };
         // Some more than what suffices: an estimate is not exact.
         self.useful = full.map(|rate| rate.saturating_mul(HEADROOM) / 1_000 * HEADROOM / 1_000);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use weir_source::{Codec, LayerState, MediaKind, MediaTime, Packet, TrackId, TrackSet, Tracks};
 
 use super::{
+    bandwidth::Sound,
     config::Wall,
     descriptor::{self, Descriptor},
     estimate::Estimator,
@@ -51,6 +52,7 @@ pub(super) struct Outbound {
     rtt: Option<Duration>,
     /// Bits per second on the wire that the viewer may be sent, whatever its path carries.
     pub(super) budget: Option<u64>,
+    pub(super) sound: Sound,
     /// The viewer's bandwidth, where knowing it is of use.
     pub(super) estimator: Option<Box<Estimator>>,
     header: Box<[u8; HEADER_MAX]>,
@@ -76,6 +78,7 @@ impl Outbound {
             next_report: None,
             rtt: None,
             budget: None,
+            sound: Sound::default(),
             estimator: None,
             header: Box::new([0; HEADER_MAX]),
         }
@@ -107,6 +110,7 @@ impl Outbound {
 
     /// See [`Session::set_layers`](super::Session::set_layers).
     pub(super) fn set_layers(&mut self, now: Instant, states: &[LayerState]) {
+        self.measure_sound(now);
         self.layers.set_budget(self.video_budget());
         let before = self.layers.wanted();
         self.layers.update(now, states);
