@@ -7,6 +7,7 @@ whep.py URL --joins N       joins and leaves N times, one after the other
 import argparse
 import asyncio
 import json
+import re
 import time
 from urllib.parse import urljoin
 
@@ -51,6 +52,12 @@ class Reports:
         return at
 
 
+def through_relay(sdp, url):
+    """The answer with the candidates of the URL's `#relay=ip:port` instead of the server's own."""
+    relay = re.search(r"#relay=(.+):(\d+)$", url)
+    return re.sub(r"(?m)^(a=candidate:\S+ 1 udp \d+) \S+ \d+ ", rf"\1 {relay[1]} {relay[2]} ", sdp) if relay else sdp
+
+
 class Session:
     """One WHEP session."""
 
@@ -74,7 +81,7 @@ class Session:
             if answer.status != 201:
                 raise SystemExit(f"WHEP answered {answer.status}: {body}")
             self.location = urljoin(self.url, answer.headers["Location"])
-        await self.peer.setRemoteDescription(RTCSessionDescription(body, "answer"))
+        await self.peer.setRemoteDescription(RTCSessionDescription(through_relay(body, self.url), "answer"))
 
     async def receive(self, track):
         try:

@@ -12,3 +12,4 @@ mod republish;
 mod simulcast;
 #[path = "../support/mod.rs"]
 mod support;
+mod weather;

@@ -216,7 +216,9 @@ impl ToFrames {
 
     fn wish_for_keyframe(&mut self, job: &RemuxJob) {
         let has_video = self.tracks.video().is_some_and(|track| track.codec == Codec::H264);
-        let wanted = self.assembler.wants_keyframe() || self.layer.changes();
+        // What is late is mended soonest by a keyframe that is on its way when it is given up.
+        let late = self.video.order.is_late();
+        let wanted = self.assembler.wants_keyframe() || late || self.layer.changes();
         if has_video && self.keyframes.is_due(wanted, Instant::now()) {
             self.ask_for_keyframe(job);
         }
@@ -255,8 +257,9 @@ struct KeyframeWish {
 }
 
 impl KeyframeWish {
-    /// While none comes at all it is asked for this often: a keyframe may take a second to arrive.
-    const RETRY: Duration = Duration::from_secs(1);
+    /// While none comes at all it is asked for this often: the request may be lost. A publisher is
+    /// passed no more than two wishes a second.
+    const RETRY: Duration = Duration::from_millis(500);
 
     const fn new(interval: Duration) -> Self {
         Self { interval, asked: None, came: false }
@@ -291,14 +294,14 @@ mod tests {
         let t0 = Instant::now();
         let at = |ms| t0 + Duration::from_millis(ms);
         assert!(wish.is_due(true, at(0)), "at once");
-        assert!(!wish.is_due(true, at(999)));
-        assert!(wish.is_due(true, at(1_000)));
+        assert!(!wish.is_due(true, at(499)));
+        assert!(wish.is_due(true, at(500)));
         wish.came();
         assert!(!wish.is_due(false, at(1_100)));
         assert!(!wish.is_due(false, at(3_000)));
         assert!(wish.is_due(false, at(3_100)));
         wish.came();
         assert!(!wish.is_due(false, at(3_200)));
-        assert!(wish.is_due(true, at(4_200)), "lost");
+        assert!(wish.is_due(true, at(3_700)), "lost");
     }
 }

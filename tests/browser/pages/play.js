@@ -1,4 +1,6 @@
 // Plays one stream, samples its pictures and its sound, and hands the samples to the driver.
+import { throughRelay } from "./relay.js";
+
 const video = document.getElementById("video");
 const errors = [];
 const note = (text) => errors.length < 20 && errors.push(String(text));
@@ -40,7 +42,7 @@ const players = {
     const answer = await fetch(url, { method: "POST", headers, body: peer.localDescription.sdp });
     const body = await answer.text();
     if (answer.status !== 201) throw new Error(`WHEP answered ${answer.status}: ${body}`);
-    await peer.setRemoteDescription({ type: "answer", sdp: body });
+    await peer.setRemoteDescription({ type: "answer", sdp: throughRelay(body, url) });
     video.srcObject = stream;
     const location = new URL(answer.headers.get("Location"), url);
     return {

@@ -1,4 +1,6 @@
 // Publishes the flash-and-beep source by WHIP: a canvas and an oscillator on one clock.
+import { throughRelay } from "./relay.js";
+
 const FPS = 25;
 const BEEP_SECONDS = 0.1;
 const canvas = document.getElementById("canvas");
@@ -86,7 +88,7 @@ window.publish = async (url, [codec = "H264", kind] = []) => {
   const answer = await fetch(url, { method: "POST", headers, body: peer.localDescription.sdp });
   const body = await answer.text();
   if (answer.status !== 201) throw new Error(`WHIP answered ${answer.status}: ${body}`);
-  await peer.setRemoteDescription({ type: "answer", sdp: body });
+  await peer.setRemoteDescription({ type: "answer", sdp: throughRelay(body, url) });
   const location = new URL(answer.headers.get("Location"), url);
   await new Promise((resolve, reject) => {
     const look = () => {

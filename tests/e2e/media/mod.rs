@@ -3,6 +3,7 @@
 pub mod client;
 pub mod process;
 pub mod publisher;
+pub mod relay;
 pub mod report;
 pub mod server;
 

@@ -52,6 +52,11 @@ pub struct Publisher {
 impl Publisher {
     /// Starts it and waits until the server knows of it.
     pub async fn start(kind: Kind, server: &Server, stream: &str) -> Self {
+        Self::start_at(kind, server, stream, &server.whip_url(stream)).await
+    }
+
+    /// As above; one that publishes by WHIP does so at `whip_url`.
+    pub async fn start_at(kind: Kind, server: &Server, stream: &str, whip_url: &str) -> Self {
         let what = format!("{stream}-publisher");
         let child = match kind {
             Kind::FfmpegRtmp => rtmp(&what, server, stream, fixture("baseline", BASELINE, AAC).await),
@@ -60,12 +65,12 @@ impl Publisher {
             Kind::FfmpegWhip => {
                 let mut command = process::newer_ffmpeg().await;
                 let file = fixture("opus", BASELINE, OPUS).await;
-                command.arg("-re").arg("-i").arg(file).args(["-c", "copy", "-f", "whip"]).arg(server.whip_url(stream));
+                command.arg("-re").arg("-i").arg(file).args(["-c", "copy", "-f", "whip"]).arg(whip_url);
                 process::spawn(&what, command)
             }
             Kind::ChromiumWhip | Kind::ChromiumSimulcast(_) => {
                 let mut command = process::browser();
-                command.arg("publish").arg(server.whip_url(stream));
+                command.arg("publish").arg(whip_url);
                 if let Kind::ChromiumSimulcast(codec) = kind {
                     command.args([codec, "simulcast"]);
                 }

@@ -107,6 +107,12 @@ impl Report {
         complaints
     }
 
+    /// The times without a picture that are longer than `least`, in seconds, in their order.
+    pub fn gaps(&self, least: f64) -> Vec<f64> {
+        let times = self.times("arrivals");
+        times.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > least).collect()
+    }
+
     /// Errors that it reported itself.
     pub fn failures(&self) -> Vec<String> {
         let failed = self.value["failed"].as_str().into_iter();

@@ -1,6 +1,9 @@
 //! The real server, for tests that wait rather than block.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -20,6 +23,11 @@ impl Server {
 
     fn weir(&self) -> &Weir {
         self.0.as_ref().expect("it is taken only by its stop")
+    }
+
+    /// Where media goes.
+    pub fn rtc(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.weir().rtc.port()))
     }
 
     pub fn rtmp_url(&self, stream: &str) -> String {
