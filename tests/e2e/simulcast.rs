@@ -85,6 +85,11 @@ async fn simulcast_in_vp8_every_viewer_gets_its_layer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn simulcast_in_vp9_every_viewer_gets_its_layer() {
+    every_viewer_gets_its_layer("VP9").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn simulcast_in_h264_every_viewer_gets_its_layer() {
     every_viewer_gets_its_layer("H264").await;
 }
@@ -135,7 +140,7 @@ async fn until_given(server: &Server, rids: &[&str], limit: Duration) -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn simulcast_viewer_is_on_the_right_layer_soon_after_its_line_has_changed() {
+async fn simulcast_viewer_gets_the_right_layer_soon_after_its_line_has_changed() {
     let _turn = turn().await;
     let server = Server::start().await;
     let stream = "layers-steps";

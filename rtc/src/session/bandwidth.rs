@@ -88,11 +88,16 @@ impl Outbound {
         }
     }
 
+    /// What its path carries can be found out by sending pictures again.
+    pub(super) fn is_probed(&self) -> bool {
+        self.streams.iter().any(|stream| stream.rtx.is_some() && stream.ids.transport_cc.is_some())
+    }
+
     /// The rate that would be of use if the path carried it.
     pub(super) fn want_rate(&mut self, rate: Option<u64>) {
-        let probes = self.streams.iter().any(|stream| stream.rtx.is_some() && stream.ids.transport_cc.is_some());
+        let probed = self.is_probed();
         if let Some(estimator) = &mut self.estimator {
-            estimator.want(rate.filter(|_| probes));
+            estimator.want(rate.filter(|_| probed));
         }
     }
 

@@ -110,6 +110,13 @@ impl Layers {
         self.useful
     }
 
+    /// What the layer needs that is the next better one to the wanted, if one flows.
+    pub(super) fn next(&self, states: &[LayerState]) -> Option<u64> {
+        let (first, place) = (self.best_allowed(), states.iter().position(|state| state.track == self.wanted)?);
+        let better = states.get(first..place)?.iter().rev().find(|state| state.flowing.is_some())?;
+        Some(better.bits_per_second.saturating_mul(HEADROOM) / 1_000 + 1)
+    }
+
     /// The part that the wanted layer is of all that is sent of the picture.
     pub(super) fn part(&self) -> f64 {
         self.part
@@ -168,12 +175,12 @@ impl Layers {
         let (Some(best), Some(least)) = (flowing.first(), flowing.last()) else { return };
         let current = flowing.iter().find(|(_, state)| self.decided && state.track == self.wanted);
         let fits = |state: &LayerState, thousandths: u64| state.bits_per_second.saturating_mul(thousandths) / 1_000 <= budget;
+        let settled = |state: &LayerState| state.flowing.is_some_and(|flowing| flowing >= SETTLED);
         let largest = |thousandths| flowing.iter().find(|(_, state)| fits(state, thousandths)).unwrap_or(least);
         let chosen = match current {
             None => largest(1_000),
             Some((_, state)) if !fits(state, 1_000) => largest(1_000),
             Some((place, _)) => {
-                let settled = |state: &LayerState| state.flowing.is_some_and(|flowing| flowing >= SETTLED);
                 let up = flowing.iter().find(|(other, state)| other < place && settled(state) && fits(state, HEADROOM));
                 if up.is_none() {
                     self.fits_since = None;
@@ -193,7 +200,7 @@ impl Layers {
         self.reason = match chosen.0 {
             _ if states.len() == 1 => LayerReason::Only,
             0 => LayerReason::Best,
-            place if place > best.0 => LayerReason::Bandwidth,
+            place if place > best.0 && (settled(best.1) || !fits(best.1, HEADROOM)) => LayerReason::Bandwidth,
             place if place == allowed => LayerReason::Asked,
             _ => LayerReason::Missing,
         };

@@ -7,7 +7,7 @@
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
 //! `reception`, `arrival`, `keyframe`, `encodings`, `clock`) or `outbound` (a player: `layers`,
-//! `temporal`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`).
+//! `temporal`, `trial`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`).
 
 mod arrival;
 mod bandwidth;
@@ -36,6 +36,7 @@ mod stats;
 mod stream;
 mod temporal;
 mod transport;
+mod trial;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -20,6 +20,7 @@ use super::{
     rewrite::Refusal,
     stats::SessionStats,
     temporal::Temporal,
+    trial::Trial,
 };
 use crate::{
     sdp::SessionParams,
@@ -53,6 +54,7 @@ pub(super) struct Outbound {
     /// Bits per second on the wire that the viewer may be sent, whatever its path carries.
     pub(super) budget: Option<u64>,
     pub(super) sound: Sound,
+    trial: Trial,
     /// The viewer's bandwidth, where knowing it is of use.
     pub(super) estimator: Option<Box<Estimator>>,
     header: Box<[u8; HEADER_MAX]>,
@@ -79,6 +81,7 @@ impl Outbound {
             rtt: None,
             budget: None,
             sound: Sound::default(),
+            trial: Trial::default(),
             estimator: None,
             header: Box::new([0; HEADER_MAX]),
         }
@@ -111,7 +114,14 @@ impl Outbound {
     /// See [`Session::set_layers`](super::Session::set_layers).
     pub(super) fn set_layers(&mut self, now: Instant, states: &[LayerState]) {
         self.measure_sound(now);
-        self.layers.set_budget(self.video_budget());
+        let known = self.video_budget();
+        let budget = match known {
+            Some(known) if self.budget.is_none() && !self.is_probed() => {
+                Some(self.trial.lift(now, known, self.layers.next(states)))
+            }
+            known => known,
+        };
+        self.layers.set_budget(budget);
         let before = self.layers.wanted();
         self.layers.update(now, states);
         self.temporal.set_share(self.layers.share());
