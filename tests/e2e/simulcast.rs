@@ -85,11 +85,6 @@ async fn simulcast_in_vp8_every_viewer_gets_its_layer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn simulcast_in_vp9_every_viewer_gets_its_layer() {
-    every_viewer_gets_its_layer("VP9").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn simulcast_in_h264_every_viewer_gets_its_layer() {
     every_viewer_gets_its_layer("H264").await;
 }

@@ -35,6 +35,8 @@ use crate::{
 const HEADER_MAX: usize = 384;
 /// Time between sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// All temporal layers fit, whatever was left out before.
+const FULL_SHARE: u64 = 10_000;
 /// A round trip beyond this is a receiver report gone wrong.
 const RTT_MAX: Duration = Duration::from_secs(10);
 
@@ -124,7 +126,9 @@ impl Outbound {
         self.layers.set_budget(budget);
         let before = self.layers.wanted();
         self.layers.update(now, states);
-        self.temporal.set_share(self.layers.share());
+        // What a viewer estimates of a line that it is sent little over says nothing of its end.
+        let sure = self.budget.is_some() || self.is_probed();
+        self.temporal.set_share(if sure { self.layers.share() } else { FULL_SHARE });
         self.want_rate(self.layers.useful().map(|rate| self.wire_rate(rate)));
         if before != self.layers.wanted() {
             self.keyframes.wish(now);
