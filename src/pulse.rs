@@ -1,7 +1,7 @@
 //! A line every five seconds on how WebRTC does, in SRS's words.
 //!
 //! `loss=(r:49,s:0)` are datagrams that this machine lost: `r` the kernel dropped before they were
-//! read, its receive buffer being full; `s` it would not send. What the network loses is not among
+//! read, its receive buffer being full; `s` it would not send, or a viewer's TCP connection. What the network loses is not among
 //! them. Scripts made for SRS look for it.
 
 use std::time::{Duration, Instant};
@@ -39,10 +39,10 @@ impl Pulse {
     fn beat(&mut self, stats: &RtcStats, span: Duration) -> Option<String> {
         let traffic = &stats.traffic;
         let now = Self {
-            recv: traffic.recv.datagrams,
-            sent: traffic.send.datagrams,
+            recv: traffic.recv.datagrams.saturating_add(traffic.tcp.frames_in),
+            sent: traffic.send.datagrams.saturating_add(traffic.tcp.frames_out),
             recv_lost: traffic.kernel_drops,
-            send_lost: traffic.send.full.saturating_add(traffic.send.refused),
+            send_lost: [traffic.send.full, traffic.send.refused, traffic.tcp.dropped].into_iter().fold(0, u64::saturating_add),
         };
         let was = std::mem::replace(self, now);
         let [recv, sent] = [self.recv.saturating_sub(was.recv), self.sent.saturating_sub(was.sent)];
@@ -73,9 +73,10 @@ mod tests {
         let line = pulse.beat(&stats, INTERVAL);
         assert_eq!(line.as_deref(), Some("RTC: Server conns=3, rpkts=(1000), spkts=(2000), loss=(r:49,s:0)"));
         stats.traffic.kernel_drops = 50;
-        (stats.traffic.send.full, stats.traffic.send.refused) = (3, 4);
+        (stats.traffic.send.full, stats.traffic.send.refused, stats.traffic.tcp.dropped) = (3, 2, 2);
+        (stats.traffic.tcp.frames_in, stats.traffic.tcp.frames_out) = (50, 100);
         let line = pulse.beat(&stats, INTERVAL);
-        assert_eq!(line.as_deref(), Some("RTC: Server conns=3, rpkts=(0), spkts=(0), loss=(r:1,s:7)"));
+        assert_eq!(line.as_deref(), Some("RTC: Server conns=3, rpkts=(10), spkts=(20), loss=(r:1,s:7)"));
         (stats.publishers, stats.players) = (0, 0);
         assert_eq!(pulse.beat(&stats, INTERVAL), None, "they have gone");
         stats.traffic.kernel_drops = 51;

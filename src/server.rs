@@ -133,6 +133,8 @@ async fn bind(addr: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
 fn rtc_config(config: &Config, listen: SocketAddr) -> RtcConfig {
     RtcConfig {
         listen: vec![listen],
+        tcp: config.rtc_tcp.into_iter().collect(),
+        protocols: config.protocol,
         workers: config.workers,
         candidates: config.candidates.clone(),
         recv_buffer: config.rtc_buffer,

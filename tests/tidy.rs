@@ -32,7 +32,7 @@ fn files() -> Vec<SourceFile> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     let mut open: Vec<PathBuf> =
-        ["src", "rtc", "bridge", "web", "srs-bench", "tests"].iter().map(|folder| root.join(folder)).collect();
+        ["src", "rtc", "bridge", "web", "srs-bench", "tests", "fuzz"].iter().map(|folder| root.join(folder)).collect();
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();

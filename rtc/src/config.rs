@@ -11,6 +11,15 @@ pub struct RtcConfig {
     /// The UDP addresses to listen on: 1 to 4, of different IP addresses. Port 0 lets the kernel
     /// choose. An IPv6 address takes IPv6 only. Default `0.0.0.0:8000`.
     pub listen: Vec<SocketAddr>,
+    /// The TCP addresses to listen on for ICE over TCP (RFC 6544), as `listen`. Default: none. A
+    /// connection costs up to 544 KiB of ours and 1 MiB of the kernel's while its end is slow.
+    pub tcp: Vec<SocketAddr>,
+    /// Which of them answers name. Default UDP.
+    pub protocols: Protocols,
+    /// The most TCP connections at a time. Default 10,000.
+    pub connections_max: usize,
+    /// The same from one address; loopback is exempt. Default 512.
+    pub connections_per_ip_max: usize,
     /// Threads, each with a loop of its own; 0 (default) for one per core. At most 64.
     pub workers: usize,
     /// The addresses that answers name. Empty (default): those of all usable interfaces.
@@ -33,10 +42,36 @@ pub struct RtcConfig {
     pub waiting_per_ip_max: usize,
 }
 
+/// Which candidates answers have: SRS's `rtc_server.protocol`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocols {
+    /// UDP only.
+    #[default]
+    Udp,
+    /// TCP only.
+    Tcp,
+    /// Both; peers try UDP first.
+    All,
+}
+
+impl Protocols {
+    pub(crate) const fn has_udp(self) -> bool {
+        matches!(self, Self::Udp | Self::All)
+    }
+
+    pub(crate) const fn has_tcp(self) -> bool {
+        matches!(self, Self::Tcp | Self::All)
+    }
+}
+
 impl Default for RtcConfig {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8_000))],
+            tcp: Vec::new(),
+            protocols: Protocols::default(),
+            connections_max: 10_000,
+            connections_per_ip_max: 512,
             workers: 0,
             candidates: Vec::new(),
             recv_buffer: 8 << 20,

@@ -22,6 +22,20 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// Another process holds the TCP address.
+    #[error("tcp://{0} is in use by another program")]
+    TcpInUse(SocketAddr),
+    /// The kernel refused a listener.
+    #[error("cannot open tcp://{addr}: {error}")]
+    Listener {
+        /// Which.
+        addr: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// Answers are to name TCP candidates only, and nothing listens on TCP.
+    #[error("rtc_server.protocol names TCP, so rtc_server.tcp must be enabled")]
+    NoListener,
     /// A thread or an eventfd was refused.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -52,4 +66,16 @@ pub enum OpenError {
     /// The server is about to end: HTTP 503.
     #[error("the server is shutting down")]
     ShuttingDown,
+}
+
+/// Why [`RtcHandle::restart_ice`](crate::RtcHandle::restart_ice) refused. The session goes on as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestartError {
+    /// It has ended or never was.
+    #[error("there is no such session")]
+    NoSession,
+    /// Another restart came in between.
+    #[error("the session has another ETag by now")]
+    Changed,
 }

@@ -13,12 +13,13 @@ use rand::Rng;
 use weir_source::{ClientInfo, ClientKind, Codec, Hub, Lane, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use crate::{
-    Candidate, OpenError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
+    Candidate, OpenError, Protocols, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
     dtls::Identity,
+    gate::Gate,
     lobby::{Bounds, Lobby, Refusal, Waiting},
-    net::{self, SOCKETS_MAX, Socket, SocketOptions},
-    record::{Facts, Record},
-    sdp::{Direction, IceCredentials, LocalParams, SessionParams, negotiate},
+    net::{self, Listener, SOCKETS_MAX, Socket, SocketOptions},
+    record::{Facts, Record, Restart},
+    sdp::{self, Direction, IceCredentials, LocalParams, SessionParams, negotiate},
     session::SessionConfig,
     worker::{Mailbox, Parts, PeerWake, Worker},
 };
@@ -67,6 +68,15 @@ pub struct Opened {
     pub username: String,
 }
 
+/// A session whose ICE was restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restarted {
+    /// Our new credentials and our candidates as an SDP fragment (RFC 8840 section 9).
+    pub fragment: String,
+    /// The entity tag of the new ICE session, with its quotes.
+    pub etag: String,
+}
+
 /// The running server. Dropping it is [`RtcServer::shutdown`].
 pub struct RtcServer {
     handle: RtcHandle,
@@ -85,10 +95,14 @@ struct Shared {
     mailboxes: Vec<Arc<Mailbox>>,
     bound: Vec<SocketAddr>,
     candidates: Vec<SocketAddr>,
+    tcp_bound: Vec<SocketAddr>,
+    tcp_candidates: Vec<SocketAddr>,
+    protocols: Protocols,
+    gate: Arc<Gate>,
 }
 
 impl RtcServer {
-    /// Binds the port, makes the certificate and starts the workers.
+    /// Binds the ports, makes the certificate and starts the workers.
     ///
     /// # Errors
     ///
@@ -99,6 +113,14 @@ impl RtcServer {
         let bound: Vec<SocketAddr> =
             sockets.first().map(|first| first.iter().map(Socket::local_addr).collect()).unwrap_or_default();
         let candidates = candidate::gather(&bound, &config.candidates).map_err(StartError::Candidates)?;
+        let listeners = listen(&config, count)?;
+        let tcp_bound: Vec<SocketAddr> =
+            listeners.first().map(|first| first.iter().map(Listener::local_addr).collect()).unwrap_or_default();
+        let tcp_candidates = match tcp_bound.is_empty() {
+            true => Vec::new(),
+            false => candidate::gather(&tcp_bound, &config.candidates).map_err(StartError::Candidates)?,
+        };
+        let gate = Gate::new(config.connections_max, config.connections_per_ip_max);
         let identity = Identity::generate()?;
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let session = Arc::new(SessionConfig::new(Instant::now(), unix));
@@ -120,12 +142,18 @@ impl RtcServer {
             mailboxes: mailboxes.clone(),
             bound,
             candidates,
+            tcp_bound,
+            tcp_candidates,
+            protocols: config.protocols,
+            gate: Arc::clone(&gate),
         };
         let server = Self { handle: RtcHandle(Arc::new(shared)), threads: Mutex::default() };
-        for (index, (sockets, inbox)) in sockets.into_iter().zip(inboxes).enumerate() {
+        for (index, ((sockets, listeners), inbox)) in sockets.into_iter().zip(listeners).zip(inboxes).enumerate() {
             let worker = Worker::new(Parts {
                 index,
                 sockets,
+                listeners,
+                gate: Arc::clone(&gate),
                 inbox,
                 mailboxes: mailboxes.clone(),
                 lobby: Arc::clone(&lobby),
@@ -133,7 +161,8 @@ impl RtcServer {
                 identity: server.handle.0.identity.clone(),
                 session: Arc::clone(&session),
                 coalesce_max: config.coalesce_max,
-            });
+            })
+            .map_err(StartError::Worker)?;
             let thread = std::thread::Builder::new().name(format!("rtc-{index}")).spawn(move || worker.run());
             server.threads.lock().push(thread.map_err(StartError::Worker)?);
         }
@@ -197,6 +226,32 @@ fn bind(config: &RtcConfig, count: usize) -> Result<Vec<Vec<Socket>>, StartError
     Ok(all)
 }
 
+/// One listener per worker and TCP address, as [`bind`].
+fn listen(config: &RtcConfig, count: usize) -> Result<Vec<Vec<Listener>>, StartError> {
+    if config.protocols.has_tcp() && config.tcp.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    let mut tcp = config.tcp.clone();
+    let mut all = Vec::with_capacity(count);
+    for worker in 0..count {
+        let mut listeners = Vec::with_capacity(tcp.len());
+        for addr in &mut tcp {
+            let failed = |error: std::io::Error| match error.kind() {
+                std::io::ErrorKind::AddrInUse => StartError::TcpInUse(*addr),
+                _ => StartError::Listener { addr: *addr, error },
+            };
+            if worker == 0 {
+                net::is_stream_free(*addr).map_err(failed)?;
+            }
+            let listener = Listener::bind(*addr, count > 1).map_err(failed)?;
+            *addr = listener.local_addr();
+            listeners.push(listener);
+        }
+        all.push(listeners);
+    }
+    Ok(all)
+}
+
 /// One line, with the command that helps. The kernel's limits are on what is asked for.
 fn warn_of_small_buffers(config: &RtcConfig, socket: &Socket) {
     let granted = socket.granted();
@@ -232,7 +287,7 @@ impl RtcHandle {
             Direction::Play => None,
         };
         let username = format!("{}:{}", ice.ufrag, params.remote_ice.ufrag);
-        let etag = format!("\"{}\"", random_text(ETAG_CHARS));
+        let etag = new_etag();
         let codecs = params.media.iter().filter_map(|media| media.codecs.first()).map(|codec| codec.codec).collect();
         let facts = Facts {
             session: random_text(SESSION_CHARS),
@@ -241,9 +296,10 @@ impl RtcHandle {
             key: request.key,
             client_ip: request.client_ip,
             since: now,
-            ufrag: ice.ufrag,
+            ice,
+            remote_ufrag: params.remote_ice.ufrag.clone(),
             etag: etag.clone(),
-            username: username.clone(),
+            fragment: sdp::fragment(&answer),
             codecs,
         };
         let info = ClientInfo {
@@ -279,6 +335,27 @@ impl RtcHandle {
         true
     }
 
+    /// Restarts a session's ICE (RFC 8445 section 9): both sides get new credentials, media goes on
+    /// where it goes until the peer nominates another pair. `etag` is the one that the client knows.
+    ///
+    /// # Errors
+    ///
+    /// [`RestartError`]; nothing has changed then.
+    pub fn restart_ice(&self, session: &str, etag: &str, remote: IceCredentials) -> Result<Restarted, RestartError> {
+        let record = self.0.lobby.session(session).filter(|record| !record.is_deleted()).ok_or(RestartError::NoSession)?;
+        let local = IceCredentials { ufrag: random_text(UFRAG_CHARS), pwd: random_text(PWD_CHARS) };
+        let fragment = sdp::with_credentials(&record.fragment, &local);
+        let tag = new_etag();
+        if !self.0.lobby.rename(&record, &local) {
+            return Err(RestartError::NoSession);
+        }
+        // A name that comes to nothing is forgotten with the session, or by the next restart.
+        if !record.restart_ice(etag, Restart { local, remote }, tag.clone()) {
+            return Err(RestartError::Changed);
+        }
+        Ok(Restarted { fragment, etag: tag })
+    }
+
     /// How a session is. `None`: there is no such session.
     pub fn info(&self, session: &str) -> Option<SessionInfo> {
         let record = self.0.lobby.session(session).filter(|record| !record.is_deleted())?;
@@ -308,6 +385,7 @@ impl RtcHandle {
         for mailbox in &self.0.mailboxes {
             stats.traffic.add(&mailbox.published());
         }
+        stats.traffic.tcp.open = self.0.gate.count() as u64;
         stats
     }
 
@@ -316,9 +394,14 @@ impl RtcHandle {
         self.0.bound.first().map_or(0, SocketAddr::port)
     }
 
-    /// The addresses that answers name, as found at start.
+    /// The UDP addresses of ours that clients can reach, as found at start.
     pub fn candidates(&self) -> &[SocketAddr] {
         &self.0.candidates
+    }
+
+    /// The same of TCP; none without a listener.
+    pub fn tcp_candidates(&self) -> &[SocketAddr] {
+        &self.0.tcp_candidates
     }
 }
 
@@ -334,7 +417,12 @@ impl Shared {
     }
 
     fn negotiate(&self, request: &OpenRequest, ice: &IceCredentials) -> Result<(String, SessionParams), OpenError> {
-        let candidates = candidate::with_first(&self.candidates, &self.bound, request.extra_candidate);
+        let named = |wanted: bool, base: &[SocketAddr], bound: &[SocketAddr]| match wanted {
+            true => candidate::with_first(base, bound, request.extra_candidate),
+            false => Vec::new(),
+        };
+        let candidates = named(self.protocols.has_udp(), &self.candidates, &self.bound);
+        let tcp_candidates = named(self.protocols.has_tcp(), &self.tcp_candidates, &self.tcp_bound);
         let prefer = match request.direction {
             Direction::Publish => None,
             Direction::Play => self.live_tracks(&request.key),
@@ -345,6 +433,7 @@ impl Shared {
             ice: ice.clone(),
             fingerprint: &self.fingerprint,
             candidates: &candidates,
+            tcp_candidates: &tcp_candidates,
             session_id: rng.random::<u64>() >> 1,
             audio_ssrc,
             // One more is another number each, and none is zero.
@@ -414,6 +503,11 @@ fn credentials(wanted: Option<&IceCredentials>) -> Result<IceCredentials, OpenEr
     let legal = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
     let fits = (4..=256).contains(&wanted.ufrag.len()) && (22..=256).contains(&wanted.pwd.len());
     if fits && legal(&wanted.ufrag) && legal(&wanted.pwd) { Ok(wanted.clone()) } else { Err(OpenError::BadIce) }
+}
+
+/// A strong one.
+fn new_etag() -> String {
+    format!("\"{}\"", random_text(ETAG_CHARS))
 }
 
 /// Lower-case letters and digits from the thread's cryptographic generator.

@@ -1,4 +1,4 @@
-//! WebRTC: sans-IO sessions on OS-thread workers over one UDP port.
+//! WebRTC: sans-IO sessions on OS-thread workers over one UDP port, and a TCP port where it is wanted.
 //!
 //! `wire`, `sdp`, `ice`, `dtls`, `srtp` and `session` take bytes and instants and return outputs:
 //! they never read a clock, open a socket, lock or spawn. `net` holds the system calls and the
@@ -6,6 +6,8 @@
 #![deny(unsafe_code)]
 
 pub mod dtls;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod ice;
 pub mod net;
 pub mod sdp;
@@ -16,6 +18,7 @@ pub mod wire;
 mod candidate;
 mod config;
 mod error;
+mod gate;
 mod handle;
 mod lobby;
 mod record;
@@ -23,8 +26,8 @@ mod stats;
 mod worker;
 
 pub use candidate::{Candidate, CandidateError};
-pub use config::RtcConfig;
-pub use error::{OpenError, StartError};
-pub use handle::{OpenRequest, Opened, RtcHandle, RtcServer};
+pub use config::{Protocols, RtcConfig};
+pub use error::{OpenError, RestartError, StartError};
+pub use handle::{OpenRequest, Opened, Restarted, RtcHandle, RtcServer};
 pub use record::SessionInfo;
-pub use stats::{RtcStats, Traffic};
+pub use stats::{RtcStats, StreamCounters, Traffic};

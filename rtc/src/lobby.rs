@@ -1,7 +1,7 @@
 //! Negotiated peers that have not been heard by UDP yet, and who owns those that have.
 //!
 //! One lock, taken when a session comes or goes and at the first STUN of an unknown address; never
-//! per packet. Nothing that can take long happens under it: passwords are checked outside, and what
+//! per packet, but that packets from strangers look into one table of publishers' streams. Nothing that can take long happens under it: passwords are checked outside, and what
 //! is removed is dropped outside.
 
 use std::{
@@ -12,10 +12,14 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use weir_source::{ClientGuard, Packet, Publisher};
 
-use crate::{record::Record, sdp::SessionParams};
+use crate::{
+    record::Record,
+    sdp::{IceCredentials, SessionParams},
+    worker::NAMES_MAX,
+};
 
 /// How long a negotiated peer is waited for. A browser sends its first check within a second of
 /// the answer; a stream name must not be held much longer by one that never comes.
@@ -71,6 +75,8 @@ pub(crate) struct Bounds {
 pub(crate) struct Lobby {
     bounds: Bounds,
     state: Mutex<State>,
+    /// Which worker's publisher sends this stream: for media from where nobody is known to be.
+    ssrcs: RwLock<HashMap<u32, usize, RandomState>>,
 }
 
 #[derive(Default)]
@@ -91,11 +97,15 @@ struct Entry {
     pwd: Arc<str>,
     owner: Option<usize>,
     waiting: Option<Box<Waiting>>,
+    /// The names of later restarts, which have entries of their own and leave with this one.
+    later: Vec<Arc<str>>,
+    /// This is such an entry: the first name.
+    first: Option<Arc<str>>,
 }
 
 impl Lobby {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: Mutex::default() }
+        Self { bounds, state: Mutex::default(), ssrcs: RwLock::default() }
     }
 
     /// Whether a session from `ip` would be let in now.
@@ -131,7 +141,7 @@ impl Lobby {
         state.order.push_back((waiting.expires, Arc::clone(&ufrag)));
         state.sessions.insert(waiting.record.session.clone(), Arc::clone(&waiting.record));
         let pwd = waiting.params.local_ice.pwd.as_str().into();
-        state.places.insert(ufrag, Entry { pwd, owner: None, waiting: Some(Box::new(waiting)) });
+        state.places.insert(ufrag, Entry { pwd, owner: None, waiting: Some(Box::new(waiting)), later: Vec::new(), first: None });
         Ok(())
     }
 
@@ -139,13 +149,23 @@ impl Lobby {
     pub(crate) fn find(&self, ufrag: &str) -> Option<(Place, Arc<str>)> {
         let state = self.state.lock();
         let entry = state.places.get(ufrag)?;
-        Some((entry.owner.map_or(Place::Waiting, Place::Owned), Arc::clone(&entry.pwd)))
+        let owner = match &entry.first {
+            Some(first) => state.places.get(first)?.owner,
+            None => entry.owner,
+        };
+        Some((owner.map_or(Place::Waiting, Place::Owned), Arc::clone(&entry.pwd)))
+    }
+
+    /// The name that a peer of this later name came with.
+    pub(crate) fn first_name(&self, ufrag: &str) -> Option<Arc<str>> {
+        self.state.lock().places.get(ufrag)?.first.clone()
     }
 
     /// Gives a waiting peer to a worker for life. `None`: it has left, or another was first.
     pub(crate) fn claim(&self, ufrag: &str, worker: usize) -> Option<Box<Waiting>> {
         let mut state = self.state.lock();
-        let entry = state.places.get_mut(ufrag)?;
+        let first = state.places.get(ufrag)?.first.clone();
+        let entry = state.places.get_mut(first.as_deref().unwrap_or(ufrag))?;
         let waiting = entry.waiting.take()?;
         entry.owner = Some(worker);
         state.forget_waiting(waiting.record.client_ip);
@@ -187,8 +207,46 @@ impl Lobby {
         let mut state = self.state.lock();
         state.sessions.remove(&record.session);
         if state.places.get(&*record.ufrag).is_some_and(|entry| entry.waiting.is_none()) {
-            state.places.remove(&*record.ufrag);
+            state.remove(&record.ufrag);
         }
+    }
+
+    /// A peer gets another name by an ICE restart; of those of its former restarts the oldest makes
+    /// room. `false`: it has left, or the name is taken.
+    pub(crate) fn rename(&self, record: &Record, name: &IceCredentials) -> bool {
+        let mut state = self.state.lock();
+        if state.places.contains_key(name.ufrag.as_str()) {
+            return false;
+        }
+        let Some((first, entry)) = state.places.get_key_value(&*record.ufrag) else { return false };
+        // The first name stays as well.
+        let forgotten = entry.later.first().filter(|_| entry.later.len() + 1 >= NAMES_MAX).cloned();
+        let (first, ufrag) = (Arc::clone(first), Arc::<str>::from(name.ufrag.as_str()));
+        if let Some(entry) = state.places.get_mut(&first) {
+            entry.later.retain(|later| Some(later) != forgotten.as_ref());
+            entry.later.push(Arc::clone(&ufrag));
+        }
+        if let Some(forgotten) = forgotten {
+            state.places.remove(&forgotten);
+        }
+        let pwd = name.pwd.as_str().into();
+        state.places.insert(ufrag, Entry { pwd, owner: None, waiting: None, later: Vec::new(), first: Some(first) });
+        true
+    }
+
+    /// A worker's publisher sends this stream. Of two that name theirs alike the first counts.
+    pub(crate) fn claim_ssrc(&self, ssrc: u32, worker: usize) -> bool {
+        let mut ssrcs = self.ssrcs.write();
+        *ssrcs.entry(ssrc).or_insert(worker) == worker
+    }
+
+    pub(crate) fn release_ssrc(&self, ssrc: u32) {
+        self.ssrcs.write().remove(&ssrc);
+    }
+
+    /// Whose publisher sends this stream.
+    pub(crate) fn owner_of_ssrc(&self, ssrc: u32) -> Option<usize> {
+        self.ssrcs.read().get(&ssrc).copied()
     }
 
     /// The session with this name.
@@ -209,7 +267,7 @@ impl Lobby {
         let gone: Vec<Waiting> =
             state.places.values_mut().filter_map(|entry| entry.waiting.take().map(|waiting| *waiting)).collect();
         for waiting in &gone {
-            state.places.remove(&*waiting.record.ufrag);
+            state.remove(&waiting.record.ufrag);
             state.sessions.remove(&waiting.record.session);
         }
         state.per_ip.clear();
@@ -223,10 +281,18 @@ impl State {
     /// Takes out a waiting peer that is `due`, and everything that names it.
     fn take_if(&mut self, ufrag: &str, due: impl FnOnce(&Waiting) -> bool) -> Option<Box<Waiting>> {
         let waiting = self.places.get_mut(ufrag)?.waiting.take_if(|waiting| due(waiting))?;
-        self.places.remove(ufrag);
+        self.remove(ufrag);
         self.sessions.remove(&waiting.record.session);
         self.forget_waiting(waiting.record.client_ip);
         Some(waiting)
+    }
+
+    /// Removes a first name and those that came after it.
+    fn remove(&mut self, ufrag: &str) {
+        let later = self.places.remove(ufrag).map(|entry| entry.later).unwrap_or_default();
+        for ufrag in later {
+            self.places.remove(&ufrag);
+        }
     }
 
     fn forget_waiting(&mut self, ip: IpAddr) {
@@ -288,13 +354,14 @@ mod tests {
             let facts = Facts {
                 session: format!("session-{name}"),
                 etag: String::new(),
-                username: String::new(),
+                fragment: String::new(),
                 id: name.to_owned(),
                 direction: Direction::Publish,
                 key,
                 client_ip: ip.into(),
                 since: self.now,
-                ufrag: ice.ufrag.clone(),
+                ice: ice.clone(),
+                remote_ufrag: String::new(),
                 codecs: Vec::new(),
             };
             let params = SessionParams {
@@ -332,6 +399,32 @@ mod tests {
         drop(claimed);
         assert_eq!(room.gauges(), [0; 4]);
         assert!(room.lobby.find("ufrag-a").is_none());
+    }
+
+    #[test]
+    fn a_peer_that_restarts_is_found_by_its_first_and_its_latest_names_until_it_leaves() {
+        let room = Room::new();
+        room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
+        let name = |n: u32| IceCredentials { ufrag: format!("later-{n}"), pwd: format!("pwd-{n}") };
+        let record = room.lobby.session("session-a").expect("it is there");
+        assert!(room.lobby.rename(&record, &name(0)));
+        assert!(matches!(room.lobby.find("later-0"), Some((Place::Waiting, pwd)) if &*pwd == "pwd-0"));
+        let claimed = room.lobby.claim("later-0", 3).expect("the first");
+        for n in 1..5 {
+            assert!(room.lobby.rename(&record, &name(n)));
+        }
+        assert!(!room.lobby.rename(&record, &name(4)), "taken");
+        let known = ["ufrag-a", "later-2", "later-3", "later-4"].map(|ufrag| room.lobby.find(ufrag).is_some());
+        assert_eq!(known, [true, false, true, true]);
+        assert!(matches!(room.lobby.find("later-4"), Some((Place::Owned(3), pwd)) if &*pwd == "pwd-4"));
+        room.lobby.leave(&claimed.record);
+        assert!(room.lobby.state.lock().places.is_empty());
+
+        room.lobby.enter(room.peer("b", [10, 0, 0, 1])).expect("room");
+        let record = room.lobby.session("session-b").expect("it is there");
+        assert!(room.lobby.rename(&record, &name(7)));
+        drop(room.lobby.withdraw(&record));
+        assert!(room.lobby.state.lock().places.is_empty());
     }
 
     #[test]

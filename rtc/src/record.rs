@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use weir_source::{Codec, StreamKey};
 
 use crate::{
-    sdp::Direction,
+    sdp::{Direction, IceCredentials},
     session::SessionStats,
     worker::{PeerWake, mailbox::Home},
 };
@@ -61,15 +61,31 @@ pub(crate) struct Record {
     pub(crate) key: StreamKey,
     pub(crate) client_ip: IpAddr,
     pub(crate) since: Instant,
-    /// Our ICE user name fragment: the key of the lobby and of the workers' tables.
+    /// Our first ICE user name fragment: the key of the lobby.
     pub(crate) ufrag: String,
-    etag: String,
-    username: String,
+    ice: Mutex<Ice>,
+    /// What a restart's answer says besides the credentials (`sdp::fragment`).
+    pub(crate) fragment: String,
     pub(crate) wake: Arc<PeerWake>,
     delete: AtomicBool,
     shown: Mutex<Shown>,
     ended: Mutex<bool>,
     ending: Condvar,
+}
+
+/// The ICE session as it stands.
+struct Ice {
+    local: IceCredentials,
+    remote_ufrag: String,
+    etag: String,
+    /// For the worker to take.
+    pending: Option<Restart>,
+}
+
+/// New credentials of both sides.
+pub(crate) struct Restart {
+    pub(crate) local: IceCredentials,
+    pub(crate) remote: IceCredentials,
 }
 
 /// What the worker publishes.
@@ -90,43 +106,33 @@ pub(crate) struct Facts {
     pub(crate) key: StreamKey,
     pub(crate) client_ip: IpAddr,
     pub(crate) since: Instant,
-    pub(crate) ufrag: String,
+    /// Ours.
+    pub(crate) ice: IceCredentials,
+    pub(crate) remote_ufrag: String,
     pub(crate) etag: String,
-    pub(crate) username: String,
+    pub(crate) fragment: String,
     pub(crate) codecs: Vec<Codec>,
 }
 
 impl Record {
     pub(crate) fn new(facts: Facts, wake: Arc<PeerWake>) -> Arc<Self> {
-        let Facts { session, id, direction, key, client_ip, since, ufrag, etag, username, codecs } = facts;
+        let Facts { session, id, direction, key, client_ip, since, ice, remote_ufrag, etag, fragment, codecs } = facts;
+        let ufrag = ice.ufrag.clone();
+        let ice = Mutex::new(Ice { local: ice, remote_ufrag, etag, pending: None });
         let shown = Mutex::new(Shown { codecs, ..Shown::default() });
         let (ended, ending) = (Mutex::new(false), Condvar::new());
         let delete = AtomicBool::new(false);
-        Arc::new(Self {
-            session,
-            id,
-            direction,
-            key,
-            client_ip,
-            since,
-            ufrag,
-            etag,
-            username,
-            wake,
-            delete,
-            shown,
-            ended,
-            ending,
-        })
+        Arc::new(Self { session, id, direction, key, client_ip, since, ufrag, ice, fragment, wake, delete, shown, ended, ending })
     }
 
     pub(crate) fn info(&self, now: Instant) -> SessionInfo {
+        let (etag, username) = self.tag();
         let shown = self.shown.lock();
         SessionInfo {
             session: self.session.clone(),
             id: self.id.clone(),
-            etag: self.etag.clone(),
-            username: self.username.clone(),
+            etag,
+            username,
             direction: self.direction,
             key: self.key.clone(),
             client_ip: self.client_ip,
@@ -138,6 +144,32 @@ impl Record {
             send_bps: shown.rates.1,
             stats: shown.stats.clone(),
         }
+    }
+
+    /// The entity tag, and `our ufrag:theirs`.
+    fn tag(&self) -> (String, String) {
+        let ice = self.ice.lock();
+        (ice.etag.clone(), format!("{}:{}", ice.local.ufrag, ice.remote_ufrag))
+    }
+
+    /// Leaves new credentials for the owning worker, unless somebody else has done so since the tag
+    /// was `known`.
+    pub(crate) fn restart_ice(&self, known: &str, restart: Restart, etag: String) -> bool {
+        let mut ice = self.ice.lock();
+        if ice.etag != known {
+            return false;
+        }
+        ice.local = restart.local.clone();
+        ice.remote_ufrag.clone_from(&restart.remote.ufrag);
+        ice.etag = etag;
+        ice.pending = Some(restart);
+        drop(ice);
+        weir_source::Wake::wake(&*self.wake);
+        true
+    }
+
+    pub(crate) fn take_restart(&self) -> Option<Restart> {
+        self.ice.lock().pending.take()
     }
 
     /// Called by the owning worker. `span` is the time since it last did, or since the session

@@ -31,6 +31,8 @@ pub struct Traffic {
     pub recv: RecvCounters,
     /// Batches out.
     pub send: SendCounters,
+    /// ICE over TCP.
+    pub tcp: StreamCounters,
     /// Datagrams that the kernel dropped because a receive buffer was full.
     pub kernel_drops: u64,
     /// Dropped: neither STUN, DTLS, RTP nor RTCP.
@@ -91,10 +93,67 @@ impl Waits {
     }
 }
 
+/// TCP connections and what they carried.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct StreamCounters {
+    /// Open now.
+    pub open: u64,
+    /// Accepted.
+    pub accepted: u64,
+    /// Closed at once: there were too many, in all or from one address, or too many on their way from
+    /// worker to worker.
+    pub refused: u64,
+    /// Closed: what came was not what a peer of ours says first, or nothing came for five seconds.
+    pub unproven: u64,
+    /// Closed: a frame longer than any datagram.
+    pub too_long: u64,
+    /// Closed, the viewer ended: it took nothing for five seconds.
+    pub stuck: u64,
+    /// Given to the worker that owns the peer.
+    pub handed_over: u64,
+    /// Datagrams that came in.
+    pub frames_in: u64,
+    /// Datagrams queued to go out.
+    pub frames_out: u64,
+    /// Datagrams dropped because the connection's queue was full.
+    pub dropped: u64,
+    /// Bytes that came in, framing included.
+    pub bytes_in: u64,
+    /// Bytes that the kernel took, framing included.
+    pub bytes_out: u64,
+    /// System calls that took something. `frames_out` divided by this: datagrams per write.
+    pub writes: u64,
+}
+
+impl StreamCounters {
+    pub(crate) fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.open, other.open),
+            (&mut self.accepted, other.accepted),
+            (&mut self.refused, other.refused),
+            (&mut self.unproven, other.unproven),
+            (&mut self.too_long, other.too_long),
+            (&mut self.stuck, other.stuck),
+            (&mut self.handed_over, other.handed_over),
+            (&mut self.frames_in, other.frames_in),
+            (&mut self.frames_out, other.frames_out),
+            (&mut self.dropped, other.dropped),
+            (&mut self.bytes_in, other.bytes_in),
+            (&mut self.bytes_out, other.bytes_out),
+            (&mut self.writes, other.writes),
+        ];
+        for (mine, theirs) in pairs {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+}
+
 impl Traffic {
     pub(crate) fn add(&mut self, other: &Self) {
         self.recv.add(&other.recv);
         self.send.add(&other.send);
+        self.tcp.add(&other.tcp);
         self.gathered.add(&other.gathered);
         self.load_permille = self.load_permille.max(other.load_permille);
         let pairs = [

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use weir_rtc::Protocols;
+
 use crate::log::LogConfig;
 
 /// The largest configuration file that is read.
@@ -30,6 +32,10 @@ pub struct Config {
     pub http_server: Vec<SocketAddr>,
     /// The WebRTC media port; one address.
     pub rtc: Option<SocketAddr>,
+    /// Where ICE over TCP listens; one address.
+    pub rtc_tcp: Option<SocketAddr>,
+    /// Which kinds of candidates to offer (SRS: udp).
+    pub protocol: Protocols,
     /// Candidates to offer; empty: all usable addresses of this machine.
     pub candidates: Vec<IpAddr>,
     /// WebRTC worker threads; 0: one per core.
@@ -64,6 +70,8 @@ impl Default for Config {
             http_api: vec![loopback(1985)],
             http_server: vec![loopback(8080)],
             rtc: Some(loopback(8000)),
+            rtc_tcp: None,
+            protocol: Protocols::Udp,
             candidates: Vec::new(),
             workers: 0,
             rtc_buffer: 16 << 20,
@@ -98,8 +106,9 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads a file, or takes the built-in default where there is none; then the environment's
-    /// `CANDIDATE` (addresses separated by commas or spaces), which goes before configured ones.
-    /// The second value holds warnings for directives that are valid but have no effect.
+    /// `CANDIDATE` (addresses separated by commas or spaces), which goes before configured ones, and
+    /// `SRS_RTC_SERVER_PROTOCOL`, `SRS_RTC_SERVER_TCP_ENABLED` and `SRS_RTC_SERVER_TCP_LISTEN`, which
+    /// stand for the directives of these names. The second value holds warnings for directives that are valid but have no effect.
     pub fn load(path: Option<&Path>) -> Result<(Self, Vec<String>), ConfigError> {
         let (mut config, notes) = match path {
             None => (Self::default(), Vec::new()),
@@ -109,7 +118,32 @@ impl Config {
             let named = reading::candidates_of_environment("CANDIDATE", &text).map_err(ConfigError::Invalid)?;
             config.candidates.splice(0..0, named);
         }
+        config.overlay(|name| std::env::var(name).ok()).map_err(ConfigError::Invalid)?;
         Ok((config, notes))
+    }
+
+    /// What the environment says of ICE over TCP.
+    fn overlay(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+        if let Some(word) = variable("SRS_RTC_SERVER_PROTOCOL") {
+            self.protocol = reading::protocols(&word).ok_or("SRS_RTC_SERVER_PROTOCOL: must be udp, tcp or all")?;
+        }
+        if let Some(text) = variable("SRS_RTC_SERVER_TCP_LISTEN") {
+            let addr = listen::parse(&text).map_err(|reason| format!("SRS_RTC_SERVER_TCP_LISTEN: {reason}"))?;
+            self.rtc_tcp = self.rtc_tcp.map(|_| addr);
+            if variable("SRS_RTC_SERVER_TCP_ENABLED").as_deref() == Some("on") {
+                self.rtc_tcp = Some(addr);
+            }
+        }
+        match variable("SRS_RTC_SERVER_TCP_ENABLED").as_deref() {
+            None => {}
+            Some("on") => self.rtc_tcp = self.rtc_tcp.or(self.rtc),
+            Some("off") => self.rtc_tcp = None,
+            Some(_) => return Err("SRS_RTC_SERVER_TCP_ENABLED: must be on or off".to_owned()),
+        }
+        if self.rtc.is_some() && self.protocol != Protocols::Udp && self.rtc_tcp.is_none() {
+            return Err("SRS_RTC_SERVER_PROTOCOL: this protocol needs SRS_RTC_SERVER_TCP_ENABLED=on".to_owned());
+        }
+        Ok(())
     }
 
     /// Parses `text`; `name` stands before each place in messages.
@@ -187,5 +221,40 @@ mod tests {
             Config::parse("a.conf", "listen 127.0.0.1:2935;\nhttp_api { enabled off; }\nrtc_server { enabled off; }\n").unwrap();
         assert_eq!(config.rtmp, ["127.0.0.1:2935".parse::<SocketAddr>().unwrap()]);
         assert!(config.http_api.is_empty() && config.http_server.is_empty() && config.rtc.is_none());
+    }
+
+    #[test]
+    fn ice_over_tcp_is_off_until_enabled_and_has_the_port_of_udp() {
+        let of =
+            |text: &str| Config::parse("a.conf", &format!("rtc_server {{ enabled on; {text} }}\n")).map(|(config, _)| config);
+        let addr = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        let config = of("tcp { listen 8000; }").unwrap();
+        assert_eq!((config.rtc_tcp, config.protocol), (None, Protocols::Udp), "as in SRS");
+        assert_eq!(of("listen 127.0.0.1:9000; tcp { enabled on; }").unwrap().rtc_tcp, addr("127.0.0.1:9000"));
+        let config = of("tcp { enabled on; listen 8001; } protocol tcp;").unwrap();
+        assert_eq!((config.rtc_tcp, config.protocol), (addr("0.0.0.0:8001"), Protocols::Tcp));
+        for (text, word) in [("protocol sctp;", "protocol"), ("protocol all;", "tcp"), ("tcp { enabeld on; }", "enabled")] {
+            let error = of(text).unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        assert!(Config::parse("a.conf", "rtc_server { enabled off; tcp { enabled on; } }").unwrap().0.rtc_tcp.is_none());
+    }
+
+    #[test]
+    fn the_environment_enables_ice_over_tcp() {
+        let overlaid = |pairs: &[(&str, &str)]| {
+            let mut config = Config::default();
+            let find = |name: &str| pairs.iter().find(|(key, _)| name == format!("SRS_RTC_SERVER_{key}"));
+            config.overlay(|name| find(name).map(|(_, value)| (*value).to_owned())).map(|()| (config.rtc_tcp, config.protocol))
+        };
+        let addr = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        assert_eq!(overlaid(&[]), Ok((None, Protocols::Udp)));
+        let (enabled, listen) = (("TCP_ENABLED", "on"), ("TCP_LISTEN", "8001"));
+        assert_eq!(overlaid(&[enabled, ("PROTOCOL", "all")]), Ok((addr("127.0.0.1:8000"), Protocols::All)));
+        assert_eq!(overlaid(&[enabled, listen]), Ok((addr("0.0.0.0:8001"), Protocols::Udp)));
+        assert_eq!(overlaid(&[listen]), Ok((None, Protocols::Udp)));
+        for bad in [("PROTOCOL", "tcp"), ("PROTOCOL", "x"), ("TCP_ENABLED", "yes"), ("TCP_LISTEN", "x")] {
+            assert!(overlaid(&[bad]).is_err(), "{bad:?}");
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use weir_rtc::Protocols;
+
 use super::{
     Config, ConfigError, listen,
     syntax::{Directive, Place},
@@ -58,7 +60,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "opus_bitrate",
     "aac_bitrate",
     "pli_for_rtmp",
-    "protocol",
     "use_auto_detect_network_ip",
     "ip_family",
     "api_as_candidates",
@@ -89,7 +90,6 @@ const NOT_YET: &[&str] = &[
     "auth",
     "hls_keys",
     "include",
-    "tcp",
     "exporter",
     "bandcheck",
 ];
@@ -135,23 +135,56 @@ impl<'a> Reading<'a> {
 
     fn rtc_server(&mut self, block: &Directive, config: &mut Config) {
         let mut enabled = false;
+        let mut tcp = None;
         let mut listens = vec![SocketAddr::from(([0, 0, 0, 0], 8000))];
         for d in &block.children {
             match d.name.as_str() {
                 "enabled" => self.flag(d, &mut enabled),
                 "listen" => listens = self.listens(d),
+                "tcp" => tcp = self.rtc_tcp(d),
+                "protocol" => self.protocol(d, config),
                 "candidate" => config.candidates = self.candidates(d),
                 "workers" if d.args == ["auto"] => config.workers = 0,
                 "workers" => self.set(d, &mut config.workers, 1..=256),
                 "buffer" => self.set(d, &mut config.rtc_buffer, 65_536..=1 << 30),
                 "coalesce" => self.milliseconds(d, &mut config.rtc_coalesce, 0..=20),
-                _ => self.other(d, &["enabled", "listen", "candidate", "workers", "buffer", "coalesce"]),
+                _ => self.other(d, &["enabled", "listen", "tcp", "protocol", "candidate", "workers", "buffer", "coalesce"]),
             }
         }
         if listens.len() > 1 {
             self.mistake(block.place, "rtc_server: one listen address only");
         }
         config.rtc = if enabled { listens.first().copied() } else { None };
+        config.rtc_tcp = match tcp {
+            Some(written) if enabled => written.or(config.rtc),
+            _ => None,
+        };
+        if enabled && config.protocol != Protocols::Udp && config.rtc_tcp.is_none() {
+            self.mistake(block.place, "rtc_server: this protocol needs 'tcp { enabled on; }'");
+        }
+    }
+
+    /// `None`: it is off. `Some(None)`: on, at the address of UDP.
+    fn rtc_tcp(&mut self, block: &Directive) -> Option<Option<SocketAddr>> {
+        let (mut enabled, mut listens) = (false, Vec::new());
+        for d in &block.children {
+            match d.name.as_str() {
+                "enabled" => self.flag(d, &mut enabled),
+                "listen" => listens = self.listens(d),
+                _ => self.other(d, &["enabled", "listen"]),
+            }
+        }
+        if listens.len() > 1 {
+            self.mistake(block.place, "tcp: one listen address only");
+        }
+        enabled.then(|| listens.first().copied())
+    }
+
+    fn protocol(&mut self, d: &Directive, config: &mut Config) {
+        match d.args.first().and_then(|word| protocols(word)).filter(|_| d.args.len() == 1) {
+            Some(protocols) => config.protocol = protocols,
+            None => self.mistake(d.place, "protocol: must be udp, tcp or all"),
+        }
     }
 
     fn vhost(&mut self, block: &Directive, config: &mut Config) {
@@ -327,6 +360,16 @@ impl<'a> Reading<'a> {
 /// A block that says `enabled off`, or (SRS's default for all of these) does not say `enabled on`.
 fn is_off(d: &Directive) -> bool {
     !d.children.is_empty() && !d.children.iter().any(|child| child.name == "enabled" && child.args == ["on"])
+}
+
+/// SRS's words for the candidates to offer.
+pub(crate) fn protocols(word: &str) -> Option<Protocols> {
+    match word {
+        "udp" => Some(Protocols::Udp),
+        "tcp" => Some(Protocols::Tcp),
+        "all" => Some(Protocols::All),
+        _ => None,
+    }
 }
 
 /// Addresses separated by commas or white space; `*` adds none.

@@ -1,9 +1,11 @@
 // Drives Chromium for the end-to-end tests.
 //
-//   node driver.mjs publish URL [CODEC [simulcast]]
+//   node driver.mjs publish URL [CODEC | simulcast | restart=SECONDS]…
 //                                           publishes by WHIP until its input ends; a line "layers m,l" on
-//                                           its input leaves the others off
+//                                           its input leaves the others off; ICE restarts after so many
 //   node driver.mjs play SECONDS KIND=URL…  plays all at once, prints {KIND: report} as JSON
+//   node driver.mjs restart SECONDS KIND=URL…
+//                                           the same; those of WebRTC restart their ICE in the middle
 //
 // KIND is whep, flv (mpegts.js), hls (hls.js) or file.
 import { createReadStream } from "node:fs";
@@ -52,10 +54,18 @@ async function open(browser, base, name) {
   return page;
 }
 
-async function publish(browser, base, url, options) {
+function fail(error) {
+  process.stderr.write(`${error}\n`);
+  process.exit(1);
+}
+
+async function publish(browser, base, url, words) {
+  const restart = words.find((word) => word.startsWith("restart="))?.slice(8);
+  const options = words.filter((word) => !word.startsWith("restart="));
   const page = await open(browser, base, "publish");
   await page.evaluate(([url, options]) => window.publish(url, options), [url, options]);
   console.log("publishing");
+  if (restart) setTimeout(() => page.evaluate(() => window.restart()).catch(fail), Number(restart) * 1000);
   for await (const line of createInterface({ input: process.stdin })) {
     const [word, names] = line.split(" ");
     if (word === "layers") await page.evaluate((names) => window.layers(names), names.split(","));
@@ -63,12 +73,12 @@ async function publish(browser, base, url, options) {
   console.log(JSON.stringify(await page.evaluate(() => window.unpublish())));
 }
 
-async function play(browser, base, seconds, orders) {
+async function play(browser, base, seconds, orders, restarts) {
   const entries = orders.map(async (order) => {
     const [kind, url] = [order.slice(0, order.indexOf("=")), order.slice(order.indexOf("=") + 1)];
     const page = await open(browser, base, "play");
     try {
-      const args = [kind, url, Number(seconds), PATIENCE_SECONDS];
+      const args = [kind, url, Number(seconds), PATIENCE_SECONDS, restarts];
       return [kind, judge(await page.evaluate((args) => window.run(...args), args))];
     } catch (error) {
       return [kind, { failed: String(error) }];
@@ -84,7 +94,8 @@ const executablePath = process.env.WEIR_TEST_CHROMIUM ?? "/usr/bin/chromium";
 const browser = await chromium.launch({ executablePath, args: FLAGS });
 try {
   if (command === "publish") await publish(browser, base, args[0], args.slice(1));
-  else if (command === "play") await play(browser, base, args[0], args.slice(1));
+  else if (command === "play") await play(browser, base, args[0], args.slice(1), false);
+  else if (command === "restart") await play(browser, base, args[0], args.slice(1), true);
   else throw new Error(`unknown command ${command}`);
 } finally {
   await browser.close();

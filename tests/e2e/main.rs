@@ -9,7 +9,9 @@ mod join;
 mod matrix;
 mod media;
 mod republish;
+mod restart;
 mod simulcast;
 #[path = "../support/mod.rs"]
 mod support;
+mod tcp;
 mod weather;

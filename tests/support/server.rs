@@ -31,12 +31,21 @@ impl Weir {
 
     /// The same with more directives in the default vhost.
     pub fn start_with(vhost: &str) -> Self {
+        Self::start_configured(vhost, "")
+    }
+
+    /// As [`Weir::start`] with more directives in `rtc_server`.
+    pub fn start_rtc(rtc_server: &str) -> Self {
+        Self::start_configured("", rtc_server)
+    }
+
+    fn start_configured(vhost: &str, rtc_server: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
-        let rtc = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free UDP port");
+        let rtc = free_both();
         let conf = format!(
             "listen {rtmp};\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
-             rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; buffer 1048576; }}\n\
+             rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; buffer 1048576; {rtc_server} }}\n\
              vhost __defaultVhost__ {{\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
              hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n"
         );
@@ -150,6 +159,12 @@ impl Drop for Weir {
 /// kernel hands out ephemeral ports in a wide, random order.
 pub fn free_tcp() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free TCP port")
+}
+
+/// The same, free for UDP as well.
+fn free_both() -> SocketAddr {
+    let free = std::iter::repeat_with(free_tcp).take(100).find(|addr| UdpSocket::bind(addr).is_ok());
+    free.expect("a port that is free for TCP and UDP")
 }
 
 /// One GET; status and body, or `None` if nobody answers.

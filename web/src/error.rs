@@ -45,8 +45,6 @@ pub enum Fault {
     PreconditionRequired,
     /// `If-Match` names another ICE session (RFC 9110 section 13.1.1).
     PreconditionFailed,
-    /// ICE restarts are not served (RFC 9725 section 4.3.3).
-    Restart,
     /// The address may not do this.
     Forbidden,
     /// The `Host` is not one that this listener serves (RFC 9110 section 7.4).
@@ -75,7 +73,6 @@ impl Fault {
             Self::PreconditionFailed => {
                 (StatusCode::PRECONDITION_FAILED, "if-match-failed", "If-Match names another ICE session", 412)
             }
-            Self::Restart => (StatusCode::UNPROCESSABLE_ENTITY, "ice-restart", "ICE restarts are not supported", 422),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This address may not do that", 403),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The Host is not served here", 421),
         }

@@ -217,8 +217,7 @@ impl ToFrames {
     fn wish_for_keyframe(&mut self, job: &RemuxJob) {
         let has_video = self.tracks.video().is_some_and(|track| track.codec == Codec::H264);
         // What is late is mended soonest by a keyframe that is on its way when it is given up.
-        let late = self.video.order.is_late();
-        let wanted = self.assembler.wants_keyframe() || late || self.layer.changes();
+        let wanted = self.assembler.wants_keyframe() || self.layer.changes() || self.video.order.is_late();
         if has_video && self.keyframes.is_due(wanted, Instant::now()) {
             self.ask_for_keyframe(job);
         }

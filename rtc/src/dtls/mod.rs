@@ -24,3 +24,17 @@ mod tests;
 pub use self::engine::{Dtls, DtlsError, DtlsEvent};
 pub use self::identity::{Identity, IdentityError};
 pub use self::keys::KeyingMaterial;
+
+/// Takes a datagram as the first of a client and looks into its ClientHello, if it has one: what
+/// happens before any cryptography.
+pub(crate) fn look(datagram: &[u8]) {
+    let mut intake = intake::Intake::new(crate::sdp::DtlsRole::Passive);
+    let (mut ready, mut findings) = (Vec::new(), Vec::new());
+    intake.handle_datagram(datagram, &mut ready, &mut findings);
+    for finding in findings {
+        if let intake::Finding::FirstHello(body) = finding {
+            let _malformed = hello::ClientHello::parse(&body);
+        }
+    }
+    let _no_hello = hello::ClientHello::parse(datagram);
+}

@@ -4,6 +4,9 @@
 //! from there that was signed with our password; that is the peer's consent to receive as well, and
 //! it wears off. Whatever is not signed gets no answer at all.
 //!
+//! A restart (RFC 8445 section 9) brings new credentials. The former ones are honoured until the peer
+//! nominates under the new: its pairs of before carry media while it checks new ones.
+//!
 //! We do not do: role conflicts (we are always controlled, RFC 8445 section 6.1.1), trickled
 //! candidates (the peer's addresses are learnt from its checks), checks of our own. An authenticated
 //! peer who forges its source address can thus point its own media at somebody else for as long as
@@ -31,6 +34,26 @@ pub struct Path {
     pub remote: SocketAddr,
     /// Our address, as its datagrams go to it.
     pub local: IpAddr,
+    /// The TCP connection that they come over (RFC 6544); `None`: UDP.
+    pub connection: Option<ConnectionId>,
+}
+
+/// Names a TCP connection. No other of the same peer ever has the same name: a path is not taken for
+/// a later one between the same ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl Path {
+    /// A path over UDP.
+    #[must_use]
+    pub const fn udp(remote: SocketAddr, local: IpAddr) -> Self {
+        Self { remote, local, connection: None }
+    }
+
+    /// What a peer calls the same address of its own.
+    fn is_same_remote(&self, other: &Self) -> bool {
+        (self.remote, self.connection) == (other.remote, other.connection)
+    }
 }
 
 /// What a check, media or time changed.
@@ -97,66 +120,94 @@ pub struct IceStats {
 /// The lite agent of one session.
 #[derive(Debug)]
 pub struct IceLite {
+    names: Names,
+    /// Those of before a restart.
+    former: Option<Names>,
+    place: Whereabouts,
+    stats: IceStats,
+}
+
+/// Both sides' credentials, as far as a lite agent needs them.
+#[derive(Debug)]
+struct Names {
     local_ufrag: String,
     remote_ufrag: String,
     key: IntegrityKey,
-    place: Whereabouts,
-    stats: IceStats,
+}
+
+impl Names {
+    fn new(local: IceCredentials, remote: IceCredentials) -> Self {
+        Self { key: IntegrityKey::new(&local.pwd), local_ufrag: local.ufrag, remote_ufrag: remote.ufrag }
+    }
+
+    /// RFC 8445 section 7.3: our fragment, then the peer's.
+    fn are(&self, username: &str) -> bool {
+        username.split_once(':') == Some((self.local_ufrag.as_str(), self.remote_ufrag.as_str()))
+    }
 }
 
 impl IceLite {
     /// An agent that has heard nothing yet.
     #[must_use]
     pub fn new(local: IceCredentials, remote: IceCredentials, now: Instant) -> Self {
-        Self {
-            key: IntegrityKey::new(&local.pwd),
-            local_ufrag: local.ufrag,
-            remote_ufrag: remote.ufrag,
-            place: Whereabouts::new(now),
-            stats: IceStats::default(),
-        }
+        Self { names: Names::new(local, remote), former: None, place: Whereabouts::new(now), stats: IceStats::default() }
     }
 
-    /// Takes a STUN datagram that came from `remote` to our address `local`.
-    pub fn handle_request(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &[u8]) -> IceReply {
-        let Some(message) = self.authenticated(data) else { return IceReply::default() };
+    /// New credentials of both sides. Nothing moves by that; the peer's next nomination may.
+    pub fn restart(&mut self, local: IceCredentials, remote: IceCredentials) {
+        let former = std::mem::replace(&mut self.names, Names::new(local, remote));
+        // A restart before the last one has come to something: the pairs that carry media are those
+        // of the first.
+        self.former.get_or_insert(former);
+    }
+
+    /// Takes a STUN datagram that came on `path`.
+    pub fn handle_request(&mut self, now: Instant, path: Path, data: &[u8]) -> IceReply {
+        let Some((message, is_former)) = self.authenticated(data) else { return IceReply::default() };
+        let names = self.former.as_ref().filter(|_| is_former).unwrap_or(&self.names);
         if message.unknown_required {
             // RFC 8489 section 6.3.1 answers 420 with a list; the sender can make do with 400.
             self.stats.unknown_attribute += 1;
-            let reply = Reply::write(|out| stun::emit_error(&message.transaction, 400, "Bad Request", &self.key, out));
+            let reply = Reply::write(|out| stun::emit_error(&message.transaction, 400, "Bad Request", &names.key, out));
             return IceReply { reply, event: None };
         }
         self.stats.answered += 1;
-        let event = self.place.handle_check(now, Path { remote, local }, message.use_candidate);
         // A dual-stack socket shows IPv4 peers as mapped addresses: they know themselves without.
-        let mapped = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-        let reply = Reply::write(|out| stun::emit_success(&message.transaction, mapped, &self.key, out));
+        let mapped = SocketAddr::new(path.remote.ip().to_canonical(), path.remote.port());
+        let reply = Reply::write(|out| stun::emit_success(&message.transaction, mapped, &names.key, out));
+        let event = self.place.handle_check(now, path, message.use_candidate);
+        if message.use_candidate && !is_former {
+            self.former = None;
+        }
         IceReply { reply, event }
     }
 
-    /// The message, if it is a request of our peer. Who else it is from gets no answer, so that
-    /// nobody learns or gains anything from asking.
-    fn authenticated<'a>(&mut self, data: &'a [u8]) -> Option<Message<'a>> {
+    /// The message, if it is a request of our peer, and whether it is signed with the credentials of
+    /// before a restart. Who else it is from gets no answer, so that nobody learns or gains anything
+    /// from asking.
+    fn authenticated<'a>(&mut self, data: &'a [u8]) -> Option<(Message<'a>, bool)> {
         let message = Message::parse(data).ok();
         // RFC 8445 section 7.1: checks carry all three.
-        let message = message.filter(|message| {
-            message.class == Class::Request && message.has_integrity() && message.fingerprint && message.username.is_some()
-        });
-        let Some(message) = message else {
+        let message = message.filter(|message| message.class == Class::Request && message.has_integrity() && message.fingerprint);
+        let Some((message, username)) = message.and_then(|message| Some((message, message.username?))) else {
             self.stats.malformed += 1;
             return None;
         };
-        if !message.verify(&self.key) {
+        let former = self.former.as_ref().filter(|former| former.are(username));
+        if !message.verify(&former.unwrap_or(&self.names).key) {
             self.stats.bad_integrity += 1;
             return None;
         }
-        // RFC 8445 section 7.3: our fragment, then the peer's.
-        let expected = (self.local_ufrag.as_str(), self.remote_ufrag.as_str());
-        if message.username.and_then(|username| username.split_once(':')) != Some(expected) {
+        if former.is_none() && !self.names.are(username) {
             self.stats.bad_username += 1;
             return None;
         }
-        Some(message)
+        Some((message, former.is_some()))
+    }
+
+    /// A TCP connection has ended, and its path with it.
+    pub fn handle_lost(&mut self, now: Instant, path: Path) -> Option<IceEvent> {
+        self.place.handle_lost(now, path)
     }
 
     /// Fresh media came on `path`: SRTP or SRTCP that authenticated and is not a replay. `newest`:
@@ -195,10 +246,10 @@ impl IceLite {
         self.place.is_nominated()
     }
 
-    /// Whether an authenticated check came from `remote`.
+    /// Whether an authenticated check came from the remote end of `path`.
     #[must_use]
-    pub fn is_proven(&self, remote: SocketAddr) -> bool {
-        self.place.is_proven(remote)
+    pub fn is_proven(&self, path: &Path) -> bool {
+        self.place.is_proven(path)
     }
 
     /// When consent ends unless another check comes on the selected pair. Before the first check it

@@ -14,7 +14,7 @@ fn agent(now: Instant) -> IceLite {
 }
 
 fn path(port: u16) -> Path {
-    Path { remote: SocketAddr::new([192, 0, 2, 1].into(), port), local: [198, 51, 100, 1].into() }
+    Path::udp(SocketAddr::new([192, 0, 2, 1].into(), port), [198, 51, 100, 1].into())
 }
 
 fn check(username: &str, pwd: &str, use_candidate: bool) -> Vec<u8> {
@@ -43,7 +43,7 @@ impl Scene {
     }
 
     fn hear(&mut self, path: Path, data: &[u8]) -> IceReply {
-        self.ice.handle_request(self.now, path.remote, path.local, data)
+        self.ice.handle_request(self.now, path, data)
     }
 
     /// A good check from `port`.
@@ -72,7 +72,7 @@ fn a_check_is_answered_with_the_address_it_came_from() {
     let request = check("evtj:h6vY", LOCAL_PWD, true);
     for remote in ["192.0.2.7:1000", "[2001:db8::7]:2000"] {
         let remote = remote.parse().unwrap();
-        let reply = scene.ice.handle_request(scene.now, remote, path(1).local, &request).reply.unwrap();
+        let reply = scene.ice.handle_request(scene.now, Path { remote, ..path(1) }, &request).reply.unwrap();
         let answer = Message::parse(&reply).unwrap();
         assert_eq!((answer.class, answer.transaction), (Class::Success, TransactionId([7; 12])));
         assert_eq!(answer.mapped, Some(remote));
@@ -85,7 +85,7 @@ fn a_check_is_answered_with_the_address_it_came_from() {
 fn an_ipv4_peer_of_a_dual_stack_socket_is_told_its_ipv4_address() {
     let mut scene = Scene::new();
     let remote = "[::ffff:192.0.2.7]:1000".parse().unwrap();
-    let reply = scene.ice.handle_request(scene.now, remote, path(1).local, &check("evtj:h6vY", LOCAL_PWD, false));
+    let reply = scene.ice.handle_request(scene.now, Path { remote, ..path(1) }, &check("evtj:h6vY", LOCAL_PWD, false));
     let mapped = Message::parse(&reply.reply.unwrap()).unwrap().mapped;
     assert_eq!(mapped, Some("192.0.2.7:1000".parse().unwrap()));
     assert_eq!(scene.ice.selected().unwrap().remote, remote, "but is sent to as it came");
@@ -244,4 +244,23 @@ proptest! {
         scene.assert_silent("random", &data);
         let _ = username_local_ufrag(&data);
     }
+}
+
+#[test]
+fn after_a_restart_both_names_are_honoured_until_the_peer_nominates_under_the_new() {
+    let mut scene = Scene::new();
+    assert!(scene.check(1, true).is_some());
+    let credentials = |ufrag: &str, pwd: &str| IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
+    let pwd = "another password of ours";
+    scene.ice.restart(credentials("newL", pwd), credentials("newR", "theirs is not used either"));
+    let (new, nominating) = (check("newL:newR", pwd, false), check("newL:newR", pwd, true));
+    assert!(scene.check(1, true).is_none(), "consent on the pair of before");
+    assert!(scene.hear(path(2), &new).reply.is_some());
+    assert_eq!(scene.ice.selected(), Some(path(1)), "media stays where it is");
+    for (username, pwd) in [("newL:newR", LOCAL_PWD), ("evtj:h6vY", pwd), ("evtj:newR", LOCAL_PWD), ("newL:h6vY", pwd)] {
+        scene.assert_silent(username, &check(username, pwd, true));
+    }
+    assert!(scene.hear(path(2), &nominating).event.is_some());
+    assert_eq!(scene.ice.selected(), Some(path(2)));
+    scene.assert_silent("the former names", &check("evtj:h6vY", LOCAL_PWD, true));
 }

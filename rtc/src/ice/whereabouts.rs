@@ -18,11 +18,12 @@
 //!    sends from where it wants to hear (RFC 4961), nominated or not;
 //! 3. after [`QUIET`], to a pair that proved itself while nothing came from the selected one, by a
 //!    peer that nominated once and does not repeat it: its NAT forgot it, and it sends little;
-//! 4. after [`SILENCE_MAX`] in all other cases.
+//! 4. after [`SILENCE_MAX`] in all other cases;
+//! 5. at once, when the selected pair was a TCP connection that has ended.
 //!
-//! Media from an address without a check is dropped unread. It would shorten the gap of a publisher
-//! whose NAT forgot it by up to the time to its next check (2.5 s in browsers, which follow it by 1),
-//! but to read it its session had to be found by SSRC, for strangers too.
+//! A publisher's media from an address without a check moves nothing, but is taken if it authenticates
+//! (`Transport::handle_roaming`): a NAT that forgets its publisher costs no picture until the next
+//! check (2.5 s in browsers), though what we send goes to the former address until then.
 //!
 //! What is stood: replayed SRTP moves nothing. Who replays a captured check has the stream (sealed:
 //! it is a disturbance, not a leak) until the true client's next packet, and only once: from then
@@ -31,10 +32,7 @@
 //! long as he keeps winning; he could as well drop it. And an authenticated peer who forges its
 //! source address can point its own media at somebody else while it keeps forging (module `ice`).
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -48,6 +46,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(7);
 /// come from the former address. A viewer that lives may be as quiet (its reports are 1 to 1.5 s
 /// apart), but such a one does not check elsewhere, and if it does its next report corrects us.
 const QUIET: Duration = Duration::from_millis(800);
+/// How long a peer whose connection has ended may take to come back over another: browsers connect
+/// again within five seconds.
+const LOST_MAX: Duration = Duration::from_secs(7);
 /// Pairs that one peer may have proven and still use. Browsers check from each interface and each
 /// relay to each of our addresses at once and then settle on one; 16 are four of theirs and four
 /// of ours, in 1 KiB.
@@ -81,6 +82,8 @@ pub(super) struct Whereabouts {
     /// Where fresh media came from last.
     home: Option<Path>,
     rival: Option<Rival>,
+    /// The selected pair was a connection that has ended: until when another is waited for.
+    lost_until: Option<Instant>,
     nominated: bool,
     /// The peer nominates the pair that it has nominated, as browsers do with every check: it will
     /// say so when it moves.
@@ -98,6 +101,7 @@ impl Whereabouts {
             heard: now,
             home: None,
             rival: None,
+            lost_until: None,
             nominated: false,
             repeats: false,
             wary: false,
@@ -120,7 +124,7 @@ impl Whereabouts {
             return None;
         }
         // RFC 8445 section 8.1.1: the pair that the peer nominates is the one to use.
-        let believed = nominates && (!self.wary || self.home == Some(path));
+        let believed = (nominates && (!self.wary || self.home == Some(path))) || self.lost_until.is_some();
         if believed || now.saturating_duration_since(self.heard) >= SILENCE_MAX {
             self.nominated |= nominates;
             return self.go(now, path);
@@ -146,6 +150,23 @@ impl Whereabouts {
         self.wary |= self.home == Some(path);
         self.home = Some(path);
         self.go(now, path)
+    }
+
+    /// The connection that `path` was has ended. Where it carried the media, the pair that proved
+    /// itself last takes its place, or the next to do so.
+    pub(super) fn handle_lost(&mut self, now: Instant, path: Path) -> Option<IceEvent> {
+        self.proven.retain(|known| known.path != path);
+        self.rival = self.rival.filter(|rival| rival.path != path);
+        self.home = self.home.filter(|home| *home != path);
+        if self.selected != Some(path) {
+            return None;
+        }
+        let fresh = self.proven.iter().filter(|known| now.saturating_duration_since(known.checked) < CONSENT_TIMEOUT);
+        if let Some(next) = fresh.max_by_key(|known| known.checked).map(|known| known.path) {
+            return self.go(now, next);
+        }
+        self.lost_until = Some(now + LOST_MAX);
+        None
     }
 
     /// Moves to a pair that the selected one has left the field to.
@@ -185,6 +206,7 @@ impl Whereabouts {
 
     fn select(&mut self, now: Instant, path: Path) {
         self.selected = Some(path);
+        self.lost_until = None;
         // Consent is of the pair, not of the peer (RFC 7675 section 5.1).
         if let Some(proven) = self.proven.iter().find(|proven| proven.path == path) {
             self.checked = proven.checked;
@@ -209,18 +231,22 @@ impl Whereabouts {
         self.nominated
     }
 
-    pub(super) fn is_proven(&self, remote: SocketAddr) -> bool {
-        self.proven.iter().any(|proven| proven.path.remote == remote)
+    pub(super) fn is_proven(&self, path: &Path) -> bool {
+        self.proven.iter().any(|proven| proven.path.is_same_remote(path))
     }
 
     pub(super) fn consent_until(&self) -> Instant {
-        self.checked + CONSENT_TIMEOUT
+        let consent = self.checked + CONSENT_TIMEOUT;
+        self.lost_until.map_or(consent, |lost| lost.min(consent))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::ice::ConnectionId;
 
     /// Whereabouts and their clock.
     struct Scene {
@@ -229,7 +255,7 @@ mod tests {
     }
 
     fn path(port: u16) -> Path {
-        Path { remote: SocketAddr::new([192, 0, 2, 1].into(), port), local: [198, 51, 100, 1].into() }
+        Path::udp(SocketAddr::new([192, 0, 2, 1].into(), port), [198, 51, 100, 1].into())
     }
 
     impl Scene {
@@ -380,7 +406,7 @@ mod tests {
             scene.check(port, true);
         }
         assert_eq!(scene.port(), 199);
-        assert!(scene.place.proven.len() <= PROVEN_MAX && scene.place.is_proven(path(1).remote));
+        assert!(scene.place.proven.len() <= PROVEN_MAX && scene.place.is_proven(&path(1)));
         scene.media(1);
         assert_eq!(scene.port(), 1);
     }
@@ -395,5 +421,34 @@ mod tests {
         scene.wait(500);
         scene.media(2);
         assert_eq!((scene.port(), scene.place.consent_until()), (2, checked + CONSENT_TIMEOUT));
+    }
+
+    #[test]
+    fn a_connection_is_a_place_of_its_own() {
+        let mut scene = Scene::new();
+        let over_tcp = |id| Path { connection: Some(ConnectionId(id)), ..path(1) };
+        assert!(!scene.place.is_proven(&over_tcp(1)), "the same ports, another protocol");
+        scene.place.handle_check(scene.now, over_tcp(1), true);
+        assert_eq!(scene.place.selected(), Some(over_tcp(1)));
+        assert!(scene.place.is_proven(&over_tcp(1)) && !scene.place.is_proven(&over_tcp(2)));
+        scene.place.handle_lost(scene.now, over_tcp(1));
+        assert_eq!(scene.place.selected(), Some(path(1)), "the pair that is left");
+        assert!(!scene.place.is_proven(&over_tcp(1)));
+    }
+
+    #[test]
+    fn a_peer_whose_only_connection_ended_has_seconds_to_come_back() {
+        let over_tcp = |id| Path { connection: Some(ConnectionId(id)), ..path(1) };
+        let now = Instant::now();
+        let mut scene = Scene { now, place: Whereabouts::new(now) };
+        scene.place.handle_check(now, over_tcp(1), true);
+        scene.place.handle_media(now, over_tcp(1), true);
+        scene.wait(1_000);
+        scene.place.handle_lost(scene.now, over_tcp(1));
+        assert_eq!(scene.place.consent_until(), scene.now + LOST_MAX);
+        scene.wait(3_000);
+        scene.place.handle_check(scene.now, over_tcp(2), false);
+        assert_eq!(scene.place.selected(), Some(over_tcp(2)), "at once");
+        assert_eq!(scene.place.consent_until(), scene.now + CONSENT_TIMEOUT);
     }
 }

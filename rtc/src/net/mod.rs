@@ -1,20 +1,23 @@
-//! The system calls: UDP sockets, batches in and out, and waiting. The only `unsafe` of the project.
+//! The system calls: UDP sockets, batches in and out, TCP connections, and waiting. The only `unsafe`
+//! of the project.
 //!
 //! What comes in is split where the kernel coalesced it (UDP_GRO); what goes out is gathered into
 //! messages that the kernel or the card cuts up again (UDP_SEGMENT). Nothing here knows what the
 //! bytes mean, and nothing blocks but [`wait`].
-#![allow(unsafe_code, reason = "recvmmsg, sendmmsg, their control messages, ppoll and eventfd have no safe form")]
+#![allow(unsafe_code, reason = "recvmmsg, sendmmsg, their control messages, ppoll, epoll and eventfd have no safe form")]
 
 mod addr;
 mod control;
 mod recv;
 mod send;
 mod socket;
+mod stream;
 mod wait;
 
 pub use recv::{Datagram, Receiver, RecvCounters};
 pub use send::{SendCounters, Sender, Target};
 pub use socket::{DropCount, Granted, Socket, SocketOptions, is_free};
+pub use stream::{Event, Listener, Poller, Stream, is_stream_free};
 pub use wait::{SOCKETS_MAX, Waker, wait};
 
 /// The longest datagram taken in, and the room that one packet gets in the send arena: an Ethernet

@@ -238,16 +238,16 @@ fn a_waker_ends_the_present_and_the_next_wait() {
     let socket = bind(LOCAL);
     waker.wake();
     waker.wake();
-    wait([&socket].into_iter(), &waker, None);
+    wait([&socket].into_iter(), None, &waker, None);
 
     let other = Arc::clone(&waker);
     let from = thread::spawn(move || other.wake());
-    wait([&socket].into_iter(), &waker, None);
+    wait([&socket].into_iter(), None, &waker, None);
     from.join().expect("it only wakes");
 
     let began = Instant::now();
-    wait([&socket].into_iter(), &waker, Some(Duration::from_millis(5)));
-    wait([&socket].into_iter(), &waker, Some(Duration::from_millis(5)));
+    wait([&socket].into_iter(), None, &waker, Some(Duration::from_millis(5)));
+    wait([&socket].into_iter(), None, &waker, Some(Duration::from_millis(5)));
     assert!(began.elapsed() >= Duration::from_millis(5), "wakes coalesce, so at most one of these is early");
 }
 
@@ -257,6 +257,6 @@ fn a_datagram_ends_the_wait() {
     let socket = bind(LOCAL);
     let plain = std::net::UdpSocket::bind((LOCAL, 0)).expect("a free port");
     plain.send_to(b"x", socket.local_addr()).expect("loopback takes it");
-    wait([&socket].into_iter(), &waker, None);
+    wait([&socket].into_iter(), None, &waker, None);
     assert_eq!(take(&mut Receiver::new(), &socket).len(), 1);
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::Socket;
+use super::{Poller, Socket};
 
 /// Wakes one waiting thread from others. Calls coalesce, and while the thread is awake a call costs
 /// two atomic operations and no system call.
@@ -51,13 +51,14 @@ impl Waker {
 /// The most sockets that one thread waits for: IPv4 and IPv6, each public and loopback.
 pub const SOCKETS_MAX: usize = 4;
 
-/// Sleeps until one of the first four `sockets` is readable, `waker` was called, or `timeout` has
-/// passed (`None`: for ever). May return early for no reason.
-pub fn wait<'a>(sockets: impl Iterator<Item = &'a Socket>, waker: &Waker, timeout: Option<Duration>) {
+/// Sleeps until one of the first four `sockets` is readable, `poller` has something to say, `waker`
+/// was called, or `timeout` has passed (`None`: for ever). May return early for no reason.
+pub fn wait<'a>(sockets: impl Iterator<Item = &'a Socket>, poller: Option<&Poller>, waker: &Waker, timeout: Option<Duration>) {
     let entry = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    let mut fds = [entry(-1); SOCKETS_MAX + 1];
+    let mut fds = [entry(-1); SOCKETS_MAX + 2];
     fds[0] = entry(waker.event.as_raw_fd());
-    for (place, socket) in fds.iter_mut().skip(1).zip(sockets) {
+    fds[1] = entry(poller.map_or(-1, Poller::raw));
+    for (place, socket) in fds.iter_mut().skip(2).zip(sockets) {
         *place = entry(socket.raw());
     }
     waker.asleep.store(true, Ordering::SeqCst);

@@ -103,11 +103,20 @@ impl Answer<'_> {
         if self.params.direction == Direction::Play {
             section = self.source(section, media);
         }
-        for (index, candidate) in self.local.candidates.iter().take(CANDIDATES_MAX).enumerate() {
-            section = section.with_candidate(candidate_line(index, candidate));
+        for line in self.candidates() {
+            section = section.with_candidate(line);
         }
         // All candidates are here; there is nothing to wait for (RFC 8838 section 14).
         section.with_property_attribute("end-of-candidates".to_owned())
+    }
+
+    /// Those of UDP, then those of TCP; no two of one foundation (RFC 8445 section 5.1.1.3).
+    fn candidates(&self) -> impl Iterator<Item = String> {
+        let udp = self.local.candidates.iter().take(CANDIDATES_MAX).enumerate();
+        let udp = udp.map(|(index, addr)| udp_candidate(index, index, addr));
+        let first = self.local.candidates.len().min(CANDIDATES_MAX);
+        let tcp = self.local.tcp_candidates.iter().take(CANDIDATES_MAX).enumerate();
+        udp.chain(tcp.map(move |(index, addr)| tcp_candidate(first + index, index, addr)))
     }
 
     fn codecs(&self, mut section: MediaDescription, media: &MediaParams) -> MediaDescription {
@@ -185,11 +194,23 @@ fn blank(media: &str, port: isize, protocol: &str) -> MediaDescription {
 
 /// RFC 8839 section 5.1, with the priority of RFC 8445 section 5.1.2.1: type host, one component,
 /// and a local preference that falls from candidate to candidate.
-fn candidate_line(index: usize, candidate: &SocketAddr) -> String {
+fn udp_candidate(foundation: usize, index: usize, addr: &SocketAddr) -> String {
     let preference = 0xffff_usize.saturating_sub(index);
     let priority = (126 << 24) + (preference << 8) + 255;
-    format!("{index} 1 udp {priority} {} {} typ host generation 0", candidate.ip(), candidate.port())
+    format!("{foundation} 1 udp {priority} {} {} typ host generation 0", addr.ip(), addr.port())
 }
+
+/// RFC 6544 section 4.5: we wait for connections. Its priority (section 4.2) has a type preference
+/// below that of UDP, of which retransmission is the application's own, and a local preference of
+/// which the upper three bits say the direction: 4, a host's passive candidate.
+fn tcp_candidate(foundation: usize, index: usize, addr: &SocketAddr) -> String {
+    let preference = (4 << 13) + 0x1fff_usize.saturating_sub(index);
+    let priority = (TCP_TYPE_PREFERENCE << 24) + (preference << 8) + 255;
+    format!("{foundation} 1 tcp {priority} {} {} typ host tcptype passive generation 0", addr.ip(), addr.port())
+}
+
+/// Of TCP host candidates: what browsers give their own.
+const TCP_TYPE_PREFERENCE: usize = 90;
 
 /// RFC 8830 section 2: an id is 1 to 64 token characters.
 fn token(text: &str) -> String {

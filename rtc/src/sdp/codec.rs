@@ -85,7 +85,7 @@ pub(super) fn choose(formats: &[Format], kind: MediaKind, wish: &Wish<'_>) -> Ve
             && let Some(format) = best(formats, codec, wish.live)
         {
             let params = format.params(codec, wish);
-            let rtx_payload_type = (wish.direction == Direction::Play && params.nack).then(|| repair(formats, format)).flatten();
+            let rtx_payload_type = params.nack.then(|| repair(formats, format)).flatten();
             chosen.push(CodecParams { rtx_payload_type, ..params });
         }
         // What is asked for or already on air cannot be replaced by another codec.

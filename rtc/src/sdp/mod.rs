@@ -8,19 +8,22 @@
 //! The order of work: `limits` looks at the raw text, `rtc::sdp` splits it into lines, `offer`
 //! reads the lines into our terms, `codec` chooses, `answer` writes.
 //!
-//! We do not do this: renegotiation, simulcast to players, RTX from publishers (so no repaired-rid either), FEC, RED, data channels, trickled
+//! We do not do this: renegotiation, simulcast to players, FEC, RED, data channels, trickled
 //! answers.
 
 mod answer;
 mod codec;
 mod error;
 mod extension;
+mod fragment;
 mod limits;
 mod offer;
 mod params;
 mod simulcast;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::fragment::{fragment, with_credentials};
 
 pub use self::error::{ErrorClass, NegotiateError};
 pub use self::params::{
@@ -128,11 +131,14 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
     if layers.iter().all(|layer| layer.ssrc.is_some()) {
         extensions.rid = None;
     }
+    if extensions.rid.is_none() || codecs.iter().all(|codec| codec.rtx_payload_type.is_none()) {
+        extensions.repaired_rid = None;
+    }
     let (track, local_ssrc) = match offered.kind {
         MediaKind::Audio => (TrackId::AUDIO, local.audio_ssrc),
         MediaKind::Video => (TrackId::VIDEO, local.video_ssrc),
     };
-    let repaired = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
+    let repaired = direction == Direction::Play && codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
     Ok(MediaParams {
         mid: offered.mid.clone(),
         kind: offered.kind,

@@ -103,8 +103,8 @@ pub struct CodecParams {
     pub channels: u8,
     /// The peer's `a=fmtp` parameters, whole, without the payload type. Empty if it sent none.
     pub fmtp: String,
-    /// Playing video: retransmissions go under this number on a stream of their own (RFC 4588). `None`
-    /// if the viewer did not offer that, and always for a publisher: its RTX is read but not answered.
+    /// Video: retransmissions go under this number on a stream of their own (RFC 4588). `None` if that
+    /// was not offered.
     pub rtx_payload_type: Option<u8>,
     /// Generic NACK was agreed (RFC 4585 section 6.2.1).
     pub nack: bool,
@@ -136,7 +136,7 @@ pub struct MediaParams {
     pub remote_ssrcs: Vec<u32>,
     /// Publishing video: the simulcast layers taken, in the offer's order; empty where it is sent once.
     pub layers: Vec<LayerParams>,
-    /// Ours, for retransmissions; there if any of the codecs has an `rtx_payload_type`.
+    /// Playing: ours, for retransmissions; there if any of the codecs has an `rtx_payload_type`.
     pub rtx_ssrc: Option<u32>,
 }
 
@@ -195,6 +195,8 @@ pub struct LocalParams<'a> {
     pub fingerprint: &'a str,
     /// Our UDP addresses, most wanted first; at most 16 are written.
     pub candidates: &'a [SocketAddr],
+    /// Our TCP addresses (RFC 6544), as `candidates`; in the answer they come after those.
+    pub tcp_candidates: &'a [SocketAddr],
     /// For the `o=` line and the CNAME: random per session.
     pub session_id: u64,
     /// Random per session.

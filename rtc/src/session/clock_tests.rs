@@ -2,7 +2,14 @@
 
 use proptest::prelude::*;
 
+use std::time::Instant;
+
+use super::super::{
+    config::{SessionConfig, Wall},
+    report::SenderReports,
+};
 use super::*;
+use crate::wire::rtcp::SenderInfo;
 
 const AUDIO: TrackId = TrackId::AUDIO;
 const VIDEO: TrackId = TrackId::VIDEO;
@@ -118,6 +125,52 @@ fn drift_of_a_crystal_is_followed_for_an_hour() {
         let placed = clock.place(AUDIO, 48_000, sender.timestamp(AUDIO, us), MediaTime::from_micros(us + 20_000), true);
         let late = us + 20_000 - placed.capture.as_micros();
         assert!(late.abs() < 60_000, "{ppm} ppm: {late} us from arrival after an hour");
+    }
+}
+
+/// What a viewer computes from the reports it gets: the wall time of a timestamp, in microseconds
+/// after the newest report's.
+fn shown_at(report: &SenderInfo, track: TrackId, timestamp: u32) -> i64 {
+    let ticks = i64::from(timestamp.wrapping_sub(report.rtp_timestamp).cast_signed());
+    MediaTime::from_ticks(ticks, rate(track)).as_micros()
+}
+
+#[test]
+fn what_viewers_are_told_of_picture_and_sound_agrees_to_20_ms_after_an_hour_of_drift() {
+    let made = Instant::now();
+    let wall = Wall::new(&SessionConfig::new(made, Duration::from_secs(1_700_000_000)), made);
+    for (ppm, video_delay_us) in [(50, 150_000), (-50, 150_000), (50, 20_000), (-50, 400_000)] {
+        let (sender, mut clock) = (Sender::new(ppm), PublisherClock::new(MediaTime::ZERO));
+        let mut told = [SenderReports::default(), SenderReports::default()];
+        let mut worst = 0;
+        for step in 0..3_600 * 50 {
+            let us = step * 20_000;
+            let mut moment = [0_u64; 2];
+            let now = MediaTime::from_micros(us + 500_000);
+            for (index, track) in [AUDIO, VIDEO].into_iter().enumerate() {
+                let jitter = (step * 7_919 % 13) * 1_000;
+                let arrival = us + jitter + if track == AUDIO { 20_000 } else { video_delay_us };
+                let placed = clock.place(track, rate(track), sender.timestamp(track, us), MediaTime::from_micros(arrival), true);
+                let at = made + Duration::from_micros(arrival.unsigned_abs());
+                told[index].note(at, 1_000, placed.timestamp, placed.capture);
+                moment[index] = placed.timestamp;
+                if step % 50 == if track == AUDIO { 18 } else { 40 } {
+                    clock.sender_report(track, sender.ntp(us), sender.timestamp(track, us));
+                }
+            }
+            if us < 10_000_000 || step % 50 != 0 {
+                continue;
+            }
+            let instant = made + Duration::from_micros(now.as_micros().unsigned_abs());
+            let seen = [AUDIO, VIDEO].map(|track| {
+                let index = track.index();
+                let report = told[index].report(1, rate(track), instant, now, wall, |ts| ts as u32).expect("media flows");
+                (report.ntp, shown_at(&report, track, moment[index] as u32))
+            });
+            assert_eq!(seen[0].0, seen[1].0, "one wall clock");
+            worst = worst.max((seen[0].1 - seen[1].1).abs());
+        }
+        assert!(worst < 20_000, "{ppm} ppm, pictures {video_delay_us} us late: {worst} us apart");
     }
 }
 

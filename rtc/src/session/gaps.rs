@@ -13,9 +13,12 @@ const HOLES_MAX: usize = 512;
 const REORDER_TIME: Duration = Duration::from_millis(10);
 /// …or once this many later ones have come.
 const REORDER_PACKETS: u64 = 2;
-/// Bounds of the time between two requests for one packet; the round trip lies within or is cut.
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_millis(250);
+/// Time between two requests for one packet while the round trip is not known …
+const RETRY_START: Duration = Duration::from_millis(100);
+/// … and its bounds once it is. Then a quarter more than the round trip is waited for: what is asked
+/// for twice comes twice, and tells nothing of the round trip.
+const RETRY_MIN: Duration = Duration::from_millis(30);
+const RETRY_MAX: Duration = Duration::from_millis(500);
 /// Requests for one packet.
 const TRIES_MAX: u8 = 10;
 /// No viewer's jitter buffer waits for longer.
@@ -32,10 +35,19 @@ pub(crate) enum Arrival {
     Newest,
     /// It fills a hole by itself: it was reordered.
     Reordered,
-    /// It fills a hole after it was asked for; how long after, if asked once only.
-    Recovered(Option<Duration>),
+    /// It fills a hole after it was asked for.
+    Recovered(Repair),
     /// Seen before, given up, or from before the start.
     Duplicate,
+}
+
+/// What a packet that came when asked for tells of the round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Repair {
+    /// Since it was asked for first.
+    pub(crate) took: Duration,
+    /// It was asked for once: that is the round trip. Else it is no longer than that.
+    pub(crate) exact: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +55,7 @@ struct Hole {
     seq: u64,
     since: Instant,
     due: Instant,
+    /// First.
     asked: Option<Instant>,
     tries: u8,
 }
@@ -79,7 +92,7 @@ impl Gaps {
             let hole = self.holes.remove(index);
             return match hole.asked {
                 None => Arrival::Reordered,
-                Some(asked) => Arrival::Recovered((hole.tries == 1).then(|| now.saturating_duration_since(asked))),
+                Some(asked) => Arrival::Recovered(Repair { took: now.saturating_duration_since(asked), exact: hole.tries == 1 }),
             };
         }
         self.highest = Some(seq);
@@ -90,6 +103,11 @@ impl Gaps {
             }
         }
         Arrival::Newest
+    }
+
+    /// The missing number that stands as `wire_seq` on the wire.
+    pub(crate) fn hole(&self, wire_seq: u16) -> Option<u64> {
+        self.holes.iter().map(|hole| hole.seq).find(|seq| *seq as u16 == wire_seq)
     }
 
     /// A keyframe starts at this number: pictures before it need no mending.
@@ -110,11 +128,11 @@ impl Gaps {
             !over
         });
         if nack {
-            let retry = rtt.unwrap_or(RETRY_MIN).clamp(RETRY_MIN, RETRY_MAX);
+            let retry = rtt.map_or(RETRY_START, |rtt| (rtt + rtt / 4).clamp(RETRY_MIN, RETRY_MAX));
             for hole in self.holes.iter_mut().filter(|hole| hole.due <= now).take(ASKED_MAX) {
                 hole.tries = hole.tries.saturating_add(1);
                 hole.due = now + retry;
-                hole.asked = Some(now);
+                hole.asked.get_or_insert(now);
                 asked.push(hole.seq);
             }
         }
@@ -192,7 +210,7 @@ mod tests {
         assert!(poll(&mut gaps, t + ms(11)).0.is_empty());
         gaps.receive(16, t + ms(11));
         assert_eq!(poll(&mut gaps, t + ms(11)).0, vec![13]);
-        assert_eq!(gaps.receive(13, t + ms(30)), Arrival::Recovered(Some(ms(19))));
+        assert_eq!(gaps.receive(13, t + ms(30)), Arrival::Recovered(Repair { took: ms(19), exact: true }));
     }
 
     #[test]

@@ -44,10 +44,10 @@ const SILENT: Duration = Duration::from_secs(2);
 
 /// All streams of one publisher.
 pub(super) struct Inbound {
-    media: Vec<MediaParams>,
+    pub(super) media: Vec<MediaParams>,
     ids: ExtensionIds,
     made: Instant,
-    streams: Vec<Stream>,
+    pub(super) streams: Vec<Stream>,
     clock: PublisherClock,
     tracks: Tracks,
     /// Tracks changed since they were last taken.
@@ -58,11 +58,25 @@ pub(super) struct Inbound {
     /// One for each track.
     keyframes: [KeyframeGate; TrackId::MAX],
     encodings: Encodings,
+    /// The layers of retransmission streams, by SSRC.
+    pub(super) repair_streams: Vec<(u32, TrackId)>,
     next_report: Option<Instant>,
     pending: VecDeque<Packet>,
     rtt: Option<Duration>,
     /// Scratch of `Gaps::poll`.
     asked: Vec<u64>,
+}
+
+/// A packet that came, and the stream that it is of.
+#[derive(Clone, Copy)]
+pub(super) struct Heard<'a> {
+    /// Of the stream.
+    pub(super) place: usize,
+    /// Its extended sequence number there.
+    pub(super) index: u64,
+    pub(super) fields: rtp::Fields,
+    pub(super) payload: &'a [u8],
+    pub(super) values: &'a Values<'a>,
 }
 
 impl Inbound {
@@ -80,6 +94,7 @@ impl Inbound {
             feedback_count: 0,
             keyframes: Default::default(),
             encodings: Encodings::new(&params.media),
+            repair_streams: Vec::new(),
             next_report: None,
             pending: VecDeque::new(),
             rtt: None,
@@ -101,6 +116,10 @@ impl Inbound {
         std::mem::take(&mut self.tracks_changed).then(|| self.tracks.clone())
     }
 
+    pub(super) fn ssrcs(&self) -> impl Iterator<Item = u32> {
+        self.streams.iter().map(|stream| stream.ssrc)
+    }
+
     pub(super) fn take_packets(&mut self, out: &mut Vec<Packet>) {
         out.extend(self.pending.drain(..));
     }
@@ -116,11 +135,20 @@ impl Inbound {
             self.arrivals.receive(seq, now);
         }
         let fields = packet.header.fields;
+        if let Some(payload_type) = self.repairs(fields.payload_type) {
+            return self.handle_repair(now, &fields, payload_type, packet.payload, &values, stats);
+        }
         let Some(place) = self.bind(now, &fields, &values) else {
             stats.drops.unbound += 1;
             return;
         };
         self.next_report.get_or_insert(now + REPORT_INTERVAL / 2);
+        self.take(now, &Heard { place, index, fields, payload: packet.payload, values: &values }, stats);
+    }
+
+    /// A packet of a known stream.
+    pub(super) fn take(&mut self, now: Instant, heard: &Heard<'_>, stats: &mut SessionStats) {
+        let Heard { place, index, fields, payload, values } = *heard;
         let Some(stream) = self.streams.get_mut(place) else { return };
         let Some(media) = self.media.get(stream.section) else { return };
         let Some(codec) = media.payload_type(fields.payload_type) else {
@@ -129,14 +157,19 @@ impl Inbound {
             stats.drops.unbound += 1;
             return;
         };
-        let accepted = match stream.receive(now, index, &fields, packet.payload, codec) {
+        let accepted = match stream.receive(now, index, &fields, payload, codec) {
             Ok(accepted) => accepted,
             Err(Refused::Duplicate) => return stats.drops.duplicate += 1,
             Err(Refused::Padding) => return stats.drops.padding += 1,
         };
-        if let Some(after) = accepted.recovered {
+        if let Some(repair) = accepted.recovered {
             stats.recovered += 1;
-            self.rtt = after.map(|sample| smooth(self.rtt, sample)).or(self.rtt);
+            self.rtt = Some(match self.rtt {
+                // A round trip that is longer than the first guess would otherwise never be known:
+                // everything is asked for twice before it comes.
+                Some(rtt) if !repair.exact => rtt.min(repair.took),
+                known => smooth(known, repair.took),
+            });
         }
         let arrival = MediaTime::ZERO + now.saturating_duration_since(self.made);
         let (section, track) = (stream.section, stream.track);
@@ -149,8 +182,8 @@ impl Inbound {
         if (1..HEADLESS_MAX).contains(&stream.headless) && !media.layers.is_empty() {
             self.keyframes.get_mut(track.index()).into_iter().for_each(|gate| gate.wish(now));
         }
-        let ranked = accepted.keyframe && self.encodings.look(track, codec.codec, packet.payload);
-        let payload = stream.freeze(packet.payload);
+        let ranked = accepted.keyframe && self.encodings.look(track, codec.codec, payload);
+        let payload = stream.freeze(payload);
         let packet = Packet {
             track,
             epoch: 0,
@@ -159,7 +192,7 @@ impl Inbound {
             capture: placed.capture,
             marker: fields.marker,
             keyframe: accepted.keyframe,
-            extensions: super::extensions::to_packet(&values),
+            extensions: super::extensions::to_packet(values),
             payload,
         };
         if self.tracks.get(track).is_none_or(|track| track.codec != codec.codec || track.clock_rate != codec.clock_rate) {

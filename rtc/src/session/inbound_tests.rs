@@ -19,7 +19,7 @@ fn codec(codec: Codec, payload_type: u8) -> CodecParams {
         clock_rate: if video { 90_000 } else { 48_000 },
         channels: if video { 0 } else { 2 },
         fmtp: String::new(),
-        rtx_payload_type: None,
+        rtx_payload_type: video.then_some(payload_type + 10),
         nack: video,
         pli: video,
         transport_cc: true,
@@ -215,6 +215,45 @@ fn a_repaired_packet_is_passed_on_late_and_tells_the_round_trip() {
     assert_eq!(bench.take().iter().map(|p| p.seq).collect::<Vec<_>>(), [10, 12, 11]);
     assert_eq!((bench.stats.recovered, bench.inbound.rtt), (1, Some(Duration::from_millis(40))));
     assert!(bench.at(5_000).poll().iter().all(|line| !line.starts_with("pli")));
+}
+
+#[test]
+fn a_retransmission_takes_the_place_of_what_was_lost_and_a_probe_takes_none() {
+    const RTX_SSRC: u32 = 0x3333;
+    let mut bench = Bench::new();
+    bench.at(0).video(65_535, &[0x65]);
+    bench.at(1).video(65_537, &[0x41]);
+    bench.at(11).poll();
+    // 65_536 stands as 0 on the wire.
+    bench.at(51).rtp(RTX_SSRC, 106, 700, 90, None, &[0, 0, 0x41, 7]);
+    bench.rtp(RTX_SSRC, 106, 701, 90, None, &[0, 1, 0x41, 8]);
+    bench.rtp(RTX_SSRC, 106, 702, 90, None, &[0, 0, 0x41, 7]);
+    bench.rtp(RTX_SSRC, 106, 703, 90, None, &[]);
+    let taken = bench.take();
+    assert_eq!(taken.iter().map(|packet| packet.seq - taken[0].seq).collect::<Vec<_>>(), [0, 2, 1]);
+    assert_eq!(taken[2].payload[..], [0x41, 7]);
+    assert_eq!((bench.stats.recovered, bench.stats.drops.padding), (1, 3));
+    assert!(bench.at(5_000).poll().iter().all(|line| !line.starts_with("pli")));
+}
+
+#[test]
+fn a_round_trip_longer_than_the_first_guess_is_learnt_and_then_waited_for() {
+    let mut bench = Bench::new();
+    bench.at(0).video(10, &[0x65]);
+    let mut requests = Vec::new();
+    // Every second packet is lost; the publisher's answer takes 300 ms.
+    for (lost, at) in [(11, 20), (13, 1_000), (15, 2_000)] {
+        bench.at(at).video(lost + 1, &[0x41]);
+        let mut asked = 0;
+        for ms in (at..at + 310).step_by(5) {
+            asked += bench.at(ms).poll().iter().filter(|line| line.starts_with("nack")).count();
+        }
+        bench.at(at + 310).video(lost, &[0x41]);
+        requests.push(asked);
+    }
+    assert!(requests[0] > 2, "nothing is known yet: {requests:?}");
+    assert_eq!(requests[1..], [1, 1], "{:?}", bench.inbound.rtt);
+    assert_eq!(bench.inbound.rtt, Some(Duration::from_millis(300)));
 }
 
 #[test]

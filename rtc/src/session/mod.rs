@@ -29,6 +29,7 @@ mod outgoing;
 mod output;
 mod picture;
 mod reception;
+mod repaired;
 mod report;
 mod rewrite;
 mod rtx;
@@ -54,8 +55,11 @@ pub use stats::{Drops, LayerReason, LayerStats, SessionStats};
 use crate::{
     dtls::Identity,
     ice::Path,
-    sdp::{Direction, MediaParams, SessionParams},
-    wire::ext::ExtensionIds,
+    sdp::{Direction, IceCredentials, MediaParams, SessionParams},
+    wire::{
+        demux::{Class, classify},
+        ext::ExtensionIds,
+    },
 };
 use config::Wall;
 use inbound::Inbound;
@@ -177,14 +181,19 @@ impl Session {
         }
     }
 
-    /// One datagram from the network. Whatever is bad is counted and dropped. `data` is decrypted
-    /// in place.
+    /// One datagram that came by UDP. As [`Session::handle_input`].
     pub fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+        self.handle_input(now, Path::udp(remote, local), data);
+    }
+
+    /// One datagram from the network, by UDP or over a connection. Whatever is bad is counted and
+    /// dropped. `data` is decrypted in place.
+    pub fn handle_input(&mut self, now: Instant, path: Path, data: &mut [u8]) {
         if self.state == State::Closed {
             return;
         }
         self.stats.bytes_in += data.len() as u64;
-        let incoming = self.transport.handle_datagram(now, remote, local, data, &mut self.outputs, &mut self.stats);
+        let incoming = self.transport.handle_datagram(now, path, data, &mut self.outputs, &mut self.stats);
         match incoming {
             Incoming::Rtp { index, len } => {
                 self.stats.packets_in += 1;
@@ -202,6 +211,36 @@ impl Session {
             other => self.take(now, other),
         }
         self.poll_media(now);
+    }
+
+    /// A packet as it is after its decryption, whoever sent it: for the fuzzer.
+    pub(crate) fn handle_plain(&mut self, now: Instant, plain: &[u8]) {
+        let Self { media, outputs, stats, rtcp, .. } = self;
+        let is_rtcp = classify(plain) == Class::Rtcp;
+        match media {
+            Media::In(inbound) if is_rtcp => inbound.handle_rtcp(now, plain, stats),
+            Media::In(inbound) => {
+                // The roll-over counter is the cipher's.
+                let sequence = plain.get(2..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
+                inbound.handle_rtp(now, u64::from(sequence), plain, stats);
+            }
+            Media::Out(outbound) => outbound.handle_rtcp(now, plain, stats, outputs),
+        }
+        match media {
+            Media::In(inbound) => inbound.poll(now, stats, rtcp),
+            Media::Out(outbound) => outbound.poll(now, outputs, rtcp),
+        }
+        rtcp.clear();
+    }
+
+    /// The connection that `path` was has ended: nothing comes or goes that way any more.
+    pub fn handle_lost(&mut self, now: Instant, path: Path) {
+        self.transport.handle_lost(now, path, &mut self.stats);
+    }
+
+    /// New ICE credentials of both sides (RFC 8445 section 9). DTLS and media go on as they are.
+    pub fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials) {
+        self.transport.restart_ice(local, remote);
     }
 
     /// Does what has become due by `now`. Calling it too early does no harm.
@@ -282,6 +321,17 @@ impl Session {
             Media::Out(outbound) => outbound.estimate(),
             Media::In(_) => None,
         }
+    }
+
+    /// Publisher: the streams that it sends, as its own packets name them.
+    pub fn ssrcs(&self) -> impl Iterator<Item = u32> {
+        let inbound = if let Media::In(inbound) = &self.media { Some(inbound) } else { None };
+        inbound.into_iter().flat_map(|inbound| inbound.ssrcs())
+    }
+
+    /// Publisher: packets taken from addresses that no check had come from yet.
+    pub fn roamed(&self) -> u64 {
+        self.stats.roamed
     }
 
     /// Where media goes, once ICE has chosen.
@@ -369,6 +419,7 @@ fn merged_ids(media: &[MediaParams]) -> ExtensionIds {
     media.iter().map(|media| media.extensions).fold(ExtensionIds::default(), |all, ids| ExtensionIds {
         mid: all.mid.or(ids.mid),
         rid: all.rid.or(ids.rid),
+        repaired_rid: all.repaired_rid.or(ids.repaired_rid),
         transport_cc: all.transport_cc.or(ids.transport_cc),
         abs_send_time: all.abs_send_time.or(ids.abs_send_time),
         audio_level: all.audio_level.or(ids.audio_level),

@@ -49,6 +49,8 @@ pub struct SessionStats {
     /// Interarrival jitter: our own measure of a publisher's video (else audio), or what the viewer
     /// last reported.
     pub jitter: Duration,
+    /// Publisher: packets taken from an address that no check had come from yet.
+    pub roamed: u64,
     /// How often the peer was followed to another address.
     pub moves: u64,
     /// Datagrams and packets thrown away, by reason.

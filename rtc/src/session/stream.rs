@@ -1,15 +1,12 @@
 //! One SSRC of a publisher: order, holes, padding and statistics.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use weir_source::{MediaKind, TrackId};
 
 use super::{
-    gaps::{Arrival, Gaps},
+    gaps::{Arrival, Gaps, Repair},
     keyframe::KeyframeDetector,
     reception::Reception,
 };
@@ -43,7 +40,7 @@ pub(super) struct Accepted {
     /// No later packet came before it.
     pub(super) in_order: bool,
     /// It was asked for; how long ago, if known.
-    pub(super) recovered: Option<Option<Duration>>,
+    pub(super) recovered: Option<Repair>,
 }
 
 /// One SSRC.
@@ -145,7 +142,7 @@ impl Stream {
         }
         self.keyframe_seen |= keyframe;
         self.headless = if self.keyframe_seen { 0 } else { self.headless.saturating_add(1) };
-        let recovered = if let Arrival::Recovered(after) = arrival { Some(after) } else { None };
+        let recovered = if let Arrival::Recovered(repair) = arrival { Some(repair) } else { None };
         Ok(Accepted { seq, keyframe, in_order: arrival == Arrival::Newest, recovered })
     }
 

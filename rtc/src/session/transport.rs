@@ -3,10 +3,7 @@
 //! It owns all keys. Nothing but STUN is read before ICE has chosen a path, and DTLS is spoken on
 //! that path only, so that nobody gets an answer who has not shown the ICE password.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -17,7 +14,7 @@ use super::{
 use crate::{
     dtls::{Dtls, DtlsError, DtlsEvent, Identity, KeyingMaterial},
     ice::{IceEvent, IceLite, Path},
-    sdp::{DtlsRole, Fingerprint, SessionParams},
+    sdp::{Direction, DtlsRole, Fingerprint, IceCredentials, SessionParams},
     srtp::{KeyError, Protect, Unprotect, UnprotectError},
     wire::demux::{Class, classify},
 };
@@ -65,6 +62,8 @@ pub(super) struct Transport {
     ice: IceLite,
     dtls: Handshake,
     pub(super) keys: Option<Keys>,
+    /// It publishes.
+    may_roam: bool,
     sealed: Vec<u8>,
 }
 
@@ -96,6 +95,7 @@ impl Transport {
                 remote: params.remote_fingerprints.clone(),
             },
             keys: None,
+            may_roam: params.direction == Direction::Publish,
             sealed: Vec::new(),
         }
     }
@@ -110,6 +110,16 @@ impl Transport {
         self.ice.home()
     }
 
+    /// New ICE credentials of both sides.
+    pub(super) fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials) {
+        self.ice.restart(local, remote);
+    }
+
+    /// A connection has ended.
+    pub(super) fn handle_lost(&mut self, now: Instant, path: Path, stats: &mut SessionStats) {
+        moved(self.ice.handle_lost(now, path), stats);
+    }
+
     /// When the peer's consent to hear from us ends (RFC 7675 5.1), unless it shows more of it.
     pub(super) fn consent_until(&self) -> Instant {
         self.ice.expires_at()
@@ -118,21 +128,17 @@ impl Transport {
     pub(super) fn handle_datagram(
         &mut self,
         now: Instant,
-        remote: SocketAddr,
-        local: IpAddr,
+        path: Path,
         data: &mut [u8],
         outputs: &mut Outputs,
         stats: &mut SessionStats,
     ) -> Incoming {
         match classify(data) {
             Class::Stun => {
-                self.handle_stun(now, Path { remote, local }, data, outputs, stats);
+                self.handle_stun(now, path, data, outputs, stats);
                 self.drain_dtls(outputs, stats)
             }
-            _ if !self.ice.is_proven(remote) => {
-                stats.drops.unproven += 1;
-                Incoming::Nothing
-            }
+            class if !self.ice.is_proven(&path) => self.handle_roaming(class, data, stats),
             Class::Dtls => {
                 if let Some(dtls) = self.dtls.get() {
                     dtls.handle_datagram(now, data);
@@ -145,7 +151,7 @@ impl Transport {
             }
             Class::Rtp => match self.keys.as_mut().map(|keys| keys.unprotect.rtp(data)) {
                 Some(Ok(opened)) => {
-                    moved(self.ice.handle_media(now, Path { remote, local }, opened.newest), stats);
+                    moved(self.ice.handle_media(now, path, opened.newest), stats);
                     Incoming::Rtp { index: opened.index, len: opened.plain_len }
                 }
                 Some(Err(error)) => refused(error, stats),
@@ -153,7 +159,7 @@ impl Transport {
             },
             Class::Rtcp => match self.keys.as_mut().map(|keys| keys.unprotect.rtcp(data)) {
                 Some(Ok(opened)) => {
-                    moved(self.ice.handle_media(now, Path { remote, local }, opened.newest), stats);
+                    moved(self.ice.handle_media(now, path, opened.newest), stats);
                     Incoming::Rtcp { len: opened.plain_len }
                 }
                 Some(Err(error)) => refused(error, stats),
@@ -164,6 +170,22 @@ impl Transport {
                 Incoming::Nothing
             }
         }
+    }
+
+    /// Media from where no check came from: a NAT forgot its publisher, whose next check may be seconds
+    /// away. What authenticates is the publisher's own, whoever sent it, and moves nothing; all else
+    /// is not looked at.
+    fn handle_roaming(&mut self, class: Class, data: &mut [u8], stats: &mut SessionStats) -> Incoming {
+        let opened = match &mut self.keys {
+            Some(keys) if self.may_roam && class == Class::Rtp => keys.unprotect.rtp(data).ok(),
+            _ => None,
+        };
+        let Some(opened) = opened else {
+            stats.drops.unproven += 1;
+            return Incoming::Nothing;
+        };
+        stats.roamed += 1;
+        Incoming::Rtp { index: opened.index, len: opened.plain_len }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
@@ -188,7 +210,7 @@ impl Transport {
     }
 
     fn handle_stun(&mut self, now: Instant, path: Path, data: &[u8], outputs: &mut Outputs, stats: &mut SessionStats) {
-        let reply = self.ice.handle_request(now, path.remote, path.local, data);
+        let reply = self.ice.handle_request(now, path, data);
         match reply.reply {
             Some(reply) => outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) }),
             None => stats.drops.stun += 1,

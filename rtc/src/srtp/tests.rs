@@ -302,6 +302,31 @@ fn rtcp_in_plain_text_is_refused() {
 }
 
 #[test]
+fn packets_cut_at_every_length_are_dropped_and_leave_no_trace() {
+    for profile in PROFILES {
+        let (mut protect, mut unprotect) = pair(profile);
+        let packets: Vec<_> = (0..4).map(|index| sealed(&protect, 65_534 + index, 7, b"some media of a few bytes")).collect();
+        let reports: Vec<_> = (0..4).map(|_| sealed_rtcp(&mut protect, &REPORT)).collect();
+        for (packet, report) in packets.iter().zip(&reports) {
+            for cut in 0..packet.len() {
+                assert!(unprotect.rtp(&mut packet[..cut].to_vec()).is_err(), "{profile:?}: {cut} bytes");
+            }
+            for cut in 0..report.len() {
+                assert!(unprotect.rtcp(&mut report[..cut].to_vec()).is_err(), "{profile:?}: {cut} bytes");
+            }
+            // None of them moved a window: the whole one is taken, once.
+            assert!(unprotect.rtp(&mut packet.clone()).is_ok() && unprotect.rtcp(&mut report.clone()).is_ok());
+            for _ in 0..100 {
+                assert_eq!(unprotect.rtp(&mut packet.clone()), Err(UnprotectError::Replayed));
+                assert_eq!(unprotect.rtcp(&mut report.clone()), Err(UnprotectError::Replayed));
+            }
+            // The other kind's packets are nobody's.
+            assert!(unprotect.rtp(&mut report.clone()).is_err() && unprotect.rtcp(&mut packet.clone()).is_err());
+        }
+    }
+}
+
+#[test]
 fn garbage_of_every_length_is_dropped() {
     for profile in PROFILES {
         let (_, mut unprotect) = pair(profile);

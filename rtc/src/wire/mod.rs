@@ -6,6 +6,7 @@
 
 pub mod demux;
 pub mod ext;
+pub mod framing;
 pub mod ntp;
 pub(crate) mod read;
 pub mod rtcp;

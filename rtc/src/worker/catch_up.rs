@@ -9,6 +9,7 @@ use super::{
     batch::{Batch, Share},
     guarded,
     peers::{CatchUp, PeerKey},
+    sources::SourceKey,
 };
 use crate::session::Session;
 
@@ -49,6 +50,9 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(key) else { return false };
         let Some(viewer) = peer.viewer().copied() else { return false };
         let (Some(watched), Some(place)) = (self.sources.get_mut(viewer.source), viewer.catch_up) else { return false };
+        if peer.target.is_some_and(|(port, _)| !self.ports.has_room(port)) {
+            return self.wait_for_room(key, viewer.source, place);
+        }
         let mut cursor = place.from;
         if let Some(behind) = watched.next.checked_sub(place.from).filter(|behind| *behind > 0) {
             let part = behind.min((burst(&peer.session) as u64).max(behind / PARTS_MAX));
@@ -80,5 +84,25 @@ impl Worker {
             viewer.catch_up = (!is_live).then_some(CatchUp { from: cursor, ..place });
         }
         !is_live
+    }
+
+    /// Its connection is full. Where a newer keyframe has come meanwhile, the viewer goes on from
+    /// there: whole pictures are left out, and it is never further behind than that. `false`: it
+    /// panicked.
+    fn wait_for_room(&mut self, key: PeerKey, source: SourceKey, place: CatchUp) -> bool {
+        let (Some(peer), Some(watched)) = (self.peers.get_mut(key), self.sources.get(source)) else { return false };
+        let newer = watched.subscriber.source().packets().join().filter(|join| (place.from + 1..watched.next).contains(join));
+        let Some(from) = newer else { return true };
+        if guarded(|| peer.session.skip_to_keyframe()).is_none() {
+            self.fallen.push(key);
+            return false;
+        }
+        if let Some(viewer) = peer.viewer_mut() {
+            viewer.catch_up = Some(CatchUp { from, ..place });
+        }
+        if let Some(streams) = self.ports.streams() {
+            streams.note_skipped(from - place.from);
+        }
+        true
     }
 }

@@ -10,6 +10,7 @@ use super::{
     catch_up::burst,
     guarded,
     peers::{CatchUp, Peer, PeerKey},
+    ports::Ports,
     settle::End,
     sources::SourceKey,
 };
@@ -134,7 +135,7 @@ impl Worker {
         let batch = Batch { now, start: watched.next, packets, plan: &self.plan };
         for viewer in &watched.viewers {
             let Some(peer) = self.peers.get_mut(*viewer) else { continue };
-            let (share, rest) = share(peer, &batch);
+            let (share, rest) = share(peer, &self.ports, &batch);
             if batch.to_peer(peer, &mut self.ports, &share).is_none() {
                 self.fallen.push(*viewer);
                 continue;
@@ -161,11 +162,12 @@ impl Worker {
 }
 
 /// What a live viewer gets of a batch, and from where on its pictures are paced.
-fn share(peer: &Peer, batch: &Batch<'_>) -> (Share, Option<u64>) {
+fn share(peer: &Peer, ports: &Ports, batch: &Batch<'_>) -> (Share, Option<u64>) {
     if peer.viewer().is_some_and(|viewer| viewer.catch_up.is_some()) {
         return (Share::SOUND, None);
     }
-    match batch.after_pictures(burst(&peer.session)) {
+    let has_room = peer.target.is_none_or(|(port, _)| ports.has_room(port));
+    match batch.after_pictures(if has_room { burst(&peer.session) } else { 0 }) {
         Some(from) => (Share { pictures: 0..from, ..Share::ALL }, Some(from)),
         None => (Share::ALL, None),
     }

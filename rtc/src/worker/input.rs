@@ -1,11 +1,13 @@
 //! Whose a datagram is. STUN finds its peer by the user name it carries and proves its address by
-//! the password; everything else must come from an address that was proven.
+//! the password (over TCP that is the first thing a connection must say); everything else must come from an address that was proven.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Instant,
 };
+
+use smallvec::SmallVec;
 
 use super::{
     Worker, guarded,
@@ -14,7 +16,7 @@ use super::{
     settle::End,
 };
 use crate::{
-    ice,
+    ice::{self, Path},
     lobby::{Place, Waiting},
     session::Session,
     wire::{
@@ -23,6 +25,16 @@ use crate::{
     },
 };
 
+/// Whose a check is, by the name it carries and the password it is signed with.
+pub(super) enum Whose {
+    /// A peer's of this worker, maybe since now.
+    Ours(PeerKey),
+    /// A peer's of the worker with this index.
+    Other(usize),
+    /// Nobody's who lives. Counted.
+    Nobodys,
+}
+
 impl Worker {
     /// One datagram, from a socket of this worker or handed over by another.
     pub(super) fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
@@ -30,75 +42,115 @@ impl Worker {
             Class::Stun => self.handle_stun(now, remote, local, data),
             Class::Dtls | Class::Rtp | Class::Rtcp => {
                 if let Some(key) = self.peers.by_address(&remote) {
-                    self.input(now, key, remote, local, data);
+                    self.input(now, key, Path::udp(remote, local), data);
                 } else if let Some(owner) = self.foreign.find(&remote) {
                     self.hand_over(owner, remote, local, data);
                 } else {
-                    // The only defence against injected media and handshakes, and against being
-                    // made to answer a third party: nothing is said.
-                    self.traffic.unproven_tuple += 1;
+                    self.handle_stranger(now, remote, local, data);
                 }
             }
             Class::Unknown => self.traffic.unknown += 1,
         }
     }
 
+    /// Not STUN, and from where nobody is known to be. Nothing is said, and nothing is believed but
+    /// media that a publisher's own keys open: its NAT may have forgotten it.
+    fn handle_stranger(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+        let ssrc = rtp_ssrc(data);
+        let Some(key) = ssrc.and_then(|ssrc| self.peers.by_ssrc(ssrc)) else {
+            // Our own peers were looked for already.
+            match ssrc.and_then(|ssrc| self.lobby.owner_of_ssrc(ssrc)).filter(|owner| *owner != self.index) {
+                Some(owner) => self.hand_over(owner, remote, local, data),
+                None => self.traffic.unproven_tuple += 1,
+            }
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.roams_left > 0) else {
+            self.traffic.unproven_tuple += 1;
+            return;
+        };
+        let before = peer.session.roamed();
+        self.input(now, key, Path::udp(remote, local), data);
+        if let Some(peer) = self.peers.get_mut(key) {
+            let forged = peer.session.roamed() == before;
+            peer.roams_left = peer.roams_left.saturating_sub(u32::from(forged));
+            self.traffic.unproven_tuple += u64::from(forged);
+        }
+    }
+
     fn handle_stun(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
-        let ufrag = ice::username_local_ufrag(data);
         if let Some(key) = self.peers.by_address(&remote) {
-            let known = self.peers.get_mut(key).is_some_and(|peer| ufrag.is_none_or(|ufrag| ufrag == peer.record.ufrag));
-            if known {
-                self.input(now, key, remote, local, data);
+            let ufrag = ice::username_local_ufrag(data);
+            if ufrag.is_none_or(|ufrag| self.peers.is_named(key, ufrag)) {
+                self.input(now, key, Path::udp(remote, local), data);
                 return;
             }
             // The address serves another session now, or pretends to: that is to be proven below.
         }
-        let Some(ufrag) = ufrag else {
-            self.traffic.unknown_ufrag += 1;
-            return;
-        };
-        if let Some(key) = self.peers.by_ufrag(ufrag) {
-            if self.peers.get_mut(key).is_some_and(|peer| is_proof(data, &peer.pwd)) {
+        match self.whose(now, data) {
+            Whose::Ours(key) => {
                 self.foreign.forget(&remote);
                 self.peers.prove(key, remote);
-                self.input(now, key, remote, local, data);
-            } else {
-                self.traffic.bad_mac += 1;
+                self.input(now, key, Path::udp(remote, local), data);
             }
-            return;
-        }
-        let Some((place, pwd)) = self.lobby.find(ufrag) else {
-            self.traffic.unknown_ufrag += 1;
-            return;
-        };
-        if !is_proof(data, &pwd) {
-            self.traffic.bad_mac += 1;
-            return;
-        }
-        match place {
-            Place::Waiting => match self.lobby.claim(ufrag, self.index) {
-                Some(waiting) => {
-                    let key = self.admit(now, *waiting);
-                    self.foreign.forget(&remote);
-                    self.peers.prove(key, remote);
-                    self.input(now, key, remote, local, data);
-                }
-                // Another worker was quicker. The client repeats its check.
-                None => self.traffic.unknown_ufrag += 1,
-            },
-            Place::Owned(owner) => {
+            Whose::Other(owner) => {
                 self.peers.forget_address(&remote);
                 self.foreign.learn(remote, owner);
                 self.hand_over(owner, remote, local, data);
             }
+            Whose::Nobodys => {}
         }
+    }
+
+    /// Whose `data` is, a check from where nothing was proven yet. Claims its peer from the lobby if
+    /// it waits there.
+    pub(super) fn whose(&mut self, now: Instant, data: &[u8]) -> Whose {
+        let Some(ufrag) = ice::username_local_ufrag(data) else {
+            self.traffic.unknown_ufrag += 1;
+            return Whose::Nobodys;
+        };
+        if let Some(key) = self.peers.by_ufrag(ufrag) {
+            if self.peers.pwd(key, ufrag).is_some_and(|pwd| is_proof(data, pwd)) {
+                return Whose::Ours(key);
+            }
+            self.traffic.bad_mac += 1;
+            return Whose::Nobodys;
+        }
+        let Some((place, pwd)) = self.lobby.find(ufrag) else {
+            self.traffic.unknown_ufrag += 1;
+            return Whose::Nobodys;
+        };
+        if !is_proof(data, &pwd) {
+            self.traffic.bad_mac += 1;
+            return Whose::Nobodys;
+        }
+        if let Place::Owned(owner) = place {
+            let ours = if owner == self.index { self.newly_named(now, ufrag) } else { None };
+            return ours.map_or(Whose::Other(owner), Whose::Ours);
+        }
+        if let Some(waiting) = self.lobby.claim(ufrag, self.index) {
+            return Whose::Ours(self.admit(now, *waiting));
+        }
+        // Another worker was quicker, or it has left this moment.
+        if let Some((Place::Owned(owner), _)) = self.lobby.find(ufrag) {
+            return Whose::Other(owner);
+        }
+        self.traffic.unknown_ufrag += 1;
+        Whose::Nobodys
+    }
+
+    /// A peer of ours whose ICE restart we had not looked at yet: its check was quicker.
+    fn newly_named(&mut self, now: Instant, ufrag: &str) -> Option<PeerKey> {
+        let first = self.lobby.first_name(ufrag)?;
+        let key = self.peers.by_ufrag(&first)?;
+        self.look_at_peer(now, key);
+        self.peers.by_ufrag(ufrag)
     }
 
     /// Makes a peer of one that waited in the lobby.
     fn admit(&mut self, now: Instant, waiting: Waiting) -> PeerKey {
         let Waiting { record, guard, params, publisher, .. } = waiting;
         self.traffic.claimed += 1;
-        let pwd = params.local_ice.pwd.clone();
         let (role, source) = match publisher {
             Some(publisher) => {
                 let source = Arc::clone(publisher.source());
@@ -110,14 +162,20 @@ impl Worker {
                 (Role::Viewer(Viewer { source: key, started: false, catch_up: None }), source)
             }
         };
+        let mut names = SmallVec::from_iter([params.local_ice.clone()]);
         let mut session = Session::new(params, &self.identity, &self.session, now, source.made(), &record.id);
         match &role {
             Role::Publisher(_) => session.set_floor(source.floor()),
             Role::Viewer(_) => session.set_tracks(&source.tracks(weir_source::Lane::Packets)),
         }
+        // A client that nobody heard may have restarted ICE for that very reason.
+        if let Some(restart) = record.take_restart() {
+            names.push(restart.local.clone());
+            session.restart_ice(restart.local, restart.remote);
+        }
         tracing::debug!(id = %record.id, key = %record.key, worker = self.index, "session claimed");
         let place = if let Role::Viewer(viewer) = &role { Some(viewer.source) } else { None };
-        let key = self.peers.insert(Peer::new(session, Arc::clone(&record), guard, role, pwd, now));
+        let key = self.peers.insert(Peer::new(session, Arc::clone(&record), guard, role, names, now));
         if let Some(place) = place {
             self.sources.enroll(key, place);
         }
@@ -126,10 +184,10 @@ impl Worker {
     }
 
     /// Gives a datagram to the peer's session. The peer is settled at the end of the batch.
-    fn input(&mut self, now: Instant, key: PeerKey, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+    pub(super) fn input(&mut self, now: Instant, key: PeerKey, path: Path, data: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let session = &mut peer.session;
-        match guarded(|| session.handle_datagram(now, remote, local, data)) {
+        match guarded(|| session.handle_input(now, path, data)) {
             Some(()) => self.mark_dirty(key),
             None => self.end(now, key, End::Panicked),
         }
@@ -153,4 +211,12 @@ impl Worker {
 fn is_proof(data: &[u8], pwd: &str) -> bool {
     let key = stun::IntegrityKey::new(pwd);
     stun::Message::parse(data).is_ok_and(|message| message.class == stun::Class::Request && message.verify(&key))
+}
+
+/// The synchronisation source of what looks like an RTP packet.
+fn rtp_ssrc(data: &[u8]) -> Option<u32> {
+    if classify(data) != Class::Rtp {
+        return None;
+    }
+    Some(u32::from_be_bytes(*data.get(8..)?.first_chunk()?))
 }

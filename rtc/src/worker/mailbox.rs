@@ -1,4 +1,4 @@
-//! How other threads reach a worker: a bounded inbox of datagrams, a list of what is ready, a wish
+//! How other threads reach a worker: bounded inboxes of datagrams and of connections, a list of what is ready, a wish
 //! to stop. All of it wakes the one waker.
 
 use std::{
@@ -15,11 +15,18 @@ use parking_lot::Mutex;
 use weir_source::Wake;
 
 use super::{peers::PeerKey, sources::SourceKey};
-use crate::{net::Waker, stats::Traffic};
+use crate::{
+    gate::Pass,
+    net::{Stream, Waker},
+    stats::Traffic,
+};
 
 /// Datagrams from other workers that wait to be taken: 1.5 MiB at the most, a tenth of a second of
 /// one 100 Mb/s publisher whose packets the kernel gives to the wrong thread.
 const INBOX: usize = 1_024;
+
+/// Connections from other workers that wait to be taken: with more, the clients connect again.
+const STREAMS: usize = 64;
 
 /// A datagram that another worker received.
 #[derive(Debug)]
@@ -27,6 +34,13 @@ pub(crate) struct HandedOver {
     pub(crate) remote: SocketAddr,
     pub(crate) local: IpAddr,
     pub(crate) data: Box<[u8]>,
+}
+
+/// A TCP connection that another worker accepted, and what it brought so far.
+pub(crate) struct HandedStream {
+    pub(crate) stream: Stream,
+    pub(crate) pass: Pass,
+    pub(crate) data: Vec<u8>,
 }
 
 /// What has something to look at. Each peer and each source is on the list at most once.
@@ -42,6 +56,7 @@ pub(crate) enum Ready {
 pub(crate) struct Mailbox {
     waker: Waker,
     inbox: Sender<HandedOver>,
+    streams: Sender<HandedStream>,
     ready: Sender<Ready>,
     /// The list of what is ready has overflowed: look at everything.
     overflow: AtomicBool,
@@ -53,6 +68,7 @@ pub(crate) struct Mailbox {
 pub(crate) struct Inbox {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) datagrams: Receiver<HandedOver>,
+    pub(crate) streams: Receiver<HandedStream>,
     pub(crate) ready: Receiver<Ready>,
 }
 
@@ -60,17 +76,19 @@ impl Mailbox {
     /// For a worker that may own up to `sessions` peers.
     pub(crate) fn new(sessions: usize) -> io::Result<(Arc<Self>, Inbox)> {
         let (inbox, datagrams) = bounded(INBOX);
+        let (streams, streams_in) = bounded(STREAMS);
         // A peer and a source for each session; what overflows costs one look at everything.
         let (ready, ready_list) = bounded(sessions.saturating_mul(2).clamp(64, 65_536));
         let mailbox = Arc::new(Self {
             waker: Waker::new()?,
             inbox,
+            streams,
             ready,
             overflow: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             published: Mutex::default(),
         });
-        Ok((Arc::clone(&mailbox), Inbox { mailbox, datagrams, ready: ready_list }))
+        Ok((Arc::clone(&mailbox), Inbox { mailbox, datagrams, streams: streams_in, ready: ready_list }))
     }
 
     pub(crate) fn waker(&self) -> &Waker {
@@ -80,6 +98,13 @@ impl Mailbox {
     /// `false`: the inbox is full and the datagram lost.
     pub(crate) fn hand_over(&self, datagram: HandedOver) -> bool {
         let sent = self.inbox.try_send(datagram).is_ok();
+        self.waker.wake();
+        sent
+    }
+
+    /// `false`: too many wait already, and the connection is closed.
+    pub(crate) fn hand_over_stream(&self, stream: HandedStream) -> bool {
+        let sent = self.streams.try_send(stream).is_ok();
         self.waker.wake();
         sent
     }

@@ -1,8 +1,8 @@
 //! One thread: its sockets, its peers, its loop.
 //!
 //! A worker owns its peers for their whole life; nothing here is shared but the mailbox through
-//! which others reach it. What can wake it, and nothing else: a datagram on a socket, a datagram
-//! from another worker, a peer or a source that is [ready](mailbox::Ready), the next deadline (a
+//! which others reach it. What can wake it, and nothing else: a datagram on a socket, a TCP connection
+//! with something to read or room to write, a datagram or a connection from another worker, a peer or a source that is [ready](mailbox::Ready), the next deadline (a
 //! peer's timer, a batch being gathered, a viewer catching up, the second's tick), the wish to stop.
 //!
 //! One turn: take datagrams, settle the peers they touched (publishers' packets enter the ring as
@@ -11,6 +11,7 @@
 
 mod batch;
 mod catch_up;
+mod connection;
 mod foreign;
 mod forward;
 mod input;
@@ -22,9 +23,11 @@ mod plan;
 mod ports;
 mod settle;
 mod sources;
+mod streams;
 mod timers;
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -41,17 +44,22 @@ use self::{
     ports::Ports,
     settle::End,
     sources::Sources,
+    streams::Streams,
     timers::Timers,
 };
 use crate::{
     dtls::Identity,
+    gate::Gate,
     lobby::Lobby,
-    net::{Receiver, Socket, wait},
+    net::{Listener, Receiver, Socket, wait},
     session::SessionConfig,
     stats::Traffic,
 };
 
-pub(crate) use self::mailbox::{Mailbox, PeerWake};
+pub(crate) use self::{
+    mailbox::{Mailbox, PeerWake},
+    peers::NAMES_MAX,
+};
 
 /// Figures are published and slow matters looked at this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -68,6 +76,9 @@ const READY_PER_TURN: usize = 1_024;
 pub(crate) struct Parts {
     pub(crate) index: usize,
     pub(crate) sockets: Vec<Socket>,
+    /// Empty: no ICE over TCP.
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) inbox: Inbox,
     /// Those of all workers, in their order.
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
@@ -108,10 +119,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { index, sockets, inbox, mailboxes, lobby, hub, identity, session, coalesce_max } = parts;
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let Parts { index, sockets, listeners, gate, inbox, mailboxes, lobby, hub, identity, session, coalesce_max } = parts;
+        let streams = if listeners.is_empty() { None } else { Some(Streams::new(listeners, gate)?) };
         let now = Instant::now();
-        Self {
+        Ok(Self {
             index,
             inbox,
             mailboxes,
@@ -119,7 +131,7 @@ impl Worker {
             hub,
             identity,
             session,
-            ports: Ports::new(sockets),
+            ports: Ports::new(sockets, streams),
             peers: Peers::default(),
             sources: Sources::default(),
             foreign: Foreign::default(),
@@ -132,7 +144,7 @@ impl Worker {
             load: Load::new(coalesce_max, now),
             traffic: Traffic::default(),
             next_tick: now + TICK,
-        }
+        })
     }
 
     /// Runs until it is told to stop; then every peer is told goodbye.
@@ -144,7 +156,7 @@ impl Worker {
             let ended = Instant::now();
             self.load.note(began, ended);
             let timeout = self.next_deadline().saturating_duration_since(ended);
-            wait(self.ports.sockets(), self.inbox.mailbox.waker(), Some(timeout));
+            wait(self.ports.sockets(), self.ports.poller(), self.inbox.mailbox.waker(), Some(timeout));
         }
         let now = Instant::now();
         for key in self.peers.keys() {
@@ -157,6 +169,7 @@ impl Worker {
     fn turn(&mut self, receiver: &mut Receiver, now: Instant) {
         self.traffic.turns += 1;
         self.handle_sockets(receiver, now);
+        self.handle_streams(now);
         self.handle_inbox(now);
         self.handle_timers(now);
         self.settle_dirty(now);
@@ -193,6 +206,7 @@ impl Worker {
     }
 
     fn handle_inbox(&mut self, now: Instant) {
+        self.handle_handed_streams(now);
         for _ in 0..HANDED_OVER_PER_TURN {
             let Ok(mut datagram) = self.inbox.datagrams.try_recv() else { return };
             self.handle_datagram(now, datagram.remote, datagram.local, &mut datagram.data);
@@ -246,6 +260,9 @@ impl Worker {
     fn publish_traffic(&mut self, receiver: &Receiver) {
         self.traffic.recv = receiver.counters();
         self.traffic.send = self.ports.counters();
+        if let Some(streams) = self.ports.streams() {
+            self.traffic.tcp = streams.counters();
+        }
         self.traffic.load_permille = (self.load.share() * 1_000.0) as u32;
         let drops = self.ports.kernel_drops();
         let fresh = drops.saturating_sub(self.traffic.kernel_drops);

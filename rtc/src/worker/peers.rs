@@ -8,12 +8,21 @@ use smallvec::SmallVec;
 use weir_source::{ClientGuard, Packet, Publisher};
 
 use super::sources::SourceKey;
-use crate::{net::Target, record::Record, session::Session};
+use crate::{ice::ConnectionId, net::Target, record::Record, sdp::IceCredentials, session::Session};
 
 /// Proven addresses per peer. A browser checks from a handful of interfaces; the oldest is
 /// forgotten for a new one, but neither where media goes nor where it came from last: the true
 /// client must be heard when somebody takes its place by replaying its checks.
 const ADDRESSES_MAX: usize = 8;
+
+/// TCP connections per peer: a browser opens one from each of its addresses to each of ours that it
+/// can reach, and keeps one.
+const CONNECTIONS_MAX: usize = 8;
+/// Forged packets from unknown addresses that a publisher's keys are tried on, per second: 100 µs of
+/// work. Its own do not count.
+pub(super) const ROAMS_MAX: u32 = 100;
+/// Names per peer: the one it came with, and those of its latest restarts.
+pub(crate) const NAMES_MAX: usize = 3;
 
 /// A peer's place and which of its tenants is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,14 +31,15 @@ pub(crate) struct PeerKey {
     generation: u64,
 }
 
+/// Our credentials, the first ones first.
+pub(super) type Names = SmallVec<[IceCredentials; 1]>;
+
 /// One peer with everything that its worker knows of it.
 pub(super) struct Peer {
     pub(super) session: Session,
     pub(super) record: Arc<Record>,
     pub(super) guard: ClientGuard,
     pub(super) role: Role,
-    /// The password of our side, which proves STUN from a new address.
-    pub(super) pwd: String,
     /// Where media goes, and the port (an index) that it leaves by; `None` before ICE.
     pub(super) target: Option<(usize, Target)>,
     /// The earliest timer set for it.
@@ -40,6 +50,14 @@ pub(super) struct Peer {
     /// When it last published its figures, and the bytes in and out by then.
     pub(super) shown: (Instant, u64, u64),
     addresses: SmallVec<[SocketAddr; 2]>,
+    /// The TCP connections that are its own. They end with it.
+    pub(super) connections: SmallVec<[ConnectionId; 1]>,
+    /// Of a publisher: the streams that it is known by where its address is not.
+    pub(super) ssrcs: SmallVec<[u32; 2]>,
+    /// Packets from unknown addresses that it may still be asked about in this second.
+    pub(super) roams_left: u32,
+    /// What proves STUN from a new address, the latest last: several once ICE was restarted.
+    names: Names,
 }
 
 /// Which end of a source it is.
@@ -70,19 +88,22 @@ pub(super) struct CatchUp {
 }
 
 impl Peer {
-    pub(super) fn new(session: Session, record: Arc<Record>, guard: ClientGuard, role: Role, pwd: String, now: Instant) -> Self {
+    pub(super) fn new(session: Session, record: Arc<Record>, guard: ClientGuard, role: Role, names: Names, now: Instant) -> Self {
         Self {
+            names,
             session,
             record,
             guard,
             role,
-            pwd,
             target: None,
             timer: None,
             dirty: false,
             connected: false,
             shown: (now, 0, 0),
             addresses: SmallVec::new(),
+            connections: SmallVec::new(),
+            ssrcs: SmallVec::new(),
+            roams_left: ROAMS_MAX,
         }
     }
 
@@ -108,6 +129,7 @@ pub(super) struct Peers {
     generation: u64,
     by_address: HashMap<SocketAddr, PeerKey, RandomState>,
     by_ufrag: HashMap<String, PeerKey, RandomState>,
+    by_ssrc: HashMap<u32, PeerKey, RandomState>,
 }
 
 struct Slot {
@@ -120,9 +142,9 @@ impl Peers {
     pub(super) fn insert(&mut self, peer: Peer) -> PeerKey {
         self.generation += 1;
         let generation = self.generation;
-        let ufrag = peer.record.ufrag.clone();
+        let ufrags: SmallVec<[String; 1]> = peer.names.iter().map(|name| name.ufrag.clone()).collect();
         let key = PeerKey { index: self.slots.insert(Slot { generation, peer: Some(Box::new(peer)) }), generation };
-        self.by_ufrag.insert(ufrag, key);
+        self.by_ufrag.extend(ufrags.into_iter().map(|ufrag| (ufrag, key)));
         key
     }
 
@@ -155,9 +177,82 @@ impl Peers {
                 self.by_address.remove(address);
             }
         }
-        if self.by_ufrag.get(&peer.record.ufrag) == Some(&key) {
-            self.by_ufrag.remove(&peer.record.ufrag);
+        for name in &peer.names {
+            self.forget_name(key, &name.ufrag);
         }
+        for ssrc in &peer.ssrcs {
+            self.by_ssrc.remove(ssrc);
+        }
+    }
+
+    pub(super) fn by_ssrc(&self, ssrc: u32) -> Option<PeerKey> {
+        self.by_ssrc.get(&ssrc).copied()
+    }
+
+    /// A publisher is known by these streams from now on, as far as `claim` lets it be; no longer by
+    /// those that `release` gets.
+    pub(super) fn name_streams(
+        &mut self,
+        key: PeerKey,
+        ssrcs: SmallVec<[u32; 2]>,
+        claim: impl Fn(u32) -> bool,
+        release: impl Fn(u32),
+    ) {
+        let Some(peer) = self.get_mut(key) else { return };
+        let former = std::mem::take(&mut peer.ssrcs);
+        for ssrc in former.iter().filter(|ssrc| !ssrcs.contains(ssrc)) {
+            self.by_ssrc.remove(ssrc);
+            release(*ssrc);
+        }
+        let mut named: SmallVec<[u32; 2]> = former.into_iter().filter(|ssrc| ssrcs.contains(ssrc)).collect();
+        for ssrc in ssrcs {
+            if !named.contains(&ssrc) && !self.by_ssrc.contains_key(&ssrc) && claim(ssrc) {
+                self.by_ssrc.insert(ssrc, key);
+                named.push(ssrc);
+            }
+        }
+        if let Some(peer) = self.get_mut(key) {
+            peer.ssrcs = named;
+        }
+    }
+
+    fn forget_name(&mut self, key: PeerKey, ufrag: &str) {
+        if self.by_ufrag.get(ufrag) == Some(&key) {
+            self.by_ufrag.remove(ufrag);
+        }
+    }
+
+    /// A peer has restarted ICE: it is known by another name as well. The first name and the latest
+    /// ones are kept.
+    pub(super) fn rename(&mut self, key: PeerKey, name: IceCredentials) {
+        let Some(peer) = self.get_mut(key) else { return };
+        let ufrag = name.ufrag.clone();
+        let forgotten = (peer.names.len() >= NAMES_MAX).then(|| peer.names.remove(1));
+        peer.names.push(name);
+        if let Some(forgotten) = forgotten {
+            self.forget_name(key, &forgotten.ufrag);
+        }
+        self.by_ufrag.insert(ufrag, key);
+    }
+
+    /// Whether `ufrag` is one of the peer's names.
+    pub(super) fn is_named(&mut self, key: PeerKey, ufrag: &str) -> bool {
+        self.pwd(key, ufrag).is_some()
+    }
+
+    /// The password that goes with one of the peer's names.
+    pub(super) fn pwd(&mut self, key: PeerKey, ufrag: &str) -> Option<&str> {
+        let name = self.get_mut(key)?.names.iter().find(|name| name.ufrag == ufrag)?;
+        Some(name.pwd.as_str())
+    }
+
+    /// A connection has proven to be the peer's. Returns one that has to go for it.
+    pub(super) fn connect(&mut self, key: PeerKey, id: ConnectionId) -> Option<ConnectionId> {
+        let peer = self.get_mut(key)?;
+        let in_use = [peer.session.path(), peer.session.home()].map(|path| path.and_then(|path| path.connection));
+        let oldest = peer.connections.iter().find(|other| !in_use.contains(&Some(**other))).copied();
+        peer.connections.push(id);
+        oldest.filter(|_| peer.connections.len() > CONNECTIONS_MAX)
     }
 
     pub(super) fn by_address(&self, remote: &SocketAddr) -> Option<PeerKey> {

@@ -7,13 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
 use weir_source::{MediaKind, TrackId, Tracks};
 
 use super::{
     Worker, guarded,
-    peers::{Peer, PeerKey, Role},
+    peers::{Peer, PeerKey, ROAMS_MAX, Role},
 };
 use crate::{
+    ice::Path,
     net::Target,
     session::{CloseReason, Output, Resend},
 };
@@ -29,6 +31,8 @@ pub(super) enum End {
     Kicked,
     /// Another publisher took its seat.
     Replaced,
+    /// Its TCP connection takes nothing any more.
+    Stuck,
     /// The server ends.
     Stopped,
     /// A bug.
@@ -58,8 +62,8 @@ impl Worker {
         while let Some(output) = peer.session.poll_output() {
             match output {
                 Output::Transmit { path, data } => {
-                    if let Some(port) = self.ports.find(path.local) {
-                        self.ports.push(port, Target { remote: path.remote, local: path.local }, &data);
+                    if let Some(port) = self.ports.find(&path) {
+                        self.ports.push(port, target_of(&path), &data);
                     }
                 }
                 Output::Connected => self.handle_connected(now, key, peer),
@@ -74,8 +78,7 @@ impl Worker {
         if was.is_some() && was != is {
             tracing::debug!(id = %peer.record.id, from = ?was, to = ?is, "peer moved");
         }
-        peer.target =
-            path.and_then(|path| Some((self.ports.find(path.local)?, Target { remote: path.remote, local: path.local })));
+        peer.target = path.and_then(|path| Some((self.ports.find(&path)?, target_of(&path))));
         if let Role::Publisher(publisher) = &peer.role {
             peer.session.take_packets(&mut self.packets);
             if !publisher.push(&mut self.packets, now) {
@@ -87,8 +90,10 @@ impl Worker {
 
     fn handle_connected(&mut self, now: Instant, key: PeerKey, peer: &mut Peer) {
         peer.connected = true;
+        let path = peer.session.path();
+        let over_tcp = path.is_some_and(|path| path.connection.is_some());
         tracing::info!(id = %peer.record.id, key = %peer.record.key, direction = ?peer.record.direction,
-            remote = ?peer.session.path().map(|path| path.remote), "session connected");
+            remote = ?path.map(|path| path.remote), over_tcp, "session connected");
         if let Role::Viewer(viewer) = peer.role {
             if let Some(source) = self.sources.source(viewer.source) {
                 peer.session.set_layers(now, &source.layers());
@@ -148,6 +153,12 @@ impl Worker {
             self.end(now, key, end);
             return;
         }
+        if let Some(restart) = peer.record.take_restart() {
+            tracing::debug!(id = %peer.record.id, "ICE restarts");
+            peer.session.restart_ice(restart.local.clone(), restart.remote);
+            self.peers.rename(key, restart.local);
+        }
+        let Some(peer) = self.peers.get_mut(key) else { return };
         let Role::Publisher(publisher) = &peer.role else { return };
         let wanted = publisher.take_keyframe_requests();
         if !wanted.is_empty() {
@@ -160,6 +171,7 @@ impl Worker {
 
     /// Once a second: publishes every peer's figures and ends those that nobody wants.
     pub(super) fn handle_tick(&mut self, now: Instant) {
+        self.look_at_streams(now);
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key) else { continue };
             if let Some(end) = unwanted(peer) {
@@ -167,6 +179,12 @@ impl Worker {
                 continue;
             }
             show(peer, now);
+            peer.roams_left = ROAMS_MAX;
+            let ssrcs: SmallVec<[u32; 2]> = peer.session.ssrcs().collect();
+            if ssrcs != peer.ssrcs {
+                let (lobby, index) = (&self.lobby, self.index);
+                self.peers.name_streams(key, ssrcs, |ssrc| lobby.claim_ssrc(ssrc, index), |ssrc| lobby.release_ssrc(ssrc));
+            }
         }
         if self.timers.is_bloated(self.peers.len()) {
             let peers = &mut self.peers;
@@ -203,11 +221,18 @@ impl Worker {
             _ => self.say_goodbye(now, &mut peer),
         }
         self.peers.release(key, &peer);
+        peer.ssrcs.iter().for_each(|ssrc| self.lobby.release_ssrc(*ssrc));
+        for id in &peer.connections {
+            if let Some(streams) = self.ports.streams() {
+                let _closed = streams.remove(*id);
+            }
+        }
         if let Some(viewer) = peer.viewer() {
             self.sources.leave(key, viewer.source);
         }
         show(&mut peer, now);
         let record = Arc::clone(&peer.record);
+        tracing::debug!(id = %record.id, stats = ?peer.session.stats(), "session's figures");
         tracing::info!(id = %record.id, key = %record.key, direction = ?record.direction, reason = ?end, "session ended");
         // The seat first, then the word that it is free.
         drop(peer);
@@ -221,9 +246,9 @@ impl Worker {
             peer.session.close(now);
             while let Some(output) = peer.session.poll_output() {
                 if let Output::Transmit { path, data } = output
-                    && let Some(port) = ports.find(path.local)
+                    && let Some(port) = ports.find(&path)
                 {
-                    ports.push(port, Target { remote: path.remote, local: path.local }, &data);
+                    ports.push(port, target_of(&path), &data);
                 }
             }
         });
@@ -231,6 +256,10 @@ impl Worker {
             self.traffic.panics += 1;
         }
     }
+}
+
+const fn target_of(path: &Path) -> Target {
+    Target { remote: path.remote, local: path.local }
 }
 
 /// The publisher's tracks go before the packets that need them.

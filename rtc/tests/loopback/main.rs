@@ -5,3 +5,5 @@ mod media;
 mod peer;
 mod server;
 mod strangers;
+mod tcp;
+mod wire;

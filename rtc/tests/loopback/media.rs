@@ -12,16 +12,16 @@ use crate::{
 
 /// A stream: frame 0, 30, 60 … are keyframes of a STAP-A and three fragments, others two packets;
 /// an audio packet follows each. Every packet carries its frame's number.
-struct Stream {
-    frame: u32,
+pub(crate) struct Stream {
+    pub(crate) frame: u32,
 }
 
 impl Stream {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { frame: 0 }
     }
 
-    fn send_frame(&mut self, peer: &mut Peer) {
+    pub(crate) fn send_frame(&mut self, peer: &mut Peer) {
         let number = self.frame.to_be_bytes();
         let timestamp = 1_000_000_u32.wrapping_add(self.frame * 3_000);
         let keyframe = self.frame.is_multiple_of(30);
@@ -45,7 +45,7 @@ impl Stream {
     }
 
     /// Runs all peers in real time while the first one publishes `frames` frames.
-    fn run(&mut self, peers: &mut [&mut Peer], frames: u32) {
+    pub(crate) fn run(&mut self, peers: &mut [&mut Peer], frames: u32) {
         let end = self.frame + frames;
         while self.frame < end {
             self.send_frame(peers[0]);
@@ -54,7 +54,7 @@ impl Stream {
     }
 }
 
-fn frame_of(payload: &Bytes) -> u32 {
+pub(crate) fn frame_of(payload: &Bytes) -> u32 {
     let at = match payload[0] & 0x1f {
         24 => 7,
         _ if payload[0] == 0xfc => 1,
@@ -64,7 +64,7 @@ fn frame_of(payload: &Bytes) -> u32 {
 }
 
 /// Video from a keyframe on, without a hole, in order; the number of its packets.
-fn check_video(peer: &Peer, from_frame: u32) -> usize {
+pub(crate) fn check_video(peer: &Peer, from_frame: u32) -> usize {
     let video: Vec<_> = peer.got.iter().filter(|got| got.payload_type == 125).collect();
     let first = video.first().expect("there is video");
     assert_eq!(first.payload[0] & 0x1f, 24, "it begins with the parameter sets");
@@ -205,6 +205,41 @@ fn peers_whose_port_changes_go_on_within_a_second_of_their_first_check_whatever_
     }
     assert!(server.rtc.info(&opened.session).is_some_and(|info| info.connected));
     assert_eq!(server.rtc.stats().players, 1);
+}
+
+#[test]
+fn a_publisher_whose_nat_forgot_it_is_heard_before_its_next_check_and_forgers_are_not() {
+    for workers in [1, 4] {
+        let server = Server::start(workers);
+        let (mut publisher, published) = server.publish("a");
+        let mut stream = Stream::new();
+        let (mut viewer, _) = server.play("a");
+        run_until(&mut [&mut viewer], "the viewer connects", |peers| peers[0].is_connected());
+        // Streams are known by their names after a second.
+        stream.run(&mut [&mut publisher, &mut viewer], 70);
+        let place = server.rtc.info(&published.session).and_then(|info| info.remote);
+        for _ in 0..3 {
+            publisher.is_mute = true;
+            publisher.move_away();
+            viewer.got.clear();
+            stream.run(&mut [&mut publisher, &mut viewer], 10);
+            run_for(&mut [&mut publisher, &mut viewer], Duration::from_millis(50));
+            let pictures = viewer.got.iter().filter(|got| got.payload_type == 125 && got.marker).count();
+            assert_eq!(pictures, 10, "with {workers} workers");
+        }
+        let forger = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let mut forged = vec![0x80, 125, 0, 1, 0, 0, 0, 0];
+        forged.extend(2_222_u32.to_be_bytes());
+        forged.extend([7; 100]);
+        for _ in 0..400 {
+            forger.send_to(&forged, server.rtc.candidates()[0]).expect("loopback takes it");
+        }
+        stream.run(&mut [&mut publisher, &mut viewer], 40);
+        let info = server.rtc.info(&published.session).expect("it lives");
+        assert!(info.stats.roamed >= 80 && info.stats.drops.unproven <= 300, "{:?}", info.stats);
+        assert_eq!(info.remote, place, "nothing is sent where no check came from");
+        assert!(server.rtc.stats().traffic.unproven_tuple >= 300);
+    }
 }
 
 #[test]

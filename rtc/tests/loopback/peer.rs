@@ -2,11 +2,11 @@
 
 use std::{
     collections::HashMap,
-    io::ErrorKind,
     net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
+use crate::wire::{Tcp, Wire};
 use bytes::{Bytes, BytesMut};
 use rtc::{
     interceptor::Registry,
@@ -53,11 +53,13 @@ pub(crate) struct Got {
 
 pub(crate) struct Peer {
     pc: RTCPeerConnection,
-    socket: UdpSocket,
+    wire: Wire,
     /// What the connection believes to be its address, though a NAT may have moved it.
     local: SocketAddr,
     /// When its first check since it moved went out.
     pub(crate) checked: Option<Instant>,
+    /// It makes no checks any more.
+    pub(crate) is_mute: bool,
     /// The user name and the key for checks that do not nominate.
     plain: Option<(String, IntegrityKey)>,
     pub(crate) state: RTCPeerConnectionState,
@@ -69,7 +71,26 @@ pub(crate) struct Peer {
 impl Peer {
     /// A peer that will send H.264 and Opus.
     pub(crate) fn publisher() -> Self {
-        let mut peer = Self::new();
+        Self::new().sending()
+    }
+
+    /// The same, over TCP.
+    pub(crate) fn tcp_publisher() -> Self {
+        Self::new().over_tcp().sending()
+    }
+
+    /// As [`Peer::viewer`], over TCP.
+    pub(crate) fn tcp_viewer() -> Self {
+        Self::viewer().over_tcp()
+    }
+
+    fn over_tcp(mut self) -> Self {
+        self.wire = Wire::Unconnected;
+        self
+    }
+
+    fn sending(mut self) -> Self {
+        let peer = &mut self;
         for (kind, payload_type, ssrc) in [(RtpCodecKind::Audio, AUDIO_PT, 1111), (RtpCodecKind::Video, VIDEO_PT, 2222)] {
             let encoding = RTCRtpEncodingParameters {
                 rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
@@ -81,7 +102,7 @@ impl Peer {
             let sender = peer.pc.add_track(track).expect("a sender");
             peer.senders.insert(payload_type, (sender, ssrc));
         }
-        peer
+        self
     }
 
     /// A peer that will receive.
@@ -103,8 +124,9 @@ impl Peer {
         Self {
             pc: builder.build(Instant::now()).expect("a peer connection"),
             local: socket.local_addr().expect("bound"),
-            socket,
+            wire: Wire::Udp(socket),
             checked: None,
+            is_mute: false,
             plain: None,
             state: RTCPeerConnectionState::New,
             got: Vec::new(),
@@ -130,7 +152,13 @@ impl Peer {
     }
 
     pub(crate) fn answer(&mut self, sdp: &str) {
-        let answer = RTCSessionDescription::answer(sdp.to_owned()).expect("an answer");
+        // The connection knows UDP only: what it sends goes where the answer says, by TCP.
+        let mut sdp = sdp.to_owned();
+        if matches!(self.wire, Wire::Unconnected) {
+            self.wire = Wire::connect(&sdp);
+            sdp = sdp.replace(" 1 tcp ", " 1 udp ").replace(" tcptype passive", "");
+        }
+        let answer = RTCSessionDescription::answer(sdp).expect("an answer");
         self.pc.set_remote_description(Instant::now(), answer).expect("an answer that fits");
     }
 
@@ -140,7 +168,10 @@ impl Peer {
 
     /// From now on it is heard from another port, as behind a NAT that forgot it.
     pub(crate) fn move_away(&mut self) {
-        self.socket = bind();
+        self.wire = match &self.wire {
+            Wire::Tcp(tcp) => Wire::Tcp(Box::new(Tcp::to(tcp.server))),
+            _ => Wire::Udp(bind()),
+        };
         self.checked = None;
     }
 
@@ -159,6 +190,11 @@ impl Peer {
         let len = request.emit(key, &mut out)?;
         out.truncate(len);
         Some(out)
+    }
+
+    /// Sends a datagram that the connection knows nothing of.
+    pub(crate) fn send_raw(&mut self, data: &[u8]) {
+        self.wire.send_to(data, self.local);
     }
 
     pub(crate) fn close(&mut self) {
@@ -188,23 +224,13 @@ impl Peer {
     /// Does what there is to do, without waiting.
     pub(crate) fn step(&mut self) {
         let mut buffer = [0; 2_000];
-        loop {
-            match self.socket.recv_from(&mut buffer) {
-                Ok((len, peer_addr)) => {
-                    let transport = TransportContext {
-                        local_addr: self.local,
-                        peer_addr,
-                        ecn: None,
-                        transport_protocol: TransportProtocol::UDP,
-                    };
-                    let message = BytesMut::from(&buffer[..len]);
-                    let _ignored = self.pc.handle_read(TaggedBytesMut { now: Instant::now(), transport, message });
-                    // Keys are only in place once events were taken: media may follow at once.
-                    self.drain();
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => panic!("{error}"),
-            }
+        while let Some((len, peer_addr)) = self.wire.recv_from(&mut buffer) {
+            let transport =
+                TransportContext { local_addr: self.local, peer_addr, ecn: None, transport_protocol: TransportProtocol::UDP };
+            let message = BytesMut::from(&buffer[..len]);
+            let _ignored = self.pc.handle_read(TaggedBytesMut { now: Instant::now(), transport, message });
+            // Keys are only in place once events were taken: media may follow at once.
+            self.drain();
         }
         if self.pc.poll_timeout().is_some_and(|at| at <= Instant::now()) {
             let _ignored = self.pc.handle_timeout(Instant::now());
@@ -217,11 +243,14 @@ impl Peer {
             let mut plain = None;
             // RFC 8489 section 5: a Binding request.
             if message.message.starts_with(&[0, 1]) {
+                if self.is_mute {
+                    continue;
+                }
                 self.checked.get_or_insert_with(Instant::now);
                 plain = self.plain_check(&message.message);
             }
             let data = plain.as_deref().unwrap_or(&message.message);
-            self.socket.send_to(data, message.transport.peer_addr).expect("loopback takes it");
+            self.wire.send_to(data, message.transport.peer_addr);
         }
         while let Some(event) = self.pc.poll_event() {
             if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_rtc::{OpenError, OpenRequest, Opened, RtcConfig, RtcHandle, RtcServer, sdp::Direction};
+use weir_rtc::{OpenError, OpenRequest, Opened, Protocols, RtcConfig, RtcHandle, RtcServer, sdp::Direction};
 use weir_source::{Hub, StreamKey};
 
 use crate::peer::{Peer, run_until};
@@ -23,16 +23,36 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(workers: usize) -> Self {
+        Self::with(RtcConfig { workers, ..RtcConfig::default() })
+    }
+
+    /// A server that listens on TCP too, and names these candidates.
+    pub(crate) fn start_tcp(workers: usize, protocols: Protocols) -> Self {
+        Self::with(RtcConfig { workers, protocols, tcp: vec![([127, 0, 0, 1], 0).into()], ..RtcConfig::default() })
+    }
+
+    pub(crate) fn with(config: RtcConfig) -> Self {
         let hub = Hub::new();
-        let config = RtcConfig { listen: vec![([127, 0, 0, 1], 0).into()], workers, ..RtcConfig::default() };
+        let config = RtcConfig { listen: vec![([127, 0, 0, 1], 0).into()], ..config };
         let server = RtcServer::start(config, Arc::clone(&hub)).expect("it starts");
         let rtc = server.handle();
         Self { hub, server, rtc, clients: AtomicU32::new(0) }
     }
 
     pub(crate) fn open(&self, peer: &mut Peer, direction: Direction, name: &str) -> Result<Opened, OpenError> {
+        let opened = self.ask(peer, direction, name)?;
+        peer.answer(&opened.answer);
+        Ok(opened)
+    }
+
+    /// Opens a session whose answer the peer never sees.
+    pub(crate) fn open_only(&self, peer: &mut Peer, direction: Direction, name: &str) -> Opened {
+        self.ask(peer, direction, name).expect("it is answered")
+    }
+
+    fn ask(&self, peer: &mut Peer, direction: Direction, name: &str) -> Result<Opened, OpenError> {
         let number = self.clients.fetch_add(1, Ordering::Relaxed);
-        let opened = self.rtc.open(OpenRequest {
+        self.rtc.open(OpenRequest {
             direction,
             key: StreamKey::new("live", name).expect("a name"),
             offer: peer.offer(),
@@ -44,20 +64,24 @@ impl Server {
             page_url: String::new(),
             id: format!("peer{number}"),
             ice: None,
-        })?;
-        peer.answer(&opened.answer);
-        Ok(opened)
+        })
     }
 
     pub(crate) fn publish(&self, name: &str) -> (Peer, Opened) {
-        let mut peer = Peer::publisher();
+        self.publish_from(Peer::publisher(), name)
+    }
+
+    pub(crate) fn publish_from(&self, mut peer: Peer, name: &str) -> (Peer, Opened) {
         let opened = self.open(&mut peer, Direction::Publish, name).expect("a free name");
         run_until(&mut [&mut peer], "the publisher connects", |peers| peers[0].is_connected());
         (peer, opened)
     }
 
     pub(crate) fn play(&self, name: &str) -> (Peer, Opened) {
-        let mut peer = Peer::viewer();
+        self.play_to(Peer::viewer(), name)
+    }
+
+    pub(crate) fn play_to(&self, mut peer: Peer, name: &str) -> (Peer, Opened) {
         let opened = self.open(&mut peer, Direction::Play, name).expect("anybody may play");
         (peer, opened)
     }

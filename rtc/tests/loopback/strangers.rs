@@ -7,38 +7,29 @@ use std::{
 };
 
 use weir_rtc::{
-    Opened, Traffic,
-    sdp::Direction,
+    Opened, RestartError, Traffic,
+    sdp::{Direction, IceCredentials},
     wire::stun::{Class, IntegrityKey, Message, Request, Role, TransactionId},
 };
 
 use crate::{peer::Peer, server::Server};
 
 /// A client that has an answer and can sign checks with it.
-struct Checker {
-    opened: Opened,
-    pwd: String,
-    server: SocketAddr,
+pub(crate) struct Checker {
+    pub(crate) opened: Opened,
+    pub(crate) pwd: String,
+    pub(crate) server: SocketAddr,
 }
 
 impl Checker {
-    fn open(server: &Server, name: &str) -> Self {
-        let opened = server.open(&mut Peer::publisher(), Direction::Publish, name).expect("a free name");
+    pub(crate) fn open(server: &Server, name: &str) -> Self {
+        let opened = server.open_only(&mut Peer::publisher(), Direction::Publish, name);
         let pwd = opened.answer.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).expect("a password").to_owned();
         Self { opened, pwd, server: server.rtc.candidates()[0] }
     }
 
-    fn check(&self, username: &str, pwd: &str) -> Vec<u8> {
-        let request = Request {
-            transaction: TransactionId([7; 12]),
-            username,
-            priority: 1,
-            role: Role::Controlling(1),
-            use_candidate: true,
-        };
-        let mut out = [0; 600];
-        let len = request.emit(&IntegrityKey::new(pwd), &mut out).expect("it fits");
-        out[..len].to_vec()
+    pub(crate) fn check(&self, username: &str, pwd: &str) -> Vec<u8> {
+        check(username, pwd)
     }
 
     /// Whether a signed check from `socket` is answered, with the address it came from.
@@ -50,6 +41,15 @@ impl Checker {
             && message.mapped == socket.local_addr().ok()
             && message.verify(&IntegrityKey::new(&self.pwd))
     }
+}
+
+/// A check that nominates.
+pub(crate) fn check(username: &str, pwd: &str) -> Vec<u8> {
+    let request =
+        Request { transaction: TransactionId([7; 12]), username, priority: 1, role: Role::Controlling(1), use_candidate: true };
+    let mut out = [0; 600];
+    let len = request.emit(&IntegrityKey::new(pwd), &mut out).expect("it fits");
+    out[..len].to_vec()
 }
 
 fn bind() -> UdpSocket {
@@ -72,7 +72,7 @@ fn receive(socket: &UdpSocket) -> Option<Vec<u8>> {
 }
 
 /// Counters are published once a second.
-fn counted(server: &Server, what: &str, enough: impl Fn(&Traffic) -> bool) {
+pub(crate) fn counted(server: &Server, what: &str, enough: impl Fn(&Traffic) -> bool) {
     let limit = Instant::now() + Duration::from_secs(5);
     while !enough(&server.rtc.stats().traffic) {
         assert!(Instant::now() < limit, "{what}: {:?}", server.rtc.stats().traffic);
@@ -145,6 +145,37 @@ fn every_worker_hears_a_peer_and_one_owns_it() {
         assert!(!checker.is_answered(socket), "its password has died with it");
     }
     assert_eq!(server.rtc.stats().traffic.panics, 0);
+}
+
+#[test]
+fn a_restarted_session_answers_to_its_new_names_whatever_worker_hears_them() {
+    for is_claimed in [true, false] {
+        let server = Server::start(4);
+        let checker = Checker::open(&server, "a");
+        let session = checker.opened.session.clone();
+        if is_claimed {
+            assert!(checker.is_answered(&bind()));
+        }
+        let etag = checker.opened.etag.clone();
+        let remote = IceCredentials { ufrag: "theirs".to_owned(), pwd: "P2uYro0UCOQ4zxjKXaWCBui1".to_owned() };
+        let restarted = server.rtc.restart_ice(&session, &etag, remote.clone()).expect("it lives");
+        assert_eq!(server.rtc.restart_ice(&session, &etag, remote), Err(RestartError::Changed));
+        assert_eq!(server.rtc.info(&session).map(|info| info.etag), Some(restarted.etag));
+        let line =
+            |name: &str| restarted.fragment.lines().find_map(|line| line.strip_prefix(name)).expect("it is there").to_owned();
+        let username = format!("{}:theirs", line("a=ice-ufrag:"));
+        let renewed =
+            Checker { opened: Opened { username, ..checker.opened.clone() }, pwd: line("a=ice-pwd:"), server: checker.server };
+        for _ in 0..8 {
+            assert!(renewed.is_answered(&bind()));
+        }
+        for _ in 0..3 {
+            assert!(!checker.is_answered(&bind()), "the former names ended with the new nomination");
+        }
+        assert!(server.rtc.close(&session));
+        server.wait_for_nobody();
+        assert!(!renewed.is_answered(&bind()));
+    }
 }
 
 #[test]

@@ -48,6 +48,7 @@ const players = {
     return {
       tap: (context) => context.createMediaStreamSource(stream),
       stats: async () => inbound(await peer.getStats()),
+      restart: () => restartIce(peer, location),
       stop: () => fetch(location, { method: "DELETE" }),
     };
   },
@@ -108,7 +109,7 @@ async function untilFirstPicture(pictures, patience) {
   throw new Error(`no picture within ${patience} s (${errors.join("; ")})`);
 }
 
-window.run = async (kind, url, seconds, patience) => {
+window.run = async (kind, url, seconds, patience, restarts) => {
   const [pictures, sound] = [[], []];
   video.onerror = () => note(`video element: ${video.error?.message}`);
   samplePictures(pictures);
@@ -119,7 +120,13 @@ window.run = async (kind, url, seconds, patience) => {
   video.play().catch(note);
   await untilFirstPicture(pictures, patience);
   const first = (performance.now() - started) / 1000;
-  await sleep(seconds);
+  if (restarts && player.restart) {
+    await sleep(seconds / 2);
+    await player.restart();
+    await sleep(seconds / 2);
+  } else {
+    await sleep(seconds);
+  }
   const result = {
     pictures,
     sound,

@@ -52,8 +52,8 @@ function startPicture(context) {
 /** H.264 unless said otherwise, so that RTMP and HLS viewers can have it. */
 function prefer(transceiver, name) {
   const { codecs } = RTCRtpSender.getCapabilities("video");
-  const wanted = codecs.filter((codec) => codec.mimeType === `video/${name}`);
-  if (wanted.length === 0) throw new Error(`this browser has no ${name} encoder`);
+  const wanted = codecs.filter((codec) => [`video/${name}`, "video/rtx"].includes(codec.mimeType));
+  if (wanted.every((codec) => codec.mimeType === "video/rtx")) throw new Error(`this browser has no ${name} encoder`);
   transceiver.setCodecPreferences(wanted);
 }
 
@@ -107,6 +107,7 @@ window.publish = async (url, [codec = "H264", kind] = []) => {
     for (const encoding of parameters.encodings) encoding.active = active.includes(encoding.rid);
     await sender.sender.setParameters(parameters);
   };
+  window.restart = () => restartIce(peer, location);
   window.unpublish = async () => {
     const stats = [...(await peer.getStats()).values()].filter((entry) => entry.type === "outbound-rtp");
     const pictures = Math.max(...stats.filter((entry) => entry.kind === "video").map((entry) => entry.framesSent));

@@ -53,8 +53,17 @@ pub async fn aiortc_joins(url: &str, joins: u32) {
 /// Chromium plays all of these at once, each in a page of its own: `(kind, url)` with kind `whep`,
 /// `flv` (mpegts.js) or `hls` (hls.js).
 pub async fn chromium_plays(name: &str, orders: &[(&str, String)], seconds: u32) -> Vec<Report> {
+    chromium("play", name, orders, seconds).await
+}
+
+/// The same; those of WebRTC restart their ICE in the middle.
+pub async fn chromium_plays_and_restarts(name: &str, orders: &[(&str, String)], seconds: u32) -> Vec<Report> {
+    chromium("restart", name, orders, seconds).await
+}
+
+async fn chromium(order: &str, name: &str, orders: &[(&str, String)], seconds: u32) -> Vec<Report> {
     let mut command = process::browser();
-    command.args(["play", &seconds.to_string()]).args(orders.iter().map(|(kind, url)| format!("{kind}={url}")));
+    command.args([order, &seconds.to_string()]).args(orders.iter().map(|(kind, url)| format!("{kind}={url}")));
     let output = run(name, command, Duration::from_secs(u64::from(seconds)) + OVERHEAD).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     let parsed: Result<BTreeMap<String, Value>, _> = serde_json::from_slice(&output.stdout);

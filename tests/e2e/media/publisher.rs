@@ -35,11 +35,13 @@ pub enum Kind {
     ChromiumWhip,
     /// Chromium by WHIP: a larger canvas in three layers of this codec, and Opus.
     ChromiumSimulcast(&'static str),
+    /// The same, restarting ICE after so many seconds.
+    ChromiumWhipRestarts(u32),
 }
 
 impl Kind {
     const fn is_browser(self) -> bool {
-        matches!(self, Self::ChromiumWhip | Self::ChromiumSimulcast(_))
+        matches!(self, Self::ChromiumWhip | Self::ChromiumSimulcast(_) | Self::ChromiumWhipRestarts(_))
     }
 }
 
@@ -68,12 +70,14 @@ impl Publisher {
                 command.arg("-re").arg("-i").arg(file).args(["-c", "copy", "-f", "whip"]).arg(whip_url);
                 process::spawn(&what, command)
             }
-            Kind::ChromiumWhip | Kind::ChromiumSimulcast(_) => {
+            Kind::ChromiumWhip | Kind::ChromiumSimulcast(_) | Kind::ChromiumWhipRestarts(_) => {
                 let mut command = process::browser();
                 command.arg("publish").arg(whip_url);
-                if let Kind::ChromiumSimulcast(codec) = kind {
-                    command.args([codec, "simulcast"]);
-                }
+                match kind {
+                    Kind::ChromiumSimulcast(codec) => command.args([codec, "simulcast"]),
+                    Kind::ChromiumWhipRestarts(seconds) => command.arg(format!("restart={seconds}")),
+                    _ => &mut command,
+                };
                 let mut child = process::spawn(&what, command);
                 process::wait_for_line(&what, &mut child, "publishing", Duration::from_secs(30)).await;
                 child

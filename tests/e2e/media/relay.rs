@@ -24,6 +24,9 @@ use tokio::{
 /// What waits for a narrow way out; more is dropped.
 const QUEUE: Duration = Duration::from_millis(200);
 
+/// And datagrams on their way, each direction of a client: a second of 50 Mb/s.
+const WAITING_MAX: usize = 8_192;
+
 /// What happens to datagrams. Both ways alike unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
@@ -54,7 +57,7 @@ struct Shared {
 /// One client's upstream port and its two queues.
 struct Client {
     generation: u64,
-    up: mpsc::UnboundedSender<(Instant, Vec<u8>)>,
+    up: mpsc::Sender<(Instant, Vec<u8>)>,
     down: JoinHandle<()>,
 }
 
@@ -118,7 +121,7 @@ async fn run(socket: Arc<UdpSocket>, server: SocketAddr, shared: Arc<Shared>) {
             clients.insert(from, client(Arc::clone(&socket), from, server, Arc::clone(&shared), generation).await);
         }
         if let (Some(weather), Some(client)) = (shared.meet(), clients.get(&from)) {
-            let _gone = client.up.send((Instant::now() + weather.delay, buffer[..len].to_vec()));
+            let _lost = client.up.try_send((Instant::now() + weather.delay, buffer[..len].to_vec()));
         }
     }
 }
@@ -126,7 +129,7 @@ async fn run(socket: Arc<UdpSocket>, server: SocketAddr, shared: Arc<Shared>) {
 async fn client(socket: Arc<UdpSocket>, at: SocketAddr, server: SocketAddr, shared: Arc<Shared>, generation: u64) -> Client {
     let upstream = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a port upstream"));
     upstream.connect(server).await.expect("loopback");
-    let (up, mut waiting) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let (up, mut waiting) = mpsc::channel::<(Instant, Vec<u8>)>(WAITING_MAX);
     let sending = Arc::clone(&upstream);
     tokio::spawn(async move {
         while let Some((due, data)) = waiting.recv().await {
@@ -134,7 +137,7 @@ async fn client(socket: Arc<UdpSocket>, at: SocketAddr, server: SocketAddr, shar
             let _lost = sending.send(&data).await;
         }
     });
-    let (down, mut arriving) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let (down, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(WAITING_MAX);
     tokio::spawn(async move {
         while let Some((due, data)) = arriving.recv().await {
             sleep_until(due).await;
@@ -158,7 +161,7 @@ async fn client(socket: Arc<UdpSocket>, at: SocketAddr, server: SocketAddr, shar
             } else {
                 free_at = now;
             }
-            let _gone = down.send((free_at + weather.delay, buffer[..len].to_vec()));
+            let _lost = down.try_send((free_at + weather.delay, buffer[..len].to_vec()));
         }
     });
     Client { generation, up, down }

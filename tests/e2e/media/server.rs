@@ -21,6 +21,23 @@ impl Server {
         Self(Some(blocking(Weir::start).await))
     }
 
+    /// The same, with WebRTC over TCP only.
+    pub async fn start_over_tcp() -> Self {
+        Self(Some(blocking(|| Weir::start_rtc("protocol tcp; tcp { enabled on; }")).await))
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.weir().log()
+    }
+
+    /// Its gauges and counters of WebRTC.
+    pub async fn rtc_summary(&self) -> Value {
+        let url = format!("http://{}/api/v1/summaries", self.weir().api);
+        let answer: Value = reqwest::get(url).await.expect("the API answers").json().await.expect("with JSON");
+        answer["data"]["weir"]["rtc"].clone()
+    }
+
     fn weir(&self) -> &Weir {
         self.0.as_ref().expect("it is taken only by its stop")
     }

@@ -35,7 +35,7 @@ pub(super) async fn summaries(State(state): State<AppState>) -> Response {
 
 fn of_rtc(stats: &RtcStats) -> Value {
     let (recv, send) = (&stats.traffic.recv, &stats.traffic.send);
-    let traffic = &stats.traffic;
+    let (traffic, tcp) = (&stats.traffic, &stats.traffic.tcp);
     json!({
         "workers": stats.workers,
         "publishers": stats.publishers,
@@ -51,6 +51,17 @@ fn of_rtc(stats: &RtcStats) -> Value {
             "datagrams": send.datagrams,
             "bytes": send.bytes,
             "unsegmented": send.unsegmented,
+        },
+        "tcp": {
+            "open": tcp.open,
+            "accepted": tcp.accepted,
+            "refused": tcp.refused,
+            "unproven": tcp.unproven,
+            "too_long": tcp.too_long,
+            "stuck": tcp.stuck,
+            "handed_over": tcp.handed_over,
+            "recv": {"datagrams": tcp.frames_in, "bytes": tcp.bytes_in},
+            "send": {"writes": tcp.writes, "datagrams": tcp.frames_out, "bytes": tcp.bytes_out},
         },
         "load_permille": traffic.load_permille,
         "paced": traffic.paced,
@@ -70,6 +81,7 @@ fn of_rtc(stats: &RtcStats) -> Value {
             "lagged": traffic.lagged,
             "send_full": send.full,
             "send_refused": send.refused,
+            "tcp_full": tcp.dropped,
         },
     })
 }

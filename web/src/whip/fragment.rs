@@ -1,10 +1,10 @@
 //! SDP fragments (RFC 8840 section 9), as far as an ICE-lite server needs them.
 
-/// What a trickle PATCH says about its ICE session.
+/// What a PATCH says about its ICE session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fragment<'a> {
-    /// `a=ice-ufrag`; some clients leave it out.
-    pub(super) ufrag: Option<&'a str>,
+    /// `a=ice-ufrag` and `a=ice-pwd`; some clients leave them out.
+    pub(super) credentials: Option<(&'a str, &'a str)>,
 }
 
 impl<'a> Fragment<'a> {
@@ -27,7 +27,7 @@ impl<'a> Fragment<'a> {
         // RFC 8839 section 5.4: at least 4 and 22 characters.
         let halves = ufrag.is_some() == pwd.is_some();
         let lengths = ufrag.is_none_or(|v| (4..=256).contains(&v.len())) && pwd.is_none_or(|v| (22..=256).contains(&v.len()));
-        (lines > 0 && halves && lengths).then_some(Self { ufrag })
+        (lines > 0 && halves && lengths).then_some(Self { credentials: ufrag.zip(pwd) })
     }
 }
 
@@ -39,8 +39,8 @@ mod tests {
     fn reads_the_credentials_of_a_browsers_fragment() {
         let text = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
                     a=candidate:1387637174 1 udp 2122260223 x.local 61764 typ host generation 0\r\na=end-of-candidates\r\n";
-        assert_eq!(Fragment::parse(text).unwrap().ufrag, Some("EsAw"));
-        assert_eq!(Fragment::parse("a=end-of-candidates\n").unwrap().ufrag, None);
+        assert_eq!(Fragment::parse(text).unwrap().credentials, Some(("EsAw", "P2uYro0UCOQ4zxjKXaWCBui1")));
+        assert_eq!(Fragment::parse("a=end-of-candidates\n").unwrap().credentials, None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The resource of one session: GET, PATCH (trickle) and DELETE on the URL that `Location` named.
+//! The resource of one session: GET, PATCH (trickle and ICE restart) and DELETE on the URL that `Location` named.
 
 use axum::{
     body::Body,
@@ -8,7 +8,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 
-use weir_rtc::SessionInfo;
+use weir_rtc::{RestartError, SessionInfo, sdp::IceCredentials};
 
 use super::{ACCEPT_PATCH, FRAGMENT, close, fragment::Fragment, text};
 use crate::{Fault, Problem, body, cors, router::AppState};
@@ -37,32 +37,49 @@ async fn patch(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let info = find(&state, &id)?;
     if body::media_type(&headers).as_deref() != Some(FRAGMENT) {
         let problem = Problem::new(Fault::MediaType, "the body must be application/trickle-ice-sdpfrag");
         return Err(problem.accepting(ACCEPT_PATCH, FRAGMENT));
     }
-    check_if_match(&headers, &info.etag)?;
+    if !headers.contains_key(header::IF_MATCH) {
+        return Err(Problem::new(Fault::PreconditionRequired, "If-Match must name the session's ETag"));
+    }
     let body = text(body::read(&headers, body, &state.config).await?)?;
     let fragment = Fragment::parse(&body)
         .ok_or_else(|| Problem::new(Fault::Malformed, "the body is not an SDP fragment (RFC 8840 section 9)"))?;
     // RFC 9725 section 4.3.3: other credentials are a restart.
     let theirs = info.username.split_once(':').map(|(_ours, theirs)| theirs);
-    if fragment.ufrag.is_some_and(|ufrag| Some(ufrag) != theirs) {
-        return Err(Problem::new(Fault::Restart, "the fragment has other ICE credentials than the session"));
+    let new = fragment.credentials.filter(|(ufrag, _)| Some(*ufrag) != theirs);
+    check_if_match(&headers, &info.etag, new.is_some())?;
+    match new {
+        Some((ufrag, pwd)) => restart(&state, &info, IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() }),
+        // The candidates themselves are not needed: an ICE-lite agent sends no checks (RFC 8445
+        // section 2.5) and learns its peer's addresses from the peer's.
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
-    // The candidates themselves are not needed: an ICE-lite agent sends no checks (RFC 8445 section
-    // 2.5) and learns its peer's addresses from the peer's.
-    Ok(StatusCode::NO_CONTENT)
 }
 
-fn check_if_match(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
-    let mut tags = headers.get_all(header::IF_MATCH).iter().peekable();
-    if tags.peek().is_none() {
-        return Err(Problem::new(Fault::PreconditionRequired, "If-Match must name the session's ETag"));
-    }
-    let matches = |list: &str| list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag);
+fn restart(state: &AppState, info: &SessionInfo, remote: IceCredentials) -> Result<Response, Problem> {
+    let restarted = state.rtc()?.restart_ice(&info.session, &info.etag, remote).map_err(|error| match error {
+        RestartError::NoSession => no_session(),
+        error => Problem::new(Fault::PreconditionFailed, error.to_string()),
+    })?;
+    let headers = [
+        (header::CONTENT_TYPE, FRAGMENT.to_owned()),
+        (header::ETAG, restarted.etag),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((StatusCode::OK, headers, restarted.fragment).into_response())
+}
+
+/// A restart names any ICE session; the example of RFC 9725 section 4.3.3 writes the asterisk in
+/// quotes, and clients copy that.
+fn check_if_match(headers: &HeaderMap, etag: &str, restarts: bool) -> Result<(), Problem> {
+    let names = |tag: &str| tag == "*" || tag == etag || (restarts && tag == "\"*\"");
+    let matches = |list: &str| list.split(',').map(str::trim).any(names);
+    let mut tags = headers.get_all(header::IF_MATCH).iter();
     if tags.any(|value| value.to_str().is_ok_and(matches)) {
         return Ok(());
     }

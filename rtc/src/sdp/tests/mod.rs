@@ -24,6 +24,7 @@ fn local(candidates: &[SocketAddr]) -> LocalParams<'_> {
         ice: IceCredentials { ufrag: "weirfrag".to_owned(), pwd: "0123456789abcdef0123456789abcdef".to_owned() },
         fingerprint: "AA:BB:CC",
         candidates,
+        tcp_candidates: &[],
         session_id: u64::MAX - 7,
         audio_ssrc: 1111,
         video_ssrc: 2222,
@@ -182,6 +183,24 @@ fn candidates_stand_in_every_section_with_falling_priority() {
             ]
         );
         assert!(media.has_attribute("end-of-candidates"));
+    }
+}
+
+#[test]
+fn tcp_candidates_follow_those_of_udp_with_lower_priority() {
+    let (udp, tcp) = (candidates(), candidates());
+    let both = LocalParams { tcp_candidates: &tcp[1..], ..local(&udp[..1]) };
+    let (text, _) = negotiate(&offers::obs(), Direction::Publish, &both).unwrap();
+    for media in &parse(&text).media_descriptions {
+        assert_eq!(
+            values(media, "candidate"),
+            [
+                "0 1 udp 2130706431 203.0.113.5 8000 typ host generation 0",
+                // RFC 6544 section 4.2: 2^24 * 90 + 2^8 * (2^13 * 4 + 8191 - n) + 255.
+                "1 1 tcp 1520435199 192.0.2.1 8000 typ host tcptype passive generation 0",
+                "2 1 tcp 1520434943 2001:db8::1 8000 typ host tcptype passive generation 0",
+            ]
+        );
     }
 }
 
