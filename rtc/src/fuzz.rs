@@ -148,6 +148,7 @@ static START: OnceLock<Instant> = OnceLock::new();
 const IDS: ext::ExtensionIds = ext::ExtensionIds {
     mid: Some(1),
     rid: Some(2),
+    repaired_rid: Some(13),
     transport_cc: Some(3),
     abs_send_time: Some(4),
     audio_level: Some(5),

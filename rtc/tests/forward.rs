@@ -94,7 +94,7 @@ fn change_layers(world: &mut World) {
     let (mut sent, mut allocated) = (0, 0);
     for round in 0..200 {
         let now = start + Duration::from_secs(round);
-        session.set_budget([None, Some(800_000), Some(200_000), Some(300_000)][round as usize % 4]);
+        session.set_budget([None, Some(800_000), Some(80_000), Some(120_000)][round as usize % 4]);
         session.set_layers(now, &states);
         let counted = Region::new(ALLOCATOR);
         for n in round * BETWEEN..(round + 1) * BETWEEN {

@@ -1,6 +1,6 @@
 //! Chromium sends its picture in three layers; each viewer gets the one that it should.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::time::sleep;
@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use crate::media::{
     client::{aiortc_plays, chromium_plays, ffmpeg_plays},
     publisher::{FPS, Kind, Publisher, SIZE_SIMULCAST},
+    relay::{Relay, Weather},
     report::Report,
     server::Server,
     turn,
@@ -114,6 +115,56 @@ async fn simulcast_viewers_of_every_kind_go_on_when_the_best_layer_stops_and_com
     let seen: Vec<_> = seen.iter().map(|(rid, _, reason)| (rid.as_str(), reason.as_str())).collect();
     assert_eq!(seen, [("h", "best"), ("m", "missing"), ("h", "best")]);
     assert!(is_part(shown.size(), 2.0), "it ends with {:?}", shown.size());
+    publisher.stop().await;
+    server.stop().await;
+}
+
+/// How long the only viewer by WebRTC takes to be sent one of these layers.
+async fn until_given(server: &Server, rids: &[&str], limit: Duration) -> Result<Duration, String> {
+    let started = Instant::now();
+    loop {
+        let given = given(&server.rows("clients").await);
+        if given.iter().any(|(rid, _, _)| rids.contains(&rid.as_str())) {
+            return Ok(started.elapsed());
+        }
+        if started.elapsed() > limit {
+            return Err(format!("{given:?} instead of {rids:?} after {limit:?}"));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulcast_viewer_gets_the_right_layer_soon_after_its_line_has_changed() {
+    let _turn = turn().await;
+    let server = Server::start().await;
+    let stream = "layers-steps";
+    let publisher = Publisher::start(Kind::ChromiumSimulcast("VP8"), &server, stream).await;
+    server.wait_for_rows("clients", |rows| sent(rows) == ["h", "m", "l"], ALL_LAYERS).await;
+    let line = |kbps: u64| Weather { delay: Duration::from_millis(25), down_rate: Some(kbps * 1_000), ..Weather::default() };
+    let relay = Relay::start(server.rtc(), line(3_000)).await;
+    let orders = [("whep", relay.through(&server.whep_url(stream)))];
+    let steps = async {
+        let mut took = vec![until_given(&server, &["h"], Duration::from_secs(10)).await];
+        sleep(Duration::from_secs(4)).await;
+        // About 800, 250 and 80 kb/s with sound at 50: the lines carry the second, the last, all.
+        for (kbps, rids) in [(500, &["m", "l"][..]), (3_000, &["h"]), (200, &["l"]), (3_000, &["h"])] {
+            relay.set(line(kbps));
+            took.push(until_given(&server, rids, Duration::from_secs(8)).await);
+            sleep(Duration::from_secs(6)).await;
+        }
+        took
+    };
+    let (shown, took) = tokio::join!(chromium_plays(stream, &orders, 44), steps);
+    let shown = &shown[0];
+    eprintln!("{}\nchanges took {took:.2?}\nfreezes {:.2?}", shown.line(), shown.gaps(0.5));
+    let took: Vec<Duration> = took.into_iter().collect::<Result<_, _>>().expect("every change is followed");
+    // The first was there before the line was.
+    let late = took.iter().skip(1).filter(|took| **took > Duration::from_secs(5)).count();
+    assert_eq!(late, 0, "{took:.2?}");
+    if let Err(complaint) = plays(shown, 2.0) {
+        panic!("{complaint}");
+    }
     publisher.stop().await;
     server.stop().await;
 }

@@ -52,13 +52,14 @@ fn carried(kind: MediaKind, direction: Direction) -> impl Iterator<Item = &'stat
         VIDEO_ORIENTATION => false,
         PLAYOUT_DELAY | DEPENDENCY_DESCRIPTOR => kind == MediaKind::Video,
         // Names simulcast layers. Kept only with them.
-        RID => kind == MediaKind::Video && direction == Direction::Publish,
+        RID | REPAIRED_RID => kind == MediaKind::Video && direction == Direction::Publish,
         _ => true,
     })
 }
 
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 const ABS_SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
@@ -68,9 +69,10 @@ const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs
 const DEPENDENCY_DESCRIPTOR: &str = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 
 /// All that have a place in [`ExtensionIds`], in the order in which an answer lists them.
-const EXTENSIONS: [(&str, Select); 9] = [
+const EXTENSIONS: [(&str, Select); 10] = [
     (MID, |ids| &mut ids.mid),
     (RID, |ids| &mut ids.rid),
+    (REPAIRED_RID, |ids| &mut ids.repaired_rid),
     (TRANSPORT_CC, |ids| &mut ids.transport_cc),
     (ABS_SEND_TIME, |ids| &mut ids.abs_send_time),
     (AUDIO_LEVEL, |ids| &mut ids.audio_level),

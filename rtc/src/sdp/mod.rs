@@ -8,7 +8,7 @@
 //! The order of work: `limits` looks at the raw text, `rtc::sdp` splits it into lines, `offer`
 //! reads the lines into our terms, `codec` chooses, `answer` writes.
 //!
-//! We do not do this: renegotiation, simulcast to players, RTX from publishers (so no repaired-rid either), FEC, RED, data channels, trickled
+//! We do not do this: renegotiation, simulcast to players, FEC, RED, data channels, trickled
 //! answers.
 
 mod answer;
@@ -130,6 +130,9 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
     // Without simulcast nobody needs the name.
     if layers.iter().all(|layer| layer.ssrc.is_some()) {
         extensions.rid = None;
+    }
+    if extensions.rid.is_none() || codecs.iter().all(|codec| codec.rtx_payload_type.is_none()) {
+        extensions.repaired_rid = None;
     }
     let (track, local_ssrc) = match offered.kind {
         MediaKind::Audio => (TrackId::AUDIO, local.audio_ssrc),

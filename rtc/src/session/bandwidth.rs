@@ -1,6 +1,6 @@
 //! A viewer's bandwidth: when it is found out, and what is sent to find it out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_source::MediaKind;
 
@@ -10,10 +10,44 @@ use super::{
     output::{Output, Outputs, Resend},
 };
 
-/// Kept for sound, in bits per second: Opus at 64 kb/s in packets of 20 ms, with their headers.
-const SOUND: u64 = 90_000;
+/// Kept for sound, in bits per second, until it is known: Opus at 40 kb/s with headers.
+const SOUND: u64 = 64_000;
+/// What a packet of sound is longer than its payload: RTP, its extensions, the tag.
+const SOUND_OVERHEAD: u64 = 40;
+/// Sound is measured over at least this.
+const SOUND_OVER: Duration = Duration::from_secs(1);
 /// What payload is of a picture's packets, with headers and authentication around it.
 const PAYLOAD_PERCENT: u64 = 94;
+
+/// How much sound a viewer is sent.
+#[derive(Debug)]
+pub(super) struct Sound {
+    /// Bits per second on the wire.
+    rate: u64,
+    since: Option<(Instant, (u32, u32))>,
+}
+
+impl Default for Sound {
+    fn default() -> Self {
+        Self { rate: SOUND, since: None }
+    }
+}
+
+impl Sound {
+    /// `sent`: packets and octets so far, as sender reports count them.
+    fn measure(&mut self, now: Instant, sent: (u32, u32)) {
+        let (since, before) = *self.since.get_or_insert((now, sent));
+        let millis = now.saturating_duration_since(since).as_millis() as u64;
+        if u128::from(millis) < SOUND_OVER.as_millis() {
+            return;
+        }
+        let (packets, octets) = (sent.0.wrapping_sub(before.0), sent.1.wrapping_sub(before.1));
+        let bits = (u64::from(octets) + u64::from(packets) * SOUND_OVERHEAD) * 8;
+        // A pause is no promise of silence.
+        self.rate = (self.rate * 3 + bits * 1_000 / millis) / 4;
+        self.since = Some((now, sent));
+    }
+}
 
 impl Outbound {
     /// What the viewer's path carries, in bits per second, if that is being found out.
@@ -33,7 +67,15 @@ impl Outbound {
     }
 
     fn sound(&self) -> u64 {
-        if self.streams.iter().any(|stream| stream.media.kind == MediaKind::Audio) { SOUND } else { 0 }
+        if self.streams.iter().any(|stream| stream.media.kind == MediaKind::Audio) { self.sound.rate } else { 0 }
+    }
+
+    /// Measures what is sent of sound.
+    pub(super) fn measure_sound(&mut self, now: Instant) {
+        let sound = self.streams.iter().find(|stream| stream.media.kind == MediaKind::Audio);
+        if let Some(stream) = sound {
+            self.sound.measure(now, stream.reports.sent());
+        }
     }
 
     /// Whether the bandwidth is to be found out, which costs the viewer's feedback ten to twenty
@@ -46,10 +88,16 @@ impl Outbound {
         }
     }
 
+    /// What its path carries can be found out by sending pictures again.
+    pub(super) fn is_probed(&self) -> bool {
+        self.streams.iter().any(|stream| stream.rtx.is_some() && stream.ids.transport_cc.is_some())
+    }
+
     /// The rate that would be of use if the path carried it.
     pub(super) fn want_rate(&mut self, rate: Option<u64>) {
+        let probed = self.is_probed();
         if let Some(estimator) = &mut self.estimator {
-            estimator.want(rate);
+            estimator.want(rate.filter(|_| probed));
         }
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Inbound {
     /// One for each track.
     keyframes: [KeyframeGate; TrackId::MAX],
     encodings: Encodings,
+    /// The layers of retransmission streams, by SSRC.
+    pub(super) repair_streams: Vec<(u32, TrackId)>,
     next_report: Option<Instant>,
     pending: VecDeque<Packet>,
     rtt: Option<Duration>,
@@ -92,6 +94,7 @@ impl Inbound {
             feedback_count: 0,
             keyframes: Default::default(),
             encodings: Encodings::new(&params.media),
+            repair_streams: Vec::new(),
             next_report: None,
             pending: VecDeque::new(),
             rtt: None,

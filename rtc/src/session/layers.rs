@@ -105,9 +105,16 @@ impl Layers {
         self.wanted
     }
 
-    /// Bits per second at which the viewer would get a better layer than it does, if there is one.
+    /// Bits per second at which the viewer would get the best that there is for it, if it does not.
     pub(super) fn useful(&self) -> Option<u64> {
         self.useful
+    }
+
+    /// What the layer needs that is the next better one to the wanted, if one flows.
+    pub(super) fn next(&self, states: &[LayerState]) -> Option<u64> {
+        let (first, place) = (self.best_allowed(), states.iter().position(|state| state.track == self.wanted)?);
+        let better = states.get(first..place)?.iter().rev().find(|state| state.flowing.is_some())?;
+        Some(better.bits_per_second.saturating_mul(HEADROOM) / 1_000 + 1)
     }
 
     /// The part that the wanted layer is of all that is sent of the picture.
@@ -168,12 +175,12 @@ impl Layers {
         let (Some(best), Some(least)) = (flowing.first(), flowing.last()) else { return };
         let current = flowing.iter().find(|(_, state)| self.decided && state.track == self.wanted);
         let fits = |state: &LayerState, thousandths: u64| state.bits_per_second.saturating_mul(thousandths) / 1_000 <= budget;
+        let settled = |state: &LayerState| state.flowing.is_some_and(|flowing| flowing >= SETTLED);
         let largest = |thousandths| flowing.iter().find(|(_, state)| fits(state, thousandths)).unwrap_or(least);
         let chosen = match current {
             None => largest(1_000),
             Some((_, state)) if !fits(state, 1_000) => largest(1_000),
             Some((place, _)) => {
-                let settled = |state: &LayerState| state.flowing.is_some_and(|flowing| flowing >= SETTLED);
                 let up = flowing.iter().find(|(other, state)| other < place && settled(state) && fits(state, HEADROOM));
                 if up.is_none() {
                     self.fits_since = None;
@@ -193,14 +200,14 @@ impl Layers {
         self.reason = match chosen.0 {
             _ if states.len() == 1 => LayerReason::Only,
             0 => LayerReason::Best,
-            place if place > best.0 => LayerReason::Bandwidth,
+            place if place > best.0 && (settled(best.1) || !fits(best.1, HEADROOM)) => LayerReason::Bandwidth,
             place if place == allowed => LayerReason::Asked,
             _ => LayerReason::Missing,
         };
         let rate = chosen.1.bits_per_second.max(1);
         let all: u64 = states.iter().map(|state| state.bits_per_second).sum();
         self.part = if states.len() > 1 { (rate as f64 / all.max(1) as f64).clamp(PART_MIN, 1.0) } else { 1.0 };
-        let better = flowing.iter().rev().find(|(place, _)| *place < chosen.0);
+        let better = flowing.first().filter(|(place, _)| *place < chosen.0);
         let full = if rate > budget { Some(rate) } else { better.map(|(_, state)| state.bits_per_second) };
         // Some more than what suffices: an estimate is not exact.
         self.useful = full.map(|rate| rate.saturating_mul(HEADROOM) / 1_000 * HEADROOM / 1_000);

@@ -7,7 +7,7 @@
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
 //! `reception`, `arrival`, `keyframe`, `encodings`, `clock`) or `outbound` (a player: `layers`,
-//! `temporal`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`).
+//! `temporal`, `trial`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`).
 
 mod arrival;
 mod bandwidth;
@@ -37,6 +37,7 @@ mod stats;
 mod stream;
 mod temporal;
 mod transport;
+mod trial;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -426,6 +427,7 @@ fn merged_ids(media: &[MediaParams]) -> ExtensionIds {
     media.iter().map(|media| media.extensions).fold(ExtensionIds::default(), |all, ids| ExtensionIds {
         mid: all.mid.or(ids.mid),
         rid: all.rid.or(ids.rid),
+        repaired_rid: all.repaired_rid.or(ids.repaired_rid),
         transport_cc: all.transport_cc.or(ids.transport_cc),
         abs_send_time: all.abs_send_time.or(ids.abs_send_time),
         audio_level: all.audio_level.or(ids.audio_level),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use weir_source::{Codec, LayerState, MediaKind, MediaTime, Packet, TrackId, TrackSet, Tracks};
 
 use super::{
+    bandwidth::Sound,
     config::Wall,
     descriptor::{self, Descriptor},
     estimate::Estimator,
@@ -19,6 +20,7 @@ use super::{
     rewrite::Refusal,
     stats::SessionStats,
     temporal::Temporal,
+    trial::Trial,
 };
 use crate::{
     sdp::SessionParams,
@@ -33,6 +35,8 @@ use crate::{
 const HEADER_MAX: usize = 384;
 /// Time between sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// All temporal layers fit, whatever was left out before.
+const FULL_SHARE: u64 = 10_000;
 /// A round trip beyond this is a receiver report gone wrong.
 const RTT_MAX: Duration = Duration::from_secs(10);
 
@@ -51,6 +55,8 @@ pub(super) struct Outbound {
     rtt: Option<Duration>,
     /// Bits per second on the wire that the viewer may be sent, whatever its path carries.
     pub(super) budget: Option<u64>,
+    pub(super) sound: Sound,
+    trial: Trial,
     /// The viewer's bandwidth, where knowing it is of use.
     pub(super) estimator: Option<Box<Estimator>>,
     header: Box<[u8; HEADER_MAX]>,
@@ -76,6 +82,8 @@ impl Outbound {
             next_report: None,
             rtt: None,
             budget: None,
+            sound: Sound::default(),
+            trial: Trial::default(),
             estimator: None,
             header: Box::new([0; HEADER_MAX]),
         }
@@ -107,10 +115,20 @@ impl Outbound {
 
     /// See [`Session::set_layers`](super::Session::set_layers).
     pub(super) fn set_layers(&mut self, now: Instant, states: &[LayerState]) {
-        self.layers.set_budget(self.video_budget());
+        self.measure_sound(now);
+        let known = self.video_budget();
+        let budget = match known {
+            Some(known) if self.budget.is_none() && !self.is_probed() => {
+                Some(self.trial.lift(now, known, self.layers.next(states)))
+            }
+            known => known,
+        };
+        self.layers.set_budget(budget);
         let before = self.layers.wanted();
         self.layers.update(now, states);
-        self.temporal.set_share(self.layers.share());
+        // What a viewer estimates of a line that it is sent little over says nothing of its end.
+        let sure = self.budget.is_some() || self.is_probed();
+        self.temporal.set_share(if sure { self.layers.share() } else { FULL_SHARE });
         self.want_rate(self.layers.useful().map(|rate| self.wire_rate(rate)));
         if before != self.layers.wanted() {
             self.keyframes.wish(now);

@@ -11,6 +11,7 @@ pub(super) fn size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
         Codec::H264 => h264(payload)?,
         Codec::Vp8 => vp8(payload)?,
         Codec::Vp9 => vp9(payload)?,
+        Codec::Av1 => av1(payload)?,
         _ => return None,
     };
     (width > 0 && height > 0).then_some((width, height))
@@ -39,6 +40,46 @@ fn vp9(payload: &[u8]) -> Option<(u32, u32)> {
     let last = sizes.get(usize::from(head >> 5) * 4..)?.first_chunk::<4>()?;
     let [w0, w1, h0, h1] = *last;
     Some((u16::from_be_bytes([w0, w1]).into(), u16::from_be_bytes([h0, h1]).into()))
+}
+
+/// AV1 RTP 1.0 4.4: the first element of a coded video sequence is its sequence header OBU (AV1 5.3, 5.5).
+fn av1(payload: &[u8]) -> Option<(u32, u32)> {
+    const SEQUENCE_HEADER: u8 = 1;
+    let (aggregation, mut rest) = payload.split_first()?;
+    // W = 1: the only element has no length. Lengths up to 127 are one byte (leb128).
+    if aggregation >> 4 & 3 != 1 {
+        let (length, tail) = rest.split_first()?;
+        rest = if *length < 128 { tail.get(..usize::from(*length))? } else { tail.get(1..)? };
+    }
+    let (header, mut body) = rest.split_first()?;
+    if header >> 3 & 0x0f != SEQUENCE_HEADER {
+        return None;
+    }
+    // An extension byte, and a size that RTP leaves out.
+    let skipped = usize::from(header >> 2 & 1) + usize::from(header >> 1 & 1);
+    body = body.get(skipped..)?;
+    let mut bits = Bits::plain(body);
+    let _profile_and_still = bits.number(4)?;
+    if bits.bit()? == 1 {
+        bits.number(5)?;
+    } else {
+        if bits.bit()? == 1 {
+            // Timing information: no live encoder sends it.
+            return None;
+        }
+        let delays = bits.bit()?;
+        for _ in 0..=bits.number(5)? {
+            let (_operating_point, level) = (bits.number(12)?, bits.number(5)?);
+            if level > 7 {
+                bits.bit()?;
+            }
+            if delays == 1 && bits.bit()? == 1 {
+                bits.number(4)?;
+            }
+        }
+    }
+    let (wide, high) = (bits.number(4)? + 1, bits.number(4)? + 1);
+    Some((bits.number(wide)? + 1, bits.number(high)? + 1))
 }
 
 /// The sequence parameter set (ITU-T H.264 7.3.2.1.1), alone or in an aggregate (RFC 6184 5.7.1).
@@ -113,9 +154,10 @@ fn sps(body: &[u8]) -> Option<(u32, u32)> {
     Some((side(columns, 1, left, right, unit_x)?, side(rows, fields, top, bottom, unit_y * fields)?))
 }
 
-/// Bits of a NAL unit, emulation prevention bytes left out (ITU-T H.264 7.4.1).
+/// Bits of a header; of a NAL unit's without its emulation prevention bytes (ITU-T H.264 7.4.1).
 struct Bits<'a> {
     data: std::slice::Iter<'a, u8>,
+    escaped: bool,
     zeros: u8,
     byte: u8,
     left: u8,
@@ -123,13 +165,22 @@ struct Bits<'a> {
 
 impl<'a> Bits<'a> {
     fn new(data: &'a [u8]) -> Self {
-        Self { data: data.iter(), zeros: 0, byte: 0, left: 0 }
+        Self { data: data.iter(), escaped: true, zeros: 0, byte: 0, left: 0 }
+    }
+
+    fn plain(data: &'a [u8]) -> Self {
+        Self { escaped: false, ..Self::new(data) }
+    }
+
+    /// An unsigned number of so many bits, at most 16 here.
+    fn number(&mut self, bits: u32) -> Option<u32> {
+        (0..bits).try_fold(0, |value, _| Some(value << 1 | self.bit()?))
     }
 
     fn bit(&mut self) -> Option<u32> {
         if self.left == 0 {
             let mut byte = *self.data.next()?;
-            if self.zeros >= 2 && byte == 3 {
+            if self.escaped && self.zeros >= 2 && byte == 3 {
                 self.zeros = 0;
                 byte = *self.data.next()?;
             }
@@ -188,6 +239,21 @@ mod tests {
         let vp9 = [0xaa, 0x81, 0x02, 0x00, 0x05, 0x10, 0x02, 0x80, 0x01, 0x68];
         assert_eq!(size(Codec::Vp9, &vp9), Some((640, 360)));
         assert_eq!(size(Codec::Vp9, &[0xa8, 0x81, 0x00]), None, "it tells none");
+    }
+
+    #[test]
+    fn av1_sequence_headers_tell_the_size() {
+        // libaom's for 640x360: profile 0, one operating point, level 2.1, ten and nine bits for the sides.
+        let bits = "000 0 0 0 0 00000 000000000000 00001 1001 1000 1001111111 101100111 000000";
+        let bits: Vec<u8> = bits.bytes().filter(|b| *b != b' ').map(|b| b - b'0').collect();
+        let body: Vec<u8> =
+            bits.chunks(8).map(|byte| byte.iter().fold(0, |value, bit| value << 1 | bit) << (8 - byte.len())).collect();
+        let element = [&[0x08][..], &body].concat();
+        assert_eq!(size(Codec::Av1, &[&[0x18][..], &element].concat()), Some((640, 360)), "alone");
+        let two = [&[0x28, element.len() as u8][..], &element, &[0x30, 1, 2]].concat();
+        assert_eq!(size(Codec::Av1, &two), Some((640, 360)), "before a frame");
+        assert_eq!(size(Codec::Av1, &[0x18, 0x30, 1, 2]), None, "a frame");
+        assert_eq!(size(Codec::Av1, &two[..8]), None);
     }
 
     proptest! {

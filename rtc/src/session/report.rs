@@ -35,6 +35,11 @@ impl SenderReports {
         }
     }
 
+    /// Packets and octets of payload sent so far, modulo 2^32.
+    pub(super) const fn sent(&self) -> (u32, u32) {
+        (self.packets, self.octets)
+    }
+
     /// What follows counts time from another point.
     pub(super) fn restart(&mut self) {
         self.newest = None;

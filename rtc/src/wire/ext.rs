@@ -19,6 +19,8 @@ pub struct ExtensionIds {
     pub mid: Option<u8>,
     /// `urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id`
     pub rid: Option<u8>,
+    /// `urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id`
+    pub repaired_rid: Option<u8>,
     /// `http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01`
     pub transport_cc: Option<u8>,
     /// `http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time`
@@ -107,6 +109,8 @@ pub struct Values<'a> {
     pub mid: Option<&'a str>,
     /// Which encoding of a simulcast (RFC 8852 section 3).
     pub rid: Option<&'a str>,
+    /// Which encoding a retransmission is of (RFC 8852 section 3).
+    pub repaired_rid: Option<&'a str>,
     /// Sequence number over all streams of the transport.
     pub transport_seq: Option<u16>,
     /// When the packet was sent.
@@ -180,6 +184,8 @@ impl<'a> Values<'a> {
             self.mid = str::from_utf8(value).ok();
         } else if id == ids.rid {
             self.rid = str::from_utf8(value).ok();
+        } else if id == ids.repaired_rid {
+            self.repaired_rid = str::from_utf8(value).ok();
         } else if id == ids.abs_send_time {
             self.abs_send_time = u24_at(value, 0).map(AbsSendTime);
         } else if id == ids.audio_level {
@@ -202,6 +208,7 @@ impl<'a> Values<'a> {
             |id: Option<u8>, len: usize| id.is_some_and(|id| id > ONE_BYTE_ID_MAX || !(1..=ONE_BYTE_LEN_MAX).contains(&len));
         self.mid.is_some_and(|mid| misfits(ids.mid, mid.len()))
             || self.rid.is_some_and(|rid| misfits(ids.rid, rid.len()))
+            || self.repaired_rid.is_some_and(|rid| misfits(ids.repaired_rid, rid.len()))
             || self.dependency_descriptor.is_some_and(|value| misfits(ids.dependency_descriptor, value.len()))
     }
 }
@@ -221,6 +228,9 @@ pub fn emit(values: &Values<'_>, ids: &ExtensionIds, out: &mut [u8]) -> Option<u
     }
     if let Some(rid) = values.rid {
         block.put(ids.rid, rid.as_bytes())?;
+    }
+    if let Some(rid) = values.repaired_rid {
+        block.put(ids.repaired_rid, rid.as_bytes())?;
     }
     if let Some(AbsSendTime(time)) = values.abs_send_time {
         let [_, a, b, c] = time.to_be_bytes();
@@ -292,6 +302,7 @@ mod tests {
     const IDS: ExtensionIds = ExtensionIds {
         mid: Some(1),
         rid: Some(2),
+        repaired_rid: Some(10),
         transport_cc: Some(3),
         abs_send_time: Some(4),
         audio_level: Some(5),
@@ -339,6 +350,7 @@ mod tests {
         let values = Values {
             mid: Some("0"),
             rid: Some("hi"),
+            repaired_rid: Some("lo"),
             transport_seq: Some(0xabcd),
             abs_send_time: Some(AbsSendTime(0x12_3456)),
             audio_level: Some(AudioLevel(0x80 | 30)),

@@ -102,8 +102,8 @@ fn a_line_below_the_least_layer_gets_every_other_picture_or_every_fourth() {
     let session = |world: &mut World, budget| world.viewers[viewer].wire.session.set_budget(Some(budget));
     let temporal = |world: &World| world.viewers[viewer].wire.session.stats().layer.unwrap().temporal_max;
     let mut shown = Vec::new();
-    // Of 180 kb/s and the sound's 90.
-    for (budget, max) in [(350_000, None), (240_000, Some(1)), (180_000, Some(0)), (60_000, Some(0)), (500_000, None)] {
+    // Of 190 kb/s on the wire, and the sound's 20.
+    for (budget, max) in [(350_000, None), (170_000, Some(1)), (110_000, Some(0)), (60_000, Some(0)), (500_000, None)] {
         session(&mut world, budget);
         world.run(seconds(3));
         let from = tape(&world, viewer).pictures().len();
@@ -126,7 +126,7 @@ fn loss_on_both_lines_breaks_no_change_of_layers() {
     let viewer = world.tape(Weather::rough(3, 10), None);
     world.run(seconds(4));
     for round in 0..10 {
-        let budget = [900_000, 9_000_000, 350_000, 240_000][round % 4];
+        let budget = [900_000, 9_000_000, 350_000, 170_000][round % 4];
         world.viewers[viewer].wire.session.set_budget(Some(budget));
         world.run(seconds(4));
     }
@@ -149,4 +149,27 @@ fn a_publisher_that_returns_without_layers_is_gone_on_with() {
     tape(&world, viewer).check();
     assert_eq!(tape(&world, viewer).holes(), 0);
     assert!(tape(&world, viewer).pictures().last().unwrap().frame > 1_050);
+}
+
+#[test]
+fn a_path_that_narrows_and_widens_is_followed_by_what_its_viewer_says_of_it() {
+    let mut world = world();
+    // Bytes a millisecond: 3.6 Mb/s, 1 Mb/s, 480 kb/s.
+    let (wide, narrow, poor) = (450, 125, 60);
+    let viewer = world.tape_with_feedback(Weather { rate: wide, ..Weather::FINE });
+    world.run(seconds(6));
+    assert_eq!(rids(&world, viewer).last(), Some(&"h"));
+    let mut seen = Vec::new();
+    for (rate, rid) in [(narrow, "m"), (wide, "h"), (poor, "l"), (wide, "h")] {
+        world.viewers[viewer].wire.down.weather.rate = rate;
+        let step = world.now;
+        world.run(seconds(10));
+        let last = *rids(&world, viewer).last().unwrap();
+        seen.push((rate, rid, last, changed(&world, viewer, step), tape(&world, viewer).freeze(step)));
+    }
+    for (_, expected, last, took, _) in &seen {
+        assert_eq!(last, expected, "{seen:#?}");
+        assert!(*took < seconds(4), "{seen:#?}");
+    }
+    tape(&world, viewer).check();
 }

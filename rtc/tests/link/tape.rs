@@ -5,12 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_rtc::wire::{rtcp, rtp};
+use weir_rtc::wire::{
+    ext::{ExtensionIds, Values},
+    rtcp, rtp,
+};
 
 use super::{
-    camera::{LAYERS, Label, Vp8},
+    camera::{LAYERS, Label, TRANSPORT_CC, Vp8},
     client::Client,
-    screen::{AUDIO_SSRC, VIDEO_SSRC},
+    screen::{AUDIO_SSRC, RTX_SSRC, VIDEO_SSRC},
 };
 
 struct Packet {
@@ -38,23 +41,89 @@ pub(crate) struct Tape {
     asked: BTreeMap<u64, (Instant, u32)>,
     /// Something is lost for good: a keyframe must come.
     broken: Option<Instant>,
+    /// What arrived since the last feedback, by transport-wide number, and when that was.
+    arrived: BTreeMap<u64, Duration>,
+    reported: u64,
+    feedback_at: Option<Instant>,
+    feedbacks: u8,
+    start: Instant,
     pub(crate) sounds: Vec<u64>,
 }
 
 impl Tape {
     pub(crate) fn new() -> Self {
-        Self { packets: BTreeMap::new(), asked: BTreeMap::new(), broken: None, sounds: Vec::new() }
+        Self {
+            packets: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            broken: None,
+            arrived: BTreeMap::new(),
+            reported: 0,
+            feedback_at: None,
+            feedbacks: 0,
+            start: Instant::now(),
+            sounds: Vec::new(),
+        }
     }
 
     pub(crate) fn handle_rtp(&mut self, now: Instant, index: u64, data: &[u8]) {
         let packet = rtp::Packet::parse(data).unwrap();
         let fields = packet.header.fields;
+        let ids = ExtensionIds { transport_cc: Some(TRANSPORT_CC), ..ExtensionIds::default() };
+        if let Some(seq) = Values::read(&packet.header.extensions, &ids).transport_seq {
+            self.arrive(now, seq);
+        }
         if fields.ssrc == AUDIO_SSRC {
             self.sounds.push(u64::from_be_bytes(packet.payload.try_into().unwrap()));
             return;
         }
+        if fields.ssrc == RTX_SSRC {
+            let (osn, payload) = packet.payload.split_first_chunk().unwrap();
+            let highest = self.packets.last_key_value().map_or(0, |(highest, _)| *highest);
+            let behind = (highest as u16).wrapping_sub(u16::from_be_bytes(*osn));
+            // Those that are here already were sent to find out what the path carries.
+            let original = highest.checked_sub(u64::from(behind)).filter(|index| !self.packets.contains_key(index));
+            if let Some(index) = original {
+                self.take(now, index, fields, payload);
+            }
+            return;
+        }
         assert_eq!(fields.ssrc, VIDEO_SSRC, "one stream whatever the layer");
-        let (picture, label) = Vp8::read(packet.payload);
+        if !self.packets.contains_key(&index) {
+            self.take(now, index, fields, packet.payload);
+        }
+    }
+
+    fn arrive(&mut self, now: Instant, seq: u16) {
+        let near = self.arrived.last_key_value().map_or(self.reported, |(last, _)| *last);
+        let step = i64::from(seq.wrapping_sub(near as u16) as i16);
+        let seq = if near == 0 { u64::from(seq) + 65_536 } else { near.saturating_add_signed(step) };
+        if seq > self.reported {
+            self.arrived.insert(seq, now.saturating_duration_since(self.start));
+        }
+    }
+
+    /// What a browser tells of arrivals, ten times a second.
+    fn feed_back(&mut self, now: Instant, client: &mut Client) {
+        if self.feedback_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.feedback_at = Some(now + Duration::from_millis(100));
+        let (Some((&first, _)), Some((&last, _))) = (self.arrived.first_key_value(), self.arrived.last_key_value()) else {
+            return;
+        };
+        let from = if self.reported == 0 { first } else { self.reported + 1 };
+        let arrivals: Vec<_> = (from..=last).map(|seq| (seq as u16, self.arrived.get(&seq).copied())).collect();
+        let mut data = Vec::new();
+        rtcp::emit_rr(9, &[], &mut data);
+        rtcp::emit_transport_feedback(9, VIDEO_SSRC, self.feedbacks, &arrivals, &mut data);
+        self.feedbacks = self.feedbacks.wrapping_add(1);
+        client.send_rtcp(&data);
+        self.reported = last;
+        self.arrived.clear();
+    }
+
+    fn take(&mut self, now: Instant, index: u64, fields: rtp::Fields, payload: &[u8]) {
+        let (picture, label) = Vp8::read(payload);
         self.asked.remove(&index);
         if let Some((&highest, _)) = self.packets.last_key_value() {
             self.asked.extend((highest + 1..index).map(|missing| (missing, (now + Duration::from_millis(10), 0))));
@@ -64,6 +133,7 @@ impl Tape {
     }
 
     pub(crate) fn poll(&mut self, now: Instant, client: &mut Client) {
+        self.feed_back(now, client);
         let before = self.asked.len();
         self.asked.retain(|_, (_, tries)| *tries < 10);
         let started = self.packets.first_key_value().is_none_or(|(_, first)| first.label.keyframe && first.label.index == 0);

@@ -126,9 +126,23 @@ impl World {
 
     /// A viewer of VP8 whose packets are recorded, with the best layer that it asks for.
     pub(crate) fn tape(&mut self, weather: Weather, layer_max: Option<&str>) -> usize {
+        self.tape_with(weather, |params| params.layer_max = layer_max.map(str::to_owned))
+    }
+
+    /// The same that tells when packets arrive and takes retransmissions on a stream of their own.
+    pub(crate) fn tape_with_feedback(&mut self, weather: Weather) -> usize {
+        self.tape_with(weather, |params| {
+            params.media.iter_mut().for_each(|media| media.extensions.transport_cc = Some(TRANSPORT_CC));
+            let video = params.media.last_mut().expect("a video section");
+            video.rtx_ssrc = Some(RTX_SSRC);
+            video.codecs[0].rtx_payload_type = Some(RTX_PT);
+        })
+    }
+
+    fn tape_with(&mut self, weather: Weather, change: impl FnOnce(&mut SessionParams)) -> usize {
         let place = self.view_with(weather, |params| {
             params.media.last_mut().expect("a video section").codecs[0].codec = Codec::Vp8;
-            params.layer_max = layer_max.map(str::to_owned);
+            change(params);
         });
         self.viewers[place].tape = Some(Tape::new());
         place

@@ -78,7 +78,10 @@ window.publish = async (url, [codec = "H264", kind] = []) => {
   const [video] = startPicture(context).getTracks();
   const stream = new MediaStream([audio, video]);
   peer.addTransceiver(audio, { direction: "sendonly", streams: [stream] });
-  const sendEncodings = kind === "simulcast" ? LAYERS : [{ maxBitrate: 1_000_000 }];
+  // Without a mode of their own Chromium makes one stream of spatial layers of these two.
+  const mode = ["VP9", "AV1"].includes(codec) ? { scalabilityMode: "L1T3" } : {};
+  const layers = LAYERS.map((layer) => ({ ...layer, ...mode }));
+  const sendEncodings = kind === "simulcast" ? layers : [{ maxBitrate: 1_000_000 }];
   const sender = peer.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });
   prefer(sender, codec);
   // The tests expect one size; rather fewer pictures than smaller ones.

@@ -8,6 +8,8 @@ const PACKETS: usize = 10;
 const PACKETS_MIN: usize = 3;
 /// Between two probes: a path that has become better is found within three seconds.
 const EVERY_US: u64 = 2_000_000;
+/// A path that is not calm is looked at again after this.
+const LATER_US: u64 = 100_000;
 /// A probe without an answer by then had none.
 const ANSWER_US: u64 = 1_000_000;
 /// What a probe shows is believed up to this many times what was asked for.
@@ -22,6 +24,8 @@ pub(super) struct Probe {
     running: Option<Running>,
     /// When the last was asked for, in microseconds.
     asked: Option<u64>,
+    /// Not before then, in microseconds: it was not the time for one.
+    later: u64,
     result: Option<f64>,
 }
 
@@ -51,7 +55,11 @@ impl Probe {
             self.running = None;
         }
         let wanted = self.wanted.filter(|wanted| *wanted > target)?;
-        if !calm || self.running.is_some() || self.asked.is_some_and(|asked| now.saturating_sub(asked) < EVERY_US) {
+        if self.next_due(target).is_none_or(|due| now < due) {
+            return None;
+        }
+        if !calm || self.running.is_some() {
+            self.later = now.saturating_add(LATER_US);
             return None;
         }
         self.asked = Some(now);
@@ -109,7 +117,7 @@ impl Probe {
     /// When [`Probe::poll`] has something to do next, in microseconds.
     pub(super) fn next_due(&self, target: u64) -> Option<u64> {
         self.wanted.filter(|wanted| *wanted > target)?;
-        Some(self.asked.map_or(0, |asked| asked.saturating_add(EVERY_US)))
+        Some(self.asked.map_or(0, |asked| asked.saturating_add(EVERY_US)).max(self.later))
     }
 }
 
