@@ -88,3 +88,28 @@ async fn the_picture_is_back_after_an_outage_and_after_a_new_address() {
     publisher.stop().await;
     server.stop().await;
 }
+
+/// No test but a table: `cargo test --test e2e -- --ignored --nocapture figures`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints figures"]
+async fn figures_by_loss() {
+    let _turn = turn().await;
+    let server = Server::start().await;
+    let relay = Relay::start(server.rtc(), FAIR).await;
+    let publisher = Publisher::start(Kind::FfmpegRtmp, &server, "figures").await;
+    let url = relay.through(&server.whep_url("figures"));
+    println!("| loss each way | viewer | pictures a second (25 sent) | freezes > 500 ms | longest gap |\n|---|---|---|---|---|");
+    for percent in [0, 1, 5, 10, 20] {
+        relay.set(Weather { loss: f64::from(percent) / 100.0, ..FAIR });
+        let pages = [("whep", url.clone())];
+        let (chromium, aiortc) =
+            tokio::join!(chromium_plays("figures-chromium", &pages, 15), aiortc_plays("figures-aiortc", &url, 15));
+        for (name, report) in [("Chromium", &chromium[0]), ("aiortc", &aiortc)] {
+            let (fps, gaps) = (report.number("fps"), report.gaps(FREEZE));
+            let longest = report.gaps(0.0).into_iter().fold(0.0, f64::max);
+            println!("| {percent} % | {name} | {fps:.1} | {} | {longest:.2} s |", gaps.len());
+        }
+    }
+    publisher.stop().await;
+    server.stop().await;
+}
