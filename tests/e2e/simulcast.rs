@@ -162,7 +162,9 @@ async fn simulcast_viewer_gets_the_right_layer_soon_after_its_line_has_changed()
     // The first was there before the line was.
     let late = took.iter().skip(1).filter(|took| **took > Duration::from_secs(5)).count();
     assert_eq!(late, 0, "{took:.2?}");
-    if let Err(complaint) = plays(shown, 2.0) {
+    // The keyframe of the smaller layer may be lost in the queue that has just filled, and the next is
+    // asked for a round trip later.
+    if let Err(complaint) = plays(shown, 4.0) {
         panic!("{complaint}");
     }
     publisher.stop().await;
