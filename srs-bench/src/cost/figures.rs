@@ -75,6 +75,11 @@ impl Run {
             self.wall.as_secs_f64(),
             self.millis_per_second(clients)
         );
+        let share = |(kind, cpu): (&String, &Duration)| {
+            let grown = cpu.saturating_sub(self.before.threads.get(kind).copied().unwrap_or_default());
+            format!("{kind} {:.2}", grown.as_secs_f64())
+        };
+        println!("  threads   {}", self.after.threads.iter().map(share).collect::<Vec<_>>().join(", "));
         println!(
             "  memory    {:.1} MB idle, {:.1} MB after {:.0} s: {:.1} KB per {what}",
             mb(self.idle.rss_bytes),
