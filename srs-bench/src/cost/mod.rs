@@ -114,6 +114,14 @@ pub(crate) fn run(args: &CostArgs) -> anyhow::Result<()> {
     println!("stream    {} kb/s with sound, {} fps, a keyframe every 2 s", args.kbps, args.fps);
     println!("          by RTMP with AAC that decodes to noise and a tone, by WHIP with Opus-sized noise");
     let mut rows = Vec::new();
+    let done = run_all(args, cores, &mut rows);
+    // What was measured before an error is measured all the same.
+    Row::print_all(&rows);
+    done
+}
+
+fn run_all(args: &CostArgs, cores: usize, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let shape = Shape { kbps: args.kbps, fps: args.fps, gop: args.fps * 2 };
     for &workers in &args.workers {
         let cores = Cores::new(!args.no_pin && cores >= 2, workers, cores);
         if cores.pin {
@@ -121,7 +129,6 @@ pub(crate) fn run(args: &CostArgs) -> anyhow::Result<()> {
         }
         println!("\nplacement {}; {workers} RTC worker(s)", cores.describe());
         for &cipher in &args.cipher {
-            let shape = Shape { kbps: args.kbps, fps: args.fps, gop: args.fps * 2 };
             let setup = Setup { args, shape, workers, cipher, cores };
             for (&viewers, &source) in pairs(&args.whep, &args.source) {
                 rows.push(view::measure(&setup, viewers, source)?);
@@ -133,10 +140,11 @@ pub(crate) fn run(args: &CostArgs) -> anyhow::Result<()> {
     }
     if args.rtmp > 0 {
         let cores = Cores::new(!args.no_pin && cores >= 2, 1, cores);
-        let shape = Shape { kbps: args.kbps, fps: args.fps, gop: args.fps * 2 };
+        if cores.pin {
+            proc::pin_thread(cores.clients)?;
+        }
         play::measure(&Setup { args, shape, workers: 1, cipher: Cipher::Gcm, cores })?;
     }
-    Row::print_all(&rows);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod viewers;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,10 @@ use weir_rtc::{
 /// Checks keep consent (RFC 7675 section 5.1: every 5 seconds); more often until connected.
 const CHECK_EVERY: Duration = Duration::from_millis(2_500);
 const CHECK_EVERY_AT_FIRST: Duration = Duration::from_millis(100);
+/// Handshakes under way at a time: a server frees seats that are not taken within some seconds, and
+/// all at once would take longer where the cores are busy.
+const HANDSHAKES_MAX: usize = 32;
+const ADMIT_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest packet that a client seals.
 const PACKET_MAX: usize = 1_500;
 
@@ -66,6 +71,14 @@ impl Security {
     fn note(&self, profile: SrtpProfile) {
         let counter = if profile == SrtpProfile::AeadAes128Gcm { &self.gcm } else { &self.cm80 };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until no more than [`HANDSHAKES_MAX`] of the `asked` are still connecting.
+    fn admit(&self, asked: usize) {
+        let deadline = Instant::now() + ADMIT_PATIENCE;
+        while asked.saturating_sub(self.connected()) > HANDSHAKES_MAX && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     pub(crate) fn connected(&self) -> usize {

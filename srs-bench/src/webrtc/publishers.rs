@@ -94,6 +94,7 @@ impl Publishers {
             let offer = Offer::new(index, &identity.fingerprint_sha256(), Wish::Send(ssrcs));
             let answer = Answer::read(&api.negotiate(Resource::Whip, app, stream, offer.sdp)?)?;
             let client = Client::new(&identity, &offer.ufrag, &answer)?;
+            shared.security.admit(index);
             fleet.add(Publisher::new(client, ssrcs, shape, Arc::clone(&shared)));
         }
         Ok(Self { shared, wanted: streams.len(), _fleet: fleet })

@@ -73,6 +73,7 @@ impl Viewers {
             let answer = Answer::read(&api.negotiate(Resource::Whep, app, stream, offer.sdp)?)?;
             let client = Client::new(&identity, &offer.ufrag, &answer)?;
             coalesce &= client.coalesces();
+            shared.security.admit(index);
             fleet.add(Viewer::new(client, Arc::clone(&shared)));
         }
         Ok(Self { shared, wanted: count, coalesce, _fleet: fleet })
