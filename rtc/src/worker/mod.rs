@@ -24,6 +24,7 @@ mod timers;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -137,7 +138,11 @@ impl Worker {
             self.turn(&mut receiver, began);
             let ended = Instant::now();
             self.load.note(began, ended);
-            let timeout = self.next_deadline().saturating_duration_since(ended);
+            let pause = self.load.pause();
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
+            let timeout = self.next_deadline().saturating_duration_since(ended + pause);
             wait(self.ports.sockets(), self.inbox.mailbox.waker(), Some(timeout));
         }
         let now = Instant::now();
