@@ -177,8 +177,9 @@ fn sendto(peers: usize, cores: Cores) -> anyhow::Result<f64> {
 
 /// A line of the table.
 pub(super) struct Row {
-    /// The clients, in words.
-    pub(super) what: String,
+    pub(super) clients: usize,
+    /// What they are, in words.
+    pub(super) what: &'static str,
     pub(super) workers: usize,
     pub(super) cipher: Cipher,
     /// By RTP packet.
@@ -192,9 +193,16 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(what: String, (workers, cipher): (usize, Cipher), yard: &Yard, run: &Run, work: (u64, u64, usize)) -> Self {
+    pub(super) fn new(
+        what: &'static str,
+        (workers, cipher): (usize, Cipher),
+        yard: &Yard,
+        run: &Run,
+        work: (u64, u64, usize),
+    ) -> Self {
         let (packets, lost, clients) = work;
         Self {
+            clients,
             what,
             workers,
             cipher,
@@ -223,7 +231,8 @@ impl Row {
         for row in rows {
             let segments = row.segments.map_or_else(|| "–".to_owned(), |segments| format!("{segments:.2}"));
             println!(
-                "| {} | {:?} | {} | {:.2} | {:.2} | **{:.2}** | {segments} | {:.3} | {:.1} | {:.2} % |",
+                "| {} {} | {:?} | {} | {:.2} | {:.2} | **{:.2}** | {segments} | {:.3} | {:.1} | {:.2} % |",
+                row.clients,
                 row.what,
                 row.cipher,
                 row.workers,
@@ -238,19 +247,24 @@ impl Row {
         Self::print_scaling(rows);
     }
 
-    /// More workers carry so many times one's packets, as far as CPU time goes. Not what a wall clock
-    /// would show: with as many cores as workers the clients have none of their own here.
+    /// So many workers carry so many times what one does, as far as CPU time goes, each with as many
+    /// clients. Not what a wall clock would show: with as many cores as workers the clients have none
+    /// of their own here.
     fn print_scaling(rows: &[Self]) {
         for many in rows.iter().filter(|row| row.workers > 1) {
-            let same = |row: &&Self| row.workers == 1 && row.what == many.what && row.cipher == many.cipher;
-            let Some(one) = rows.iter().find(same) else { continue };
+            let is_alike = |row: &&Self| {
+                let same_share = row.clients * many.workers == many.clients;
+                row.workers == 1 && row.what == many.what && row.cipher == many.cipher && same_share
+            };
+            let Some(one) = rows.iter().find(is_alike) else { continue };
             println!(
-                "\n{} {:?}: a packet costs {} workers {:.2} × what it costs one (by the yardsticks), so {} cores carry {:.2} × one",
+                "\n{} workers with {} {} ({:?}) spend {:.2} × on a packet what one spends with {}, by the yardsticks: they carry {:.2} × one",
+                many.workers,
+                many.clients,
                 many.what,
                 many.cipher,
-                many.workers,
                 many.ratio() / one.ratio(),
-                many.workers,
+                one.clients,
                 many.workers as f64 * one.ratio() / many.ratio()
             );
         }

@@ -42,7 +42,7 @@ pub(super) fn measure(setup: &Setup<'_>, count: usize) -> anyhow::Result<Row> {
     println!("  cipher    {cipher}");
     run.print_usage(count, "publisher");
     run.print_counters();
-    let row = Row::new(format!("{count} WHIP publishers"), (setup.workers, setup.cipher), &yard, &run, (received, lost, count));
+    let row = Row::new("WHIP publishers", (setup.workers, setup.cipher), &yard, &run, (received, lost, count));
     yard.print(row.micros);
     if lost * 1_000 > received {
         println!("  WARNING   more than 0.1 % was lost: the figure does not count");

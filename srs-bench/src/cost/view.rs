@@ -58,7 +58,10 @@ pub(super) fn measure(setup: &Setup<'_>, count: usize, published: Published) -> 
     let received = viewers.counted().since(&earlier);
     drop(source);
     yard.end(count, setup.cores)?;
-    let what = format!("{count} WHEP from {}", published.name());
+    let what = match published {
+        Published::Rtmp => "WHEP from RTMP",
+        Published::Whip => "WHEP from WHIP",
+    };
     println!("\nWHEP, {count} viewers from {}", published.name());
     println!(
         "  work      {} RTP packets delivered ({:.0} a second and viewer, {:.0} bytes each), {} lost on the way",
