@@ -1,4 +1,4 @@
-//! `srs-bench`: what a viewer costs a live server, measured from outside.
+//! `srs-bench`: what viewers and publishers cost a live server, measured from outside.
 #![forbid(unsafe_code)]
 
 mod cost;
@@ -6,7 +6,7 @@ mod http;
 mod media;
 mod proc;
 mod rtmp;
-mod whep;
+mod webrtc;
 mod yardstick;
 
 use clap::{Parser, Subcommand};
@@ -21,7 +21,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a Weir beside this program and measure what a WHEP viewer and an RTMP player cost it.
+    /// Start a Weir beside this program and measure what WHEP viewers, WHIP publishers and RTMP players cost it.
     Cost(cost::CostArgs),
 }
 

@@ -1,6 +1,6 @@
 //! What the kernel says of a process: CPU time, memory, the machine.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::Context as _;
 use rustix::{
@@ -9,10 +9,12 @@ use rustix::{
 };
 
 /// CPU time and memory of a process at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Usage {
     /// User and system time since the process started.
     pub(crate) cpu: Duration,
+    /// The same by what the threads are called, without the numbers of like ones.
+    pub(crate) threads: BTreeMap<String, Duration>,
     /// Resident memory in bytes.
     pub(crate) rss_bytes: u64,
 }
@@ -27,13 +29,17 @@ pub(crate) fn usage(pid: u32) -> anyhow::Result<Usage> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the server process is gone")?;
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
     let rss_kb: u64 = rss.trim().trim_end_matches("kB").trim().parse().unwrap_or(0);
-    let mut nanos = 0;
+    let mut threads = BTreeMap::<String, Duration>::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        nanos += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        let nanos = text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let kind = name.trim().trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+        *threads.entry(kind.to_owned()).or_default() += Duration::from_nanos(nanos);
     }
-    let cpu = if nanos > 0 { Duration::from_nanos(nanos) } else { ticks(pid)? };
-    Ok(Usage { cpu, rss_bytes: rss_kb * 1024 })
+    let sum: Duration = threads.values().sum();
+    let cpu = if sum.is_zero() { ticks(pid)? } else { sum };
+    Ok(Usage { cpu, threads, rss_bytes: rss_kb * 1024 })
 }
 
 fn ticks(pid: u32) -> anyhow::Result<Duration> {

@@ -19,7 +19,7 @@ use rml_rtmp::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::media::Source;
+use crate::media::flv::Source;
 
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -19,7 +19,7 @@ use crate::proc::{pin_thread, thread_cpu};
 const ROUNDS: usize = 7;
 const CALLS: usize = 20_000;
 /// With few peers there are fewer calls, since each pass has its pause.
-const PASSES_MAX: usize = 100;
+const PASSES_MAX: usize = 40;
 /// Between two passes over all peers: the time in which the receivers take what has come, as
 /// between two frames.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -42,6 +42,16 @@ impl Identity {
     ///
     /// If the system gives no randomness.
     pub fn generate() -> Result<Self, IdentityError> {
+        Self::offering(&[SrtpProfile::AeadAes128Gcm, SrtpProfile::AesCm128HmacSha1_80])
+    }
+
+    /// As [`Identity::generate`]; on the active side it offers these profiles only, the preferred
+    /// first. The passive side takes the better one of what it is offered all the same.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no randomness.
+    pub fn offering(profiles: &[SrtpProfile]) -> Result<Self, IdentityError> {
         let failed = |error: rtc::shared::error::Error| IdentityError(error.to_string());
         let provider: Arc<dyn RTCCryptoProvider> = Arc::new(AwsLcRsProvider::new());
         let certificate = Certificate::generate_self_signed(vec!["weir".to_owned()], provider.crypto()).map_err(failed)?;
@@ -65,12 +75,14 @@ impl Identity {
         };
         let gcm = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
         let cm = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
+        let offered: Vec<_> =
+            profiles.iter().map(|profile| if *profile == SrtpProfile::AeadAes128Gcm { gcm } else { cm }).collect();
         Ok(Self {
             inner: Arc::new(Inner {
                 fingerprint,
                 passive_gcm: build(false, &SUITES_ECDSA, &[gcm])?,
                 passive_cm: build(false, &SUITES_ECDSA, &[cm])?,
-                active: build(true, &SUITES_ALL, &[gcm, cm])?,
+                active: build(true, &SUITES_ALL, &offered)?,
             }),
         })
     }

@@ -15,6 +15,11 @@ const IDLE: f64 = 0.02;
 /// hundred viewers share the wait.
 const BUSY: f64 = 0.06;
 
+/// A busy worker looks at its sockets no more often than this. A turn for each packet of many
+/// publishers costs two changes of context and a cold cache every time; what came meanwhile is one
+/// batch.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// How long packets may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gather {
@@ -58,8 +63,17 @@ impl Load {
     }
 
     pub(super) fn gather(&self) -> Gather {
-        let wait = ((self.share - IDLE) / (BUSY - IDLE)).clamp(0.0, 1.0);
-        Gather { window: self.window_max.mul_f64(wait), for_sound: self.share >= BUSY }
+        Gather { window: self.window_max.mul_f64(self.wait()), for_sound: self.share >= BUSY }
+    }
+
+    /// How long the worker leaves alone what comes in before it takes it all.
+    pub(super) fn pause(&self) -> Duration {
+        PAUSE.min(self.window_max).mul_f64(self.wait())
+    }
+
+    /// The share of their time that things wait.
+    fn wait(&self) -> f64 {
+        ((self.share - IDLE) / (BUSY - IDLE)).clamp(0.0, 1.0)
     }
 }
 
@@ -83,6 +97,7 @@ mod tests {
     #[test]
     fn at_low_load_nothing_waits() {
         assert_eq!(after(0.01).gather(), Gather { window: Duration::ZERO, for_sound: false });
+        assert_eq!(after(0.01).pause(), Duration::ZERO);
     }
 
     #[test]
@@ -90,6 +105,7 @@ mod tests {
         let some = after(0.04).gather();
         assert!(!some.for_sound && some.window > MAX / 4 && some.window < MAX * 3 / 4, "{some:?}");
         assert_eq!(after(0.2).gather(), Gather { window: MAX, for_sound: true });
+        assert_eq!(after(0.2).pause(), PAUSE);
     }
 
     #[test]

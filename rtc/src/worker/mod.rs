@@ -30,6 +30,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -155,7 +156,11 @@ impl Worker {
             self.turn(&mut receiver, began);
             let ended = Instant::now();
             self.load.note(began, ended);
-            let timeout = self.next_deadline().saturating_duration_since(ended);
+            let pause = self.load.pause();
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
+            let timeout = self.next_deadline().saturating_duration_since(ended + pause);
             wait(self.ports.sockets(), self.ports.poller(), self.inbox.mailbox.waker(), Some(timeout));
         }
         let now = Instant::now();

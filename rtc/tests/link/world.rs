@@ -77,6 +77,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_browsers(Identity::generate().unwrap())
+    }
+
+    /// A world whose browsers offer what `browser` does.
+    pub(crate) fn with_browsers(browser: Identity) -> Self {
         let start = Instant::now();
         Self {
             start,
@@ -84,7 +89,7 @@ impl World {
             hub: Hub::new(),
             key: StreamKey::new("live", "test").unwrap(),
             server: Identity::generate().unwrap(),
-            browser: Identity::generate().unwrap(),
+            browser,
             config: SessionConfig::new(start, Duration::from_secs(1_700_000_000)),
             publisher: None,
             viewers: Vec::new(),
