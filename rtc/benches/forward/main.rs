@@ -19,6 +19,9 @@ mod netem;
 #[path = "../../tests/link/screen.rs"]
 #[allow(dead_code, reason = "shared with the tests of the link")]
 mod screen;
+#[path = "../../tests/link/tape.rs"]
+#[allow(dead_code, reason = "shared with the tests of the link")]
+mod tape;
 #[path = "../../tests/link/world.rs"]
 #[allow(dead_code, reason = "shared with the tests of the link")]
 mod world;
