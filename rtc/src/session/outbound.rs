@@ -92,7 +92,7 @@ impl Outbound {
     /// See [`Session::set_tracks`](super::Session::set_tracks).
     pub(super) fn set_tracks(&mut self, tracks: &Tracks) {
         // With one layer there is nothing to choose.
-        self.set_estimating(tracks.list.iter().filter(|track| track.kind() == MediaKind::Video).count() > 1);
+        self.set_estimating(tracks.pictures().len() > 1);
         for stream in &mut self.streams {
             // A source without this track keeps what was: its next publisher may have it again.
             let Some(track) = tracks.get(stream.media.track) else { continue };
@@ -252,7 +252,9 @@ impl Outbound {
             sent_ms: now.saturating_duration_since(self.made).as_millis() as u32,
             ..form
         });
-        let read = descriptor::read(stream.codec, packet);
+        // Under its number it must be read as it was then, whatever codec the source has changed to.
+        let codec = stream.media.payload_type(sent.payload_type).map_or(stream.codec, |params| params.codec);
+        let read = descriptor::read(codec, packet);
         let form = Form { read, ..repair.unwrap_or_else(|| stream.original(&sent)) };
         let Some((len, _)) = stream.seal(&form, packet, self.wall, protect, &mut self.header[..], out) else {
             stats.drops.too_large += 1;

@@ -74,12 +74,18 @@ fn numbers_time_and_pictures_go_on_over_a_change_of_layers() {
 
 #[test]
 fn a_changed_and_padded_packet_comes_again_byte_for_byte() {
+    // Also once the source sends another codec.
+    [Codec::Vp8, Codec::H264].into_iter().for_each(comes_again_while_the_source_sends);
+}
+
+fn comes_again_while_the_source_sends(codec: Codec) {
     let mut bench = bench(Codec::Vp8);
     bench.want(TrackId::VIDEO);
     bench.forward(&vp8(TrackId::VIDEO, 40, 1_000, true)).unwrap();
     bench.want(LOW);
     bench.fill = Fill::Payload(60);
     let sent = bench.forward(&vp8(LOW, 8, 1_080, true)).unwrap();
+    bench.outbound.set_tracks(&layered(codec));
     let wire_seq = u16::from_be_bytes([sent[2], sent[3]]);
     let outputs = bench.at(2_000).rtcp(|out| rtcp::emit_nack(9, VIDEO_SSRC, [wire_seq], out));
     let resend = outputs.iter().find_map(|output| if let Output::Resend(resend) = output { Some(*resend) } else { None });

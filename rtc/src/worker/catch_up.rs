@@ -17,23 +17,23 @@ use crate::session::Session;
 pub(super) const EVERY: Duration = Duration::from_millis(5);
 /// What leaves at a time at most, and where nothing is known of the path: 60 Mb/s, so that a cached
 /// group of pictures does not overrun a browser's socket buffer of 200 kB.
-const PACKETS_MAX: u64 = 32;
+const BURST_MAX: usize = 32;
 /// What leaves at a time at least: a frame of a poor stream.
-const PACKETS_MIN: u64 = 4;
+pub(super) const BURST_MIN: usize = 4;
 /// A path is sent this many times what it is thought to carry, over the length of a keyframe: more
 /// queues in it, less shows the keyframe late (libwebrtc paces so, too).
 const PACE: f64 = 2.5;
 /// The size of a packet, for that.
 const PACKET_BITS: f64 = 9_600.0;
 /// A long backlog is sent in at most so many parts, or a fast stream would never be caught up with:
-/// nothing is later than a third of a second.
+/// nothing is later than a third of a second, unless a TCP connection is full.
 const PARTS_MAX: u64 = 64;
 
 /// How many packets of the ring a viewer may be given at once: of those of several simulcast layers it
 /// is sent its own.
 pub(super) fn burst(session: &Session) -> usize {
-    let packets = session.estimate().map_or(PACKETS_MAX, |rate| (rate as f64 * PACE * EVERY.as_secs_f64() / PACKET_BITS) as u64);
-    (packets.clamp(PACKETS_MIN, PACKETS_MAX) as f64 / session.picture_part()) as usize
+    let packets = session.estimate().map_or(BURST_MAX, |rate| (rate as f64 * PACE * EVERY.as_secs_f64() / PACKET_BITS) as usize);
+    (packets.clamp(BURST_MIN, BURST_MAX) as f64 / session.picture_part()) as usize
 }
 
 impl Worker {

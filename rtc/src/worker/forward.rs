@@ -7,7 +7,7 @@ use weir_source::{Read, Tracks};
 use super::{
     Worker,
     batch::{Batch, Share},
-    catch_up::burst,
+    catch_up::{BURST_MIN, burst},
     guarded,
     peers::{CatchUp, Peer, PeerKey},
     ports::Ports,
@@ -107,8 +107,9 @@ impl Worker {
             |key: &PeerKey| peers.get_mut(*key).is_some_and(|peer| peer.viewer().is_some_and(|viewer| !viewer.started));
         let newcomers: Vec<PeerKey> = watched.viewers.iter().copied().filter(|key| is_new(key)).collect();
         for key in newcomers {
-            if let Some(peer) = self.peers.get_mut(key) {
-                self.sources.start_catch_up(now, key, peer, from, live);
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            if guarded(|| self.sources.start_catch_up(now, key, peer, from, live)).is_none() {
+                self.fallen.push(key);
             }
         }
     }
@@ -166,7 +167,11 @@ fn share(peer: &Peer, ports: &Ports, batch: &Batch<'_>) -> (Share, Option<u64>) 
     if peer.viewer().is_some_and(|viewer| viewer.catch_up.is_some()) {
         return (Share::SOUND, None);
     }
+    // The usual batch needs no look at what the path carries.
     let has_room = peer.target.is_none_or(|(port, _)| ports.has_room(port));
+    if has_room && batch.packets.len() <= BURST_MIN {
+        return (Share::ALL, None);
+    }
     match batch.after_pictures(if has_room { burst(&peer.session) } else { 0 }) {
         Some(from) => (Share { pictures: 0..from, ..Share::ALL }, Some(from)),
         None => (Share::ALL, None),

@@ -1,5 +1,6 @@
 //! Whose a datagram is. STUN finds its peer by the user name it carries and proves its address by
-//! the password (over TCP that is the first thing a connection must say); everything else must come from an address that was proven.
+//! the password (over TCP that is the first thing a connection must say); everything else must come
+//! from an address that was proven.
 
 use std::{
     net::{IpAddr, SocketAddr},

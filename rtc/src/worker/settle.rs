@@ -159,7 +159,11 @@ impl Worker {
         }
         if let Some(restart) = peer.record.take_restart() {
             tracing::debug!(id = %peer.record.id, "ICE restarts");
-            peer.session.restart_ice(restart.local.clone(), restart.remote);
+            let local = restart.local.clone();
+            if guarded(|| peer.session.restart_ice(local, restart.remote)).is_none() {
+                self.end(now, key, End::Panicked);
+                return;
+            }
             self.peers.rename(key, restart.local);
         }
         let Some(peer) = self.peers.get_mut(key) else { return };

@@ -83,7 +83,7 @@ impl Estimator {
     pub(super) fn sent(&mut self, now: Instant, size: usize) {
         let at = self.micros(now);
         let seq = self.sent.record(at, size);
-        self.probe.sent(seq, size);
+        self.probe.sent(seq);
     }
 
     /// The viewer's feedback.

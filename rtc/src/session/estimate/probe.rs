@@ -86,7 +86,7 @@ impl Probe {
     }
 
     /// A packet was numbered.
-    pub(super) fn sent(&mut self, seq: u16, _size: usize) {
+    pub(super) fn sent(&mut self, seq: u16) {
         if let Some(run) = self.running.as_mut().filter(|run| run.to_send > 0) {
             run.to_send -= 1;
             run.first_seq.get_or_insert(seq);

@@ -37,7 +37,7 @@ impl Received {
     /// The best rate over 150 ms of the last 400, in bits per second: while packets queue it is what
     /// the path carries, and a burst's own pause does not lower it.
     pub(super) fn best(&self) -> f64 {
-        self.window_rates(LATELY).fold(0.0, f64::max)
+        self.window_rates().fold(0.0, f64::max)
     }
 
     /// The rate over the whole time kept, in bits per second.
@@ -46,11 +46,11 @@ impl Received {
         bytes as f64 * 8e6 / (BUCKETS as i64 * BUCKET_US) as f64
     }
 
-    fn window_rates(&self, lately: usize) -> impl Iterator<Item = f64> {
+    fn window_rates(&self) -> impl Iterator<Item = f64> {
         let newest = self.newest.unwrap_or(0);
         let bytes = move |back: usize| u64::from(self.bucket(newest - back as i64));
         // The newest is not full yet.
-        (1..=lately.saturating_sub(WINDOW)).map(move |start| {
+        (1..=LATELY - WINDOW).map(move |start| {
             let sum: u64 = (start..start + WINDOW).map(bytes).sum();
             sum as f64 * 8e6 / (WINDOW as i64 * BUCKET_US) as f64
         })
