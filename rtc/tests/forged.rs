@@ -7,26 +7,11 @@ use std::{alloc::System, net::SocketAddr, time::Duration};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use weir_rtc::wire::stun::{IntegrityKey, Request, Role, TransactionId};
 
-use crate::{netem::Weather, world::World};
+use crate::parts::{netem::Weather, world::World};
 
-#[path = "link/camera.rs"]
+#[path = "link/parts.rs"]
 #[allow(dead_code, reason = "shared with the tests of the link")]
-mod camera;
-#[path = "link/client.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod client;
-#[path = "link/netem.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod netem;
-#[path = "link/screen.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod screen;
-#[path = "link/tape.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod tape;
-#[path = "link/world.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod world;
+mod parts;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -71,7 +56,7 @@ fn forged_checks_handshakes_and_media_from_anywhere_take_no_memory_and_get_no_an
         let from = SocketAddr::from(([203, 0, 113, (round % 250) as u8], 1_024 + round));
         let copy = &mut buffer[..data.len()];
         copy.copy_from_slice(data);
-        session.handle_datagram(now, from, client::SERVER, copy);
+        session.handle_datagram(now, from, parts::client::SERVER, copy);
         assert!(session.poll_output().is_none(), "nothing is said to {from}");
     };
     // What is made once: tables that grow to their size.

@@ -12,26 +12,11 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use weir_rtc::session::Fill;
 use weir_source::{LayerState, MediaTime, Packet, PacketExtensions, TrackId};
 
-use crate::{netem::Weather, world::World};
+use crate::parts::{netem::Weather, world::World};
 
-#[path = "link/camera.rs"]
+#[path = "link/parts.rs"]
 #[allow(dead_code, reason = "shared with the tests of the link")]
-mod camera;
-#[path = "link/client.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod client;
-#[path = "link/netem.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod netem;
-#[path = "link/screen.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod screen;
-#[path = "link/tape.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod tape;
-#[path = "link/world.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod world;
+mod parts;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

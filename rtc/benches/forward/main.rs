@@ -1,30 +1,15 @@
 //! What the forward loop costs: CPU time for a packet to a viewer, by cipher and size, and for a
 //! message to the kernel, by its segments.
 //!
-//! `cargo bench -p weir-rtc --bench forward` measures and prints tables. Without `--bench`, as tests
+//! `cargo bench --workspace --bench forward` measures and prints tables. Without `--bench`, as tests
 //! run it, it does each thing once.
 
 mod seal;
 mod send;
 
-#[path = "../../tests/link/camera.rs"]
+#[path = "../../tests/link/parts.rs"]
 #[allow(dead_code, reason = "shared with the tests of the link")]
-mod camera;
-#[path = "../../tests/link/client.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod client;
-#[path = "../../tests/link/netem.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod netem;
-#[path = "../../tests/link/screen.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod screen;
-#[path = "../../tests/link/tape.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod tape;
-#[path = "../../tests/link/world.rs"]
-#[allow(dead_code, reason = "shared with the tests of the link")]
-mod world;
+mod parts;
 
 use std::time::Duration;
 

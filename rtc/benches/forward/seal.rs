@@ -10,7 +10,11 @@ use weir_rtc::{
 };
 use weir_source::{MediaTime, Packet, PacketExtensions, TrackId};
 
-use super::{Scale, best_of, netem::Weather, thread_cpu, world::World};
+use super::{
+    Scale, best_of,
+    parts::{netem::Weather, world::World},
+    thread_cpu,
+};
 
 /// Opus, a picture's share, a full packet.
 const SIZES: [usize; 3] = [160, 600, 1_150];

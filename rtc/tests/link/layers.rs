@@ -3,7 +3,11 @@
 
 use std::time::Instant;
 
-use super::{millis, netem::Weather, seconds, tape::Tape, world::World};
+use super::{
+    millis,
+    parts::{netem::Weather, tape::Tape, world::World},
+    seconds,
+};
 
 /// A publisher of three layers that has been sending for a while.
 fn world() -> World {

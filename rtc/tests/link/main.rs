@@ -3,24 +3,19 @@
 //! The browsers' ends are made of our own wire, SRTP and DTLS; what they check is behaviour: each
 //! frame is shown or skipped to a keyframe, numbers are never used twice, requests do not storm.
 
-mod camera;
-mod client;
 mod layers;
-mod netem;
-mod screen;
+#[path = "parts.rs"]
+mod parts;
 mod seeds;
-mod tape;
-mod world;
 
 use std::time::Duration;
 
-use netem::Weather;
+use parts::{netem::Weather, world::World};
 use weir_rtc::{
     sdp::{Direction, HashAlgorithm},
     session::CloseReason,
     srtp::SrtpProfile,
 };
-use world::World;
 
 fn seconds(s: u64) -> Duration {
     Duration::from_secs(s)
@@ -243,10 +238,10 @@ fn captured_datagrams_from_elsewhere_gain_the_stream_until_the_next_packet_at_mo
         let wire = &mut world.viewers[0].wire;
         let (check, report) = wire.client.captured.clone();
         let home = wire.client.address;
-        wire.session.handle_datagram(now, thief, client::SERVER, &mut report.clone());
+        wire.session.handle_datagram(now, thief, parts::client::SERVER, &mut report.clone());
         assert_eq!(wire.session.path().unwrap().remote, home, "replayed media moves nothing");
-        wire.session.handle_datagram(now, thief, client::SERVER, &mut check.clone());
-        wire.session.handle_datagram(now, thief, client::SERVER, &mut report.clone());
+        wire.session.handle_datagram(now, thief, parts::client::SERVER, &mut check.clone());
+        wire.session.handle_datagram(now, thief, parts::client::SERVER, &mut report.clone());
         let taken = wire.session.path().unwrap().remote == thief;
         assert_eq!(taken, round == 0, "a replayed check is believed once");
         world.run(millis(1_600));
@@ -319,7 +314,7 @@ fn noise_and_forgery_change_nothing() {
     let mut world = World::new();
     world.publish(Weather::FINE);
     world.view(Weather::FINE);
-    let mut random = netem::Random(99);
+    let mut random = parts::netem::Random(99);
     for step in 0..4_000u64 {
         world.run(millis(1));
         let now = world.now;
@@ -330,9 +325,9 @@ fn noise_and_forgery_change_nothing() {
         }
         let publisher = world.publisher.as_mut().unwrap();
         let from = publisher.wire.client.address;
-        publisher.wire.session.handle_datagram(now, from, client::SERVER, &mut noise.clone());
+        publisher.wire.session.handle_datagram(now, from, parts::client::SERVER, &mut noise.clone());
         let stranger = "127.0.0.9:9".parse().unwrap();
-        publisher.wire.session.handle_datagram(now, stranger, client::SERVER, &mut noise);
+        publisher.wire.session.handle_datagram(now, stranger, parts::client::SERVER, &mut noise);
     }
     let publisher = world.publisher.as_ref().unwrap();
     let viewer = &world.viewers[0];

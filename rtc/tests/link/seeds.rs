@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::{
+use super::parts::{
     netem::{Random, Weather},
     world::{ViewerEnd, World},
 };
