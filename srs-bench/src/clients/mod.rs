@@ -8,6 +8,7 @@ mod crew;
 mod flv;
 mod hls;
 mod options;
+mod player;
 mod request;
 mod rtmp;
 mod target;
