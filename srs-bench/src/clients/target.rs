@@ -32,8 +32,8 @@ impl Kind {
         let parsed = Url::parse(url).with_context(|| format!("{url:?} is no URL"))?;
         let path = parsed.path();
         Ok(match (parsed.scheme(), publish) {
-            ("webrtc", false) => Self::WebrtcPlay,
-            ("webrtc", true) => Self::WebrtcPublish,
+            ("webrtc" | "janus", false) => Self::WebrtcPlay,
+            ("webrtc" | "janus", true) => Self::WebrtcPublish,
             ("rtmp", false) => Self::RtmpPlay,
             ("rtmp", true) => Self::RtmpPublish,
             ("http", false) if path.ends_with(".flv") => Self::FlvPlay,
@@ -87,7 +87,7 @@ impl Target {
         let target = Self { kind, url: url.to_owned() };
         let first = target.url(0)?;
         let schemes: &[&str] = match kind {
-            Kind::WebrtcPlay | Kind::WebrtcPublish => &["http", "https", "webrtc"],
+            Kind::WebrtcPlay | Kind::WebrtcPublish => &["http", "https", "webrtc", "janus"],
             Kind::RtmpPlay | Kind::RtmpPublish => &["rtmp"],
             Kind::FlvPlay => &["http"],
             Kind::HlsPlay => &["http", "https"],

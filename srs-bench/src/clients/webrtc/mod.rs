@@ -7,6 +7,7 @@ mod answer;
 mod client;
 mod fleet;
 mod inbound;
+mod janus;
 mod offer;
 mod picture;
 mod publisher;
@@ -29,6 +30,7 @@ use self::{
     answer::Answer,
     client::{Client, Part},
     fleet::{Command, Fleet},
+    janus::Wanted,
     offer::{Offer, Wish},
     publisher::Publisher,
     signal::Resource,
@@ -81,6 +83,7 @@ pub(super) async fn session(crew: &Crew, number: usize, report: Report, stop: &m
     tokio::select! {
         biased;
         _ = &mut ended => {}
+        never = resource.keep(&crew.http) => match never {},
         () = stop.wait() => {
             fleet.tell(Command::Leave(id));
             let _in_time = timeout(LEAVE_PATIENCE, ended).await;
@@ -95,8 +98,10 @@ async fn signal(crew: &Crew, fleets: &Fleets, number: usize) -> Result<(Part, Tr
     let url = crew.url(number).map_err(|error| Failure::of(Stage::Http, &error))?;
     let ssrcs = [rand::random::<u32>() | 1, rand::random::<u32>() & !1];
     let wish = if publish { Wish::Send(ssrcs) } else { Wish::Receive(crew.options.feedback) };
-    let offer = Offer::new(&fleets.identity.fingerprint_sha256(), crew.options.cipher, wish);
-    let (text, resource) = signal::negotiate(&crew.http, &url, publish, offer.sdp.clone()).await?;
+    let fingerprint = fleets.identity.fingerprint_sha256();
+    let offer = Offer::new(&fingerprint, crew.options.cipher, wish);
+    let wanted = Wanted { publish, offer: &offer, fingerprint: &fingerprint, feedback: crew.options.feedback };
+    let (text, resource) = signal::negotiate(&crew.http, &url, &wanted).await?;
     let answer = Answer::read(&text).map_err(|error| Failure::of(Stage::Sdp, &error))?;
     let place = Place { source: crew.source(number), recv_buffer: crew.options.recv_buffer };
     let now = Instant::now();

@@ -1,11 +1,15 @@
-//! An offer to a server and its answer: WHIP and WHEP (RFC 9725), or SRS's JSON.
+//! An offer to a server and its answer: WHIP and WHEP (RFC 9725), SRS's JSON, or Janus's API.
+
+use std::{convert::Infallible, time::Duration};
 
 use reqwest::{
     Method, StatusCode, Url,
     header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION},
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
+use super::janus;
 use crate::{
     clients::{
         crew::Failure,
@@ -16,20 +20,32 @@ use crate::{
 
 /// SRS's API listens there.
 const SRS_API_PORT: u16 = 1985;
+/// Janus forgets a session after 60 s of silence.
+const KEEP_EVERY: Duration = Duration::from_secs(25);
 /// An answer is some kilobytes.
 const ANSWER_MAX: usize = 256 << 10;
 
 /// A session at the server, as far as HTTP knows it.
 #[derive(Debug)]
-pub(super) struct Resource {
-    /// Where to DELETE it, if it can be.
-    url: Option<Url>,
-    etag: Option<String>,
+pub(super) enum Resource {
+    /// Nothing to be ended.
+    None,
+    /// To be deleted.
+    Whip { url: Url, etag: Option<String> },
+    /// To be kept alive, too.
+    Janus(janus::Session),
 }
 
-/// Posts the offer; the answer and what it was filed under.
-pub(super) async fn negotiate(http: &Http, url: &Url, publish: bool, offer: String) -> Result<(String, Resource), Failure> {
-    if url.scheme() == "webrtc" { srs(http, url, publish, &offer).await } else { whip(http, url, offer).await }
+/// Makes the offer; the server's description and what the session was filed under.
+pub(super) async fn negotiate(http: &Http, url: &Url, wanted: &janus::Wanted<'_>) -> Result<(String, Resource), Failure> {
+    match url.scheme() {
+        "webrtc" => srs(http, url, wanted.publish, &wanted.offer.sdp).await,
+        "janus" => {
+            let (description, session) = janus::negotiate(http, url, wanted).await?;
+            Ok((description, Resource::Janus(session)))
+        }
+        _ => whip(http, url, wanted.offer.sdp.clone()).await,
+    }
 }
 
 /// RFC 9725 section 4.2.
@@ -48,7 +64,10 @@ async fn whip(http: &Http, url: &Url, offer: String) -> Result<(String, Resource
     }
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     // Relative to where the answer came from.
-    let resource = Resource { url: header(LOCATION).and_then(|to| response.url().join(&to).ok()), etag: header(ETAG) };
+    let resource = match header(LOCATION).and_then(|to| response.url().join(&to).ok()) {
+        Some(url) => Resource::Whip { url, etag: header(ETAG) },
+        None => Resource::None,
+    };
     Ok((request::text(response, ANSWER_MAX).await?, resource))
 }
 
@@ -62,7 +81,7 @@ async fn srs(http: &Http, url: &Url, publish: bool, offer: &str) -> Result<(Stri
         return Err(request::refusal(response).await);
     }
     let text = request::text(response, ANSWER_MAX).await?;
-    Ok((srs_answer(&text)?, Resource { url: None, etag: None }))
+    Ok((srs_answer(&text)?, Resource::None))
 }
 
 /// `webrtc://host[:port]/…` has its API on that port, over HTTPS with `schema=https`.
@@ -89,12 +108,26 @@ fn srs_answer(text: &str) -> Result<String, Failure> {
 impl Resource {
     /// Ends the session at the server (RFC 9725 section 4.2). How it went is nobody's business any more.
     pub(super) async fn delete(self, http: &Http) {
-        let Some(url) = self.url else { return };
+        let (url, etag) = match self {
+            Self::None => return,
+            Self::Janus(session) => return session.destroy(http).await,
+            Self::Whip { url, etag } => (url, etag),
+        };
         let mut request = http.request(Method::DELETE, url);
-        if let Some(etag) = self.etag {
+        if let Some(etag) = etag {
             request = request.header(IF_MATCH, etag);
         }
         let _gone = http.send(request).await;
+    }
+
+    /// Keeps the session alive, for as long as this is waited for.
+    pub(super) async fn keep(&self, http: &Http) -> Infallible {
+        loop {
+            sleep(KEEP_EVERY).await;
+            if let Self::Janus(session) = self {
+                session.keep(http).await;
+            }
+        }
     }
 }
 
