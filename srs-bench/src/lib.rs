@@ -5,6 +5,7 @@
 //! a Weir beside this program by system calls. Nothing here knows a server's inside.
 #![forbid(unsafe_code)]
 
+pub mod clients;
 mod cost;
 mod http;
 pub mod measure;
