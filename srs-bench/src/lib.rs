@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clients;
+mod compare;
 mod cost;
 mod http;
 pub mod measure;
@@ -31,12 +32,15 @@ struct Args {
 enum Command {
     /// Start a Weir beside this program and measure what WHEP viewers, WHIP publishers and RTMP players cost it.
     Cost(cost::CostArgs),
+    /// Measure servers side by side under the same load and write BENCHMARKS.md.
+    Compare(compare::CompareArgs),
 }
 
 /// The program: reads the command line, does what it says.
 pub fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Cost(args) => cost::run(&args),
+        Command::Compare(args) => compare::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -39,10 +39,10 @@ use crate::measure::Collector;
 ///
 /// | kind | URL |
 /// |---|---|
-/// | WebRTC | `http(s)://…` of a WHIP or WHEP endpoint, `webrtc://host[:1985]/app/stream` for SRS's JSON API, or `janus://host:8088/janus?room=1&feed=1` for Janus's VideoRoom |
+/// | WebRTC | `http://…` of a WHIP or WHEP endpoint, `webrtc://host[:1985]/app/stream` for SRS's JSON API, or `janus://host:8088/janus?room=1&feed=1` for Janus's VideoRoom |
 /// | RTMP | `rtmp://host[:1935]/app/stream[?params]` |
 /// | HTTP-FLV | `http://host/app/stream.flv` |
-/// | HLS | `http(s)://host/app/stream.m3u8` |
+/// | HLS | `http://host/app/stream.m3u8` |
 ///
 /// # Errors
 ///

@@ -151,13 +151,13 @@ fn count(
 ) -> anyhow::Result<Measured> {
     thread::sleep(SETTLE);
     let own = own_cpu();
-    let (began, usage, seen) = (Instant::now(), usage(server)?, clients.snapshot());
+    let (began, used, seen) = (Instant::now(), usage(server)?, clients.snapshot());
     let sent = sources.map(Collector::snapshot);
     thread::sleep(counted);
-    let (took, usage_end, seen_end) = (began.elapsed(), usage(server)?, clients.snapshot());
+    let (took, used_end, seen_end) = (began.elapsed(), usage(server)?, clients.snapshot());
     let sent_end = sources.map(Collector::snapshot);
     let load = (own_cpu() - own).as_secs_f64() / took.as_secs_f64();
-    let cpu = usage_end.cpu.saturating_sub(usage.cpu).as_secs_f64();
+    let cpu = used_end.cpu.saturating_sub(used.cpu).as_secs_f64();
     let (packets, bytes) = if workload.clients.publishes() { (Count::SentPackets, Count::SentBytes) } else { (Count::Packets, Count::Bytes) };
     let (packets, bytes) = (seen_end.grown(packets, &seen), seen_end.grown(bytes, &seen));
     let lost = seen_end.grown(Count::Lost, &seen);
@@ -173,7 +173,7 @@ fn count(
         cpu_ms: cpu * 1e3 / took.as_secs_f64() / workload.count as f64,
         micros: cpu * 1e6 / packets.max(1) as f64,
         micros_per_session: workload.churn.map(|_| cpu * 1e6 / sessions.max(1) as f64),
-        memory_kb: usage_end.rss_bytes.saturating_sub(before) as f64 / 1024.0 / workload.count as f64,
+        memory_kb: used_end.rss_bytes.saturating_sub(before) as f64 / 1024.0 / workload.count as f64,
         megabits: bytes as f64 * 8e-6 / took.as_secs_f64(),
         delivered,
         loss: lost as f64 / (packets + lost).max(1) as f64,

@@ -26,6 +26,8 @@ use crate::clients::Kind;
 
 /// A server listens by then.
 const START_PATIENCE: Duration = Duration::from_secs(10);
+/// And has ended by then, or is killed.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One server to compare.
 #[derive(Debug)]
@@ -176,14 +178,15 @@ fn parent(process: &Path) -> Option<u32> {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let children = self.pids().unwrap_or_default();
         let Some(child) = &mut self.child else { return };
+        // Asked politely it ends its own processes, too.
+        let _asked = Command::new("kill").arg(child.id().to_string()).status();
+        let deadline = Instant::now() + END_PATIENCE;
+        while child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
         let _gone = child.kill();
         let _reaped = child.wait();
-        for pid in children.into_iter().filter(|pid| *pid != self.pid) {
-            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-            let _gone = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
-        }
     }
 }
 

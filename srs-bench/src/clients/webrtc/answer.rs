@@ -39,6 +39,8 @@ pub(super) struct Answer {
     pub(super) fingerprints: Vec<Fingerprint>,
     /// Ours.
     pub(super) role: DtlsRole,
+    /// Ours, too (RFC 8445 section 6.1.1): who offers is controlling.
+    pub(super) controlling: bool,
     /// The best first.
     pub(super) candidates: Vec<Candidate>,
     pub(super) types: PayloadTypes,
@@ -62,6 +64,7 @@ impl Answer {
             pwd: value("a=ice-pwd:").context("no ice-pwd in the answer")?,
             fingerprints: fingerprints(lines())?,
             role,
+            controlling: true,
             candidates: candidates(lines())?,
             types: PayloadTypes::default(),
             extensions: NO_EXTENSIONS,
@@ -120,7 +123,8 @@ fn sections(sdp: &str) -> impl Iterator<Item = &str> {
 /// RFC 8122 section 5. A server may announce several hashes, and the same one in each section.
 fn fingerprints<'a>(lines: impl Iterator<Item = &'a str>) -> anyhow::Result<Vec<Fingerprint>> {
     let mut found: Vec<Fingerprint> = Vec::new();
-    for (name, hex) in lines.filter_map(|line| line.strip_prefix("a=fingerprint:")).filter_map(|value| value.trim().split_once(' '))
+    for (name, hex) in
+        lines.filter_map(|line| line.strip_prefix("a=fingerprint:")).filter_map(|value| value.trim().split_once(' '))
     {
         let Some(algorithm) = HashAlgorithm::from_name(name) else { continue };
         let digest = hex.trim().split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<Vec<_>, _>>();

@@ -36,6 +36,8 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Session {
     api: Url,
     handle: Url,
+    /// It made the offer.
+    pub(super) offered: bool,
 }
 
 /// Joins a room of `janus://host:port/path?room=1&feed=1`. The server's description, whichever of the
@@ -46,7 +48,7 @@ pub(super) async fn negotiate(http: &Http, url: &Url, wanted: &Wanted<'_>) -> Re
         found.and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
     };
     let (room, feed) = (number("room", ROOM), number("feed", FEED));
-    let session = Session::create(http, url).await?;
+    let session = Session { offered: !wanted.publish, ..Session::create(http, url).await? };
     if wanted.publish {
         let body = json!({ "request": "joinandconfigure", "room": room, "ptype": "publisher", "id": feed });
         let answer = session.ask(http, body, Some(("offer", &wanted.offer.sdp))).await?;
@@ -67,7 +69,7 @@ impl Session {
         let made = post(http, &api, json!({ "janus": "create" })).await?;
         let api = below(&api, id(&made)?);
         let attached = post(http, &api, json!({ "janus": "attach", "plugin": "janus.plugin.videoroom" })).await?;
-        Ok(Self { handle: below(&api, id(&attached)?), api })
+        Ok(Self { handle: below(&api, id(&attached)?), api, offered: false })
     }
 
     /// A message to the plugin, and the event that answers it.

@@ -102,7 +102,13 @@ async fn signal(crew: &Crew, fleets: &Fleets, number: usize) -> Result<(Part, Tr
     let offer = Offer::new(&fingerprint, crew.options.cipher, wish);
     let wanted = Wanted { publish, offer: &offer, fingerprint: &fingerprint, feedback: crew.options.feedback };
     let (text, resource) = signal::negotiate(&crew.http, &url, &wanted).await?;
-    let answer = Answer::read(&text).map_err(|error| Failure::of(Stage::Sdp, &error))?;
+    let answer = match Answer::read(&text) {
+        Ok(answer) => Answer { controlling: !resource.is_offered(), ..answer },
+        Err(error) => {
+            resource.delete(&crew.http).await;
+            return Err(Failure::of(Stage::Sdp, &error));
+        }
+    };
     let place = Place { source: crew.source(number), recv_buffer: crew.options.recv_buffer };
     let now = Instant::now();
     let transport = Transport::new(&fleets.identity, &offer, &answer, place, now)

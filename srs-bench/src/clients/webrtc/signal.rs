@@ -120,6 +120,11 @@ impl Resource {
         let _gone = http.send(request).await;
     }
 
+    /// The server made the offer.
+    pub(super) const fn is_offered(&self) -> bool {
+        matches!(self, Self::Janus(session) if session.offered)
+    }
+
     /// Keeps the session alive, for as long as this is waited for.
     pub(super) async fn keep(&self, http: &Http) -> Infallible {
         loop {

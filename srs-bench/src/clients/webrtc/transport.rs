@@ -1,6 +1,6 @@
 //! The transport of one client: a socket with ICE, DTLS and SRTP.
 //!
-//! We are the controlling side and nominate with every check. Candidates are tried the best first, one
+//! We are the controlling side and nominate with every check, unless the server made the offer. Candidates are tried the best first, one
 //! more with each round of checks, and the first that answers is the one. Once the keys are there the
 //! DTLS engine goes: what it would say at the end is written beforehand.
 
@@ -78,6 +78,7 @@ pub(super) struct Transport {
     place: Place,
     identity: Identity,
     role: DtlsRole,
+    controlling: bool,
     fingerprints: Vec<Fingerprint>,
     candidates: Vec<Candidate>,
     /// What answered, or what is tried first.
@@ -115,6 +116,7 @@ impl Transport {
             place,
             identity: identity.clone(),
             role: answer.role,
+            controlling: answer.controlling,
             fingerprints: answer.fingerprints.clone(),
             candidates: answer.candidates.clone(),
             remote: best.addr,
@@ -284,8 +286,8 @@ impl Transport {
             transaction: TransactionId(rand::random()),
             username: &self.username,
             priority: HOST_PRIORITY,
-            role: Role::Controlling(1),
-            use_candidate: true,
+            role: if self.controlling { Role::Controlling(1) } else { Role::Controlled(1) },
+            use_candidate: self.controlling,
         };
         let mut out = [0; 600];
         let Some(len) = request.emit(&self.key, &mut out) else { return };

@@ -53,7 +53,7 @@ impl Janus {
         for room in 0..ROOMS {
             let _ = writeln!(
                 rooms,
-                "room-{room}: {{ publishers = 1\n  bitrate = 0\n  fir_freq = 0\n  audiocodec = \"opus\"\n  videocodec = \"h264\" }}"
+                "room-1{room}: {{ publishers = 1\n  bitrate = 0\n  fir_freq = 0\n  audiocodec = \"opus\"\n  videocodec = \"h264\" }}"
             );
         }
         fs::write(at.join("janus.plugin.videoroom.jcfg"), rooms)?;
@@ -66,7 +66,8 @@ pub(super) fn urls(workload: &Workload) -> Option<Urls> {
     if !workload.source.is_webrtc() || !workload.clients.is_webrtc() {
         return None;
     }
-    let room = if workload.streams() == 1 { "1" } else { "{n}" };
+    // Rooms count from 1: theirs are 10, 11, 12 …
+    let room = if workload.streams() == 1 { "10" } else { "1{n}" };
     let url = format!("janus://127.0.0.1:{{api}}/janus?room={room}&feed=1");
     Some(Urls { publish: url.clone(), play: url })
 }
