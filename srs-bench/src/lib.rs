@@ -8,7 +8,7 @@
 mod cost;
 mod http;
 pub mod measure;
-mod media;
+pub mod media;
 mod proc;
 mod rtmp;
 mod webrtc;

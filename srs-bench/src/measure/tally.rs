@@ -130,7 +130,7 @@ pub struct Tally {
     counts: [u64; COUNTS],
     times: [Histogram<u32>; Times::ALL.len()],
     failures: Vec<Failure>,
-    longest_freeze: Duration,
+    pub(super) longest_freeze: Duration,
 }
 
 impl Default for Tally {
