@@ -11,6 +11,8 @@ use std::{
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 
+use super::Socket;
+
 /// Bytes that the kernel holds per connection and direction, as asked for (it takes about double).
 /// A connection over 100 ms of way carries 20 Mb/s with it, and what a viewer who is too slow has
 /// not been sent grows no older than that.
@@ -182,6 +184,11 @@ impl Poller {
     /// Watches a connection for what it brings.
     pub fn add(&self, stream: &Stream, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, stream.inner.as_raw_fd(), token, libc::EPOLLIN)
+    }
+
+    /// Watches a UDP socket for datagrams.
+    pub fn add_socket(&self, socket: &Socket, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, socket.raw(), token, libc::EPOLLIN)
     }
 
     /// Watches a connection no more.

@@ -1,0 +1,171 @@
+//! How clients behave.
+
+use std::{str::FromStr, time::Duration};
+
+use weir_rtc::{dtls::Identity, srtp::SrtpProfile};
+
+use crate::media::Shape;
+
+/// How many clients there are and how each behaves. The default is one client that does all that a
+/// browser or player does.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Clients.
+    pub count: usize,
+    /// The number of the first one: it counts for `{n}` and for the source address.
+    pub first: usize,
+    /// Streams that the clients spread over; 0: each has its own. The client's number modulo this
+    /// is what `{n}` in the URL becomes.
+    pub streams: usize,
+    /// The time over which all are started.
+    pub ramp: Duration,
+    /// Sessions being set up at a time.
+    pub setups_max: usize,
+    /// Threads, each of which drives its share of the clients.
+    pub threads: usize,
+    /// A session must be set up by then.
+    pub setup_patience: Duration,
+    /// After set-up, media must come by then.
+    pub media_patience: Duration,
+    /// Media that stops for so long has stalled: the session has failed.
+    pub stall: Duration,
+    /// Connect, see media, leave, again.
+    pub churn: Option<Churn>,
+    /// `Authorization: Bearer` of HTTP requests.
+    pub bearer: Option<String>,
+    /// Which packets WebRTC viewers decrypt and check.
+    pub verify: Verify,
+    /// Which SRTP profile WebRTC clients offer.
+    pub cipher: Cipher,
+    /// What WebRTC viewers send back.
+    pub feedback: Feedback,
+    /// Bytes of the kernel's receive buffer of each WebRTC viewer.
+    pub recv_buffer: usize,
+    /// Each client has an address of its own in 127.0.0.0/8 (`127.0.(n/250).(n%250+1)`): past some
+    /// 28,000 ports, and where a server limits sessions by address. For servers on this machine only.
+    pub spread_sources: bool,
+    /// What publishers send.
+    pub shape: Shape,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            count: 1,
+            first: 0,
+            streams: 0,
+            ramp: Duration::ZERO,
+            setups_max: 32,
+            threads: 1,
+            setup_patience: Duration::from_secs(15),
+            media_patience: Duration::from_secs(15),
+            stall: Duration::from_secs(10),
+            churn: None,
+            bearer: None,
+            verify: Verify::All,
+            cipher: Cipher::Any,
+            feedback: Feedback::default(),
+            recv_buffer: 512 << 10,
+            spread_sources: false,
+            shape: Shape { kbps: 600, fps: 25, gop: 50 },
+        }
+    }
+}
+
+/// A client that leaves and comes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Churn {
+    /// How long it stays after its first media.
+    pub stay: Duration,
+    /// How long it is away.
+    pub pause: Duration,
+}
+
+/// Which packets are decrypted and checked. The others are counted by their header, which SRTP leaves
+/// in plain text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Every packet.
+    All,
+    /// All until the first keyframe, then every `n`th.
+    Every(u32),
+    /// None. Keyframes and the stamps in frames are not seen then.
+    None,
+}
+
+impl FromStr for Verify {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let share = |text: &str| text.strip_prefix("1/").and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+        match text {
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            _ => share(text).map(Self::Every).ok_or_else(|| anyhow::anyhow!("{text:?} is none of all, none, 1/N")),
+        }
+    }
+}
+
+/// What a WebRTC viewer sends back, all of it as browsers do by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feedback {
+    /// Receiver reports, once a second.
+    pub reports: bool,
+    /// NACK for packets that are missing.
+    pub nack: bool,
+    /// PLI at first, and when the picture cannot be decoded any more.
+    pub pli: bool,
+    /// Transport-wide congestion control feedback, if the server agrees.
+    pub transport_cc: bool,
+    /// Retransmission in a stream of its own (RFC 4588), if the server agrees.
+    pub rtx: bool,
+}
+
+impl Default for Feedback {
+    fn default() -> Self {
+        Self { reports: true, nack: true, pli: true, transport_cc: true, rtx: true }
+    }
+}
+
+impl Feedback {
+    /// Nothing at all.
+    pub const NONE: Self = Self { reports: false, nack: false, pli: false, transport_cc: false, rtx: false };
+}
+
+/// Which SRTP profile the clients offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Cipher {
+    /// Both, GCM first
+    Any,
+    /// AEAD_AES_128_GCM
+    Gcm,
+    /// SRTP_AES128_CM_HMAC_SHA1_80
+    Cm80,
+}
+
+impl Cipher {
+    /// A client's certificate, which offers what this says.
+    pub(crate) fn identity(self) -> anyhow::Result<Identity> {
+        let profiles: &[SrtpProfile] = match self {
+            Self::Any => &[SrtpProfile::AeadAes128Gcm, SrtpProfile::AesCm128HmacSha1_80],
+            Self::Gcm => &[SrtpProfile::AeadAes128Gcm],
+            Self::Cm80 => &[SrtpProfile::AesCm128HmacSha1_80],
+        };
+        Identity::offering(profiles).map_err(|error| anyhow::anyhow!("certificate: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_verified_is_read_from_words() {
+        assert_eq!("all".parse::<Verify>().unwrap(), Verify::All);
+        assert_eq!("1/16".parse::<Verify>().unwrap(), Verify::Every(16));
+        assert_eq!("none".parse::<Verify>().unwrap(), Verify::None);
+        for text in ["1/0", "2/3", "", "1/"] {
+            assert!(text.parse::<Verify>().is_err(), "{text}");
+        }
+    }
+}
