@@ -55,7 +55,13 @@ struct Stream {
 }
 
 impl Intake for Stream {
-    fn handle(&mut self, data: &[u8], player: &mut Player, now: std::time::Instant, tally: &mut Tally) -> Result<Vec<u8>, Failure> {
+    fn handle(
+        &mut self,
+        data: &[u8],
+        player: &mut Player,
+        now: std::time::Instant,
+        tally: &mut Tally,
+    ) -> Result<Vec<u8>, Failure> {
         let odd = |what: &str| Failure::new(Stage::Ended, what.to_owned());
         let (tags, mut broken) = (&mut self.tags, None);
         let more = self.body.feed(data, |data| {

@@ -79,7 +79,8 @@ impl Player<'_> {
                 return Ok(());
             }
             let now = Instant::now();
-            leave_at = leave_at.or_else(|| self.crew.options.churn.filter(|_| self.report.has_media()).map(|churn| now + churn.stay));
+            leave_at =
+                leave_at.or_else(|| self.crew.options.churn.filter(|_| self.report.has_media()).map(|churn| now + churn.stay));
             if leave_at.is_some_and(|at| now >= at) {
                 return Ok(());
             }

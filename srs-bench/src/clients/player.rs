@@ -9,7 +9,7 @@ use super::{
     Options,
     crew::{Crew, Failure, Report, Stop},
 };
-use crate::measure::{Stage, StreamMeter, Stamp, Tally};
+use crate::measure::{Stage, Stamp, StreamMeter, Tally};
 
 /// Bytes of a message that are looked at: enough for the stamp, which comes before the slices.
 pub(super) const HEAD_MAX: usize = 256;

@@ -133,7 +133,7 @@ enum Made {
 }
 
 /// Where sources come from: what files hold is read once, for all publishers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Studio {
     wish: Wish,
     clip: Option<Arc<Clip>>,
@@ -151,6 +151,11 @@ impl Studio {
             (video, audio) => Some(Arc::new(Clip::open(video.as_deref(), audio.as_deref(), wish.shape.fps)?)),
         };
         Ok(Self { wish, clip })
+    }
+
+    /// How the pictures are coded; none if there are none.
+    pub fn pictures(&self) -> Option<Codec> {
+        self.clip.as_ref().map_or(Some(Codec::H264), |clip| clip.pictures())
     }
 
     /// The synthetic stream, whatever files are wished for.

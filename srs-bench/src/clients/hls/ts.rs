@@ -78,7 +78,8 @@ impl TsReader {
             return;
         }
         let mut frame = Frame { keyframe: false, stamp: None };
-        let starts: Vec<usize> = self.start.windows(3).enumerate().filter(|(_, w)| *w == [0, 0, 1]).map(|(at, _)| at + 3).collect();
+        let starts: Vec<usize> =
+            self.start.windows(3).enumerate().filter(|(_, w)| *w == [0, 0, 1]).map(|(at, _)| at + 3).collect();
         for (place, at) in starts.iter().enumerate() {
             let end = starts.get(place + 1).map_or(self.start.len(), |next| next - 3);
             let unit = self.start.get(*at..end).unwrap_or_default();

@@ -254,7 +254,11 @@ mod tests {
             for part in [&wire[..split], &wire[split..]] {
                 reader.feed(part, |message| found.push((message.kind, message.len, message.head.len()))).unwrap();
             }
-            assert_eq!(found, [(4, 6, 6), (9, 400, HEAD_MAX), (8, 10, 10), (8, 10, 10), (8, 10, 10), (9, 130, 130)], "at {split}");
+            assert_eq!(
+                found,
+                [(4, 6, 6), (9, 400, HEAD_MAX), (8, 10, 10), (8, 10, 10), (8, 10, 10), (9, 130, 130)],
+                "at {split}"
+            );
             assert_eq!(reader.take_answers(), [2, 0, 0, 0, 0, 0, 6, 4, 0, 0, 0, 0, 0, 7, 1, 2, 3, 4]);
         }
     }
@@ -301,7 +305,8 @@ mod tests {
 
     #[test]
     fn an_error_of_the_stream_is_found() {
-        let status = b"\x02\0\x08onStatus\0\x05\x03\0\x05level\x02\0\x05error\0\x04code\x02\0\x19NetStream.Publish.BadName\0\x0bx";
+        let status =
+            b"\x02\0\x08onStatus\0\x05\x03\0\x05level\x02\0\x05error\0\x04code\x02\0\x19NetStream.Publish.BadName\0\x0bx";
         assert_eq!(error_status(status).as_deref(), Some("NetStream.Publish.BadName"));
         assert_eq!(error_status(b"\x02\0\x08onStatus level status code NetStream.Play.Start"), None);
     }

@@ -9,7 +9,8 @@ use crate::{clients::crew::Failure, measure::Stage};
 
 const CHUNK_SIZE: u32 = 60_000;
 /// What a server says beside the start that is no refusal.
-const HARMLESS: [&str; 4] = ["NetStream.Play.Reset", "NetStream.Data.Start", "NetStream.Play.PublishNotify", "NetStream.Play.Notify"];
+const HARMLESS: [&str; 4] =
+    ["NetStream.Play.Reset", "NetStream.Data.Start", "NetStream.Play.PublishNotify", "NetStream.Play.Notify"];
 
 /// What a client wants after it is connected.
 #[derive(Clone, Debug)]

@@ -120,7 +120,8 @@ fn sections(sdp: &str) -> impl Iterator<Item = &str> {
 /// RFC 8122 section 5. A server may announce several hashes, and the same one in each section.
 fn fingerprints<'a>(lines: impl Iterator<Item = &'a str>) -> anyhow::Result<Vec<Fingerprint>> {
     let mut found: Vec<Fingerprint> = Vec::new();
-    for (name, hex) in lines.filter_map(|line| line.strip_prefix("a=fingerprint:")).filter_map(|value| value.trim().split_once(' '))
+    for (name, hex) in
+        lines.filter_map(|line| line.strip_prefix("a=fingerprint:")).filter_map(|value| value.trim().split_once(' '))
     {
         let Some(algorithm) = HashAlgorithm::from_name(name) else { continue };
         let digest = hex.trim().split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<Vec<_>, _>>();

@@ -60,7 +60,14 @@ struct Patience {
 }
 
 impl Client {
-    pub(super) fn new(transport: Transport, part: Part, report: Report, options: &Options, over: oneshot::Sender<()>, now: Instant) -> Self {
+    pub(super) fn new(
+        transport: Transport,
+        part: Part,
+        report: Report,
+        options: &Options,
+        over: oneshot::Sender<()>,
+        now: Instant,
+    ) -> Self {
         let patience = Patience {
             setup: options.setup_patience,
             media: options.media_patience,

@@ -89,7 +89,14 @@ impl Viewer {
     }
 
     /// An SRTP packet.
-    pub(super) fn handle_rtp(&mut self, now: Instant, data: &mut [u8], transport: &mut Transport, report: &mut Report, tally: &mut Tally) {
+    pub(super) fn handle_rtp(
+        &mut self,
+        now: Instant,
+        data: &mut [u8],
+        transport: &mut Transport,
+        report: &mut Report,
+        tally: &mut Tally,
+    ) {
         let Ok(header) = Header::parse(data) else { return tally.add(Count::Bad, 1) };
         let (fields, seq) = (header.fields, self.transport_seq(&header));
         let payload_type = Some(fields.payload_type);
@@ -172,7 +179,15 @@ impl Viewer {
         })
     }
 
-    fn show(&mut self, now: Instant, fields: &Fields, index: u64, payload: Option<&[u8]>, report: &mut Report, tally: &mut Tally) {
+    fn show(
+        &mut self,
+        now: Instant,
+        fields: &Fields,
+        index: u64,
+        payload: Option<&[u8]>,
+        report: &mut Report,
+        tally: &mut Tally,
+    ) {
         self.pictures.handle(&Piece { index, timestamp: fields.timestamp, marker: fields.marker, payload });
         self.count_frames(now, report, tally);
     }
@@ -230,7 +245,14 @@ impl Viewer {
     }
 
     /// Reports and requests that are due.
-    pub(super) fn handle_timeout(&mut self, now: Instant, transport: &mut Transport, io: &mut Out, report: &mut Report, tally: &mut Tally) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        transport: &mut Transport,
+        io: &mut Out,
+        report: &mut Report,
+        tally: &mut Tally,
+    ) {
         let mut plain = Vec::new();
         if self.feedback.reports && now >= self.next_report {
             self.next_report = now + REPORT_EVERY;

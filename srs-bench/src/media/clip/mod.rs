@@ -14,6 +14,9 @@ use super::{Codec, Format, Frame, Sound, Track};
 /// Files are kept in memory: two gigabytes are half an hour at 8 Mb/s.
 const FILE_MAX: u64 = 2 << 30;
 
+/// Beyond every run, and yet a time that can be added to a moment.
+const NEVER: Duration = Duration::from_secs(1 << 32);
+
 /// A track of a file.
 #[derive(Debug)]
 struct Held {
@@ -65,6 +68,13 @@ impl Clip {
         }
         let length = [&*pictures, sound].into_iter().flatten().map(Held::length).max().unwrap_or_default();
         Ok(Self { tracks, length })
+    }
+}
+
+impl Clip {
+    /// How the pictures are coded.
+    pub(crate) fn pictures(&self) -> Option<Codec> {
+        self.tracks[0].as_ref().map(|held| held.format.codec)
     }
 }
 
@@ -136,15 +146,15 @@ impl Player {
 
     /// When the next frame is due; never, if nothing of the clip is sent.
     pub(crate) fn due(&self) -> Duration {
-        [0, 1].into_iter().filter_map(|track| self.due_of(track)).min().unwrap_or(Duration::MAX)
+        [0, 1].into_iter().filter_map(|track| self.due_of(track)).min().unwrap_or(NEVER)
     }
 
     pub(crate) fn next(&mut self) -> Frame {
-        let first = |track: &usize| self.due_of(*track).unwrap_or(Duration::MAX);
+        let first = |track: &usize| self.due_of(*track).unwrap_or(NEVER);
         let track = usize::from(first(&1) < first(&0));
         let kind = if track == 0 { Track::Video } else { Track::Audio };
         let Some((frame, round)) = self.peek(track) else {
-            let (due, data) = (Duration::MAX, Bytes::new());
+            let (due, data) = (NEVER, Bytes::new());
             return Frame { track: kind, due, dts: due, pts: due, keyframe: false, data };
         };
         let (dts, pts) = (frame.dts + round, frame.pts + round);
