@@ -308,7 +308,9 @@ impl Report {
     pub(super) fn failed(&mut self, tally: &mut Tally, failure: &Failure) {
         if self.end() {
             self.counts.failed.fetch_add(1, Ordering::Relaxed);
-            tally.failed(failure.stage, &failure.reason);
+            // What breaks a session that runs is its end, whatever broke.
+            let runs = self.connected && !failure.stage.after_connected();
+            tally.failed(if runs { Stage::Ended } else { failure.stage }, &failure.reason);
         }
     }
 
@@ -332,6 +334,7 @@ impl Report {
     fn end(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.ended, true);
         if first {
+            // The next one may be set up.
             self.permit = None;
             if self.connected {
                 self.counts.running.fetch_sub(1, Ordering::Relaxed);

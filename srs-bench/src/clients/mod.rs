@@ -39,10 +39,10 @@ use crate::measure::Collector;
 ///
 /// | kind | URL |
 /// |---|---|
-/// | WebRTC | `http(s)://…` of a WHIP or WHEP endpoint, or `webrtc://host[:1985]/app/stream` for SRS's JSON API |
+/// | WebRTC | `http://…` of a WHIP or WHEP endpoint, or `webrtc://host[:1985]/app/stream` for SRS's JSON API |
 /// | RTMP | `rtmp://host[:1935]/app/stream[?params]` |
 /// | HTTP-FLV | `http://host/app/stream.flv` |
-/// | HLS | `http(s)://host/app/stream.m3u8` |
+/// | HLS | `http://host/app/stream.m3u8` |
 ///
 /// # Errors
 ///

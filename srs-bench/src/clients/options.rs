@@ -87,7 +87,7 @@ pub struct Churn {
 pub enum Verify {
     /// Every packet.
     All,
-    /// All until the first keyframe, then every `n`th.
+    /// Every `n`th, and all while a keyframe is waited for.
     Every(u32),
     /// None. Keyframes and the stamps in frames are not seen then.
     None,

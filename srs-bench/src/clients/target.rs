@@ -87,11 +87,11 @@ impl Target {
         let target = Self { kind, url: url.to_owned() };
         let first = target.url(0)?;
         let schemes: &[&str] = match kind {
-            Kind::WebrtcPlay | Kind::WebrtcPublish => &["http", "https", "webrtc"],
+            Kind::WebrtcPlay | Kind::WebrtcPublish => &["http", "webrtc"],
             Kind::RtmpPlay | Kind::RtmpPublish => &["rtmp"],
-            Kind::FlvPlay => &["http"],
-            Kind::HlsPlay => &["http", "https"],
+            Kind::FlvPlay | Kind::HlsPlay => &["http"],
         };
+        ensure!(first.scheme() != "https", "no TLS is built in: give the server's address without it");
         ensure!(schemes.contains(&first.scheme()), "{} wants {}://", kind.name(), schemes.join(":// or "));
         ensure!(first.host_str().is_some_and(|host| !host.is_empty()), "no host in it");
         if matches!(first.scheme(), "rtmp" | "webrtc") {
@@ -166,6 +166,7 @@ mod tests {
             (Kind::RtmpPlay, "http://a/live/x"),
             (Kind::RtmpPlay, "rtmp://a/onlyapp"),
             (Kind::FlvPlay, "https://a/live/x.flv"),
+            (Kind::WebrtcPlay, "https://a/whep"),
             (Kind::WebrtcPlay, "webrtc://a"),
             (Kind::HlsPlay, "not a url"),
         ] {

@@ -101,29 +101,36 @@ impl ChunkReader {
 
     /// Reads the header in `held`, if it is whole.
     fn try_header(&mut self) -> Result<(), &'static str> {
-        let held = self.held.as_slice();
-        let Some(&first) = held.first() else { return Ok(()) };
+        let mut held = std::mem::take(&mut self.held);
+        if self.read_header(&held)? {
+            held.clear();
+        }
+        self.held = held;
+        Ok(())
+    }
+
+    fn read_header(&mut self, held: &[u8]) -> Result<bool, &'static str> {
+        let Some(&first) = held.first() else { return Ok(false) };
         // 5.3.1.1: one, two or three bytes.
         let (id, basic) = match (first & 0x3f, held) {
             (0, [_, low, ..]) => (64 + u32::from(*low), 2),
             (1, [_, low, high, ..]) => (64 + u32::from(*low) + (u32::from(*high) << 8), 3),
-            (0 | 1, _) => return Ok(()),
+            (0 | 1, _) => return Ok(false),
             (id, _) => (u32::from(id), 1),
         };
-        let Some(fields) = held.get(basic..) else { return Ok(()) };
+        let fields = held.get(basic..).unwrap_or_default();
         // 5.3.1.2.
         let format = first >> 6;
         let fields_len = [11, 7, 3, 0].get(usize::from(format)).copied().unwrap_or(0);
         if fields.len() < fields_len {
-            return Ok(());
+            return Ok(false);
         }
-        let at = self.place(id)?;
-        let chunk_size = self.chunk_size;
-        let Some((_, stream)) = self.streams.get_mut(at) else { return Ok(()) };
+        let (at, chunk_size) = (self.place(id)?, self.chunk_size);
+        let Some((_, stream)) = self.streams.get_mut(at) else { return Ok(false) };
         let time = if let [a, b, c, ..] = *fields { u32::from_be_bytes([0, a, b, c]) } else { 0 };
         let extended = if fields_len >= 3 { time == EXTENDED } else { stream.extended };
         if fields.len() < fields_len + if extended { 4 } else { 0 } {
-            return Ok(());
+            return Ok(false);
         }
         stream.extended = extended;
         if let (true, &[_, _, _, l0, l1, l2, kind, ..]) = (fields_len >= 7, fields) {
@@ -138,8 +145,7 @@ impl ChunkReader {
         let left = stream.left.min(chunk_size);
         // An empty message is whole with its header, and says nothing.
         self.state = if left == 0 { State::Header } else { State::Data { at, left } };
-        self.held.clear();
-        Ok(())
+        Ok(true)
     }
 
     fn place(&mut self, id: u32) -> Result<usize, &'static str> {

@@ -23,6 +23,8 @@ use crate::{
 
 /// How often it is looked whether something should have come by now.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
+/// A client is not called again sooner, whatever it says: the others have their turn.
+const STEP_MIN: Duration = Duration::from_micros(200);
 /// Media that is quiet for so long is reason to ask whether the server is there at all.
 const QUIET: Duration = Duration::from_secs(1);
 /// Three checks without an answer, of those that follow the first one.
@@ -194,7 +196,7 @@ impl Client {
 
     /// When it is to be called next.
     pub(super) fn schedule(&mut self, now: Instant) -> Instant {
-        self.scheduled = self.poll_timeout(now);
+        self.scheduled = self.poll_timeout(now).max(now + STEP_MIN);
         self.scheduled
     }
 

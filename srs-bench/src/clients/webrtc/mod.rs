@@ -97,7 +97,13 @@ async fn signal(crew: &Crew, fleets: &Fleets, number: usize) -> Result<(Part, Tr
     let wish = if publish { Wish::Send(ssrcs) } else { Wish::Receive(crew.options.feedback) };
     let offer = Offer::new(&fleets.identity.fingerprint_sha256(), crew.options.cipher, wish);
     let (text, resource) = signal::negotiate(&crew.http, &url, publish, offer.sdp.clone()).await?;
-    let answer = Answer::read(&text).map_err(|error| Failure::of(Stage::Sdp, &error))?;
+    let answer = match Answer::read(&text) {
+        Ok(answer) => answer,
+        Err(error) => {
+            resource.delete(&crew.http).await;
+            return Err(Failure::of(Stage::Sdp, &error));
+        }
+    };
     let place = Place { source: crew.source(number), recv_buffer: crew.options.recv_buffer };
     let now = Instant::now();
     let transport = Transport::new(&fleets.identity, &offer, &answer, place, now)

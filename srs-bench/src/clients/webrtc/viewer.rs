@@ -158,7 +158,7 @@ impl Viewer {
         self.turn = self.turn.wrapping_add(1);
         match self.verify {
             Verify::All => true,
-            Verify::Every(share) => (video && !self.pictures.has_keyframe()) || self.turn.is_multiple_of(share),
+            Verify::Every(share) => (video && self.pictures.needs_keyframe()) || self.turn.is_multiple_of(share),
             Verify::None => false,
         }
     }

@@ -1,0 +1,326 @@
+//! Every kind of client against the real server: what they count is what it says it sent, and what
+//! goes wrong is told by its stage.
+
+mod server;
+
+use std::{thread, time::Duration};
+
+use server::{Weir, eventually, free_tcp, lossy::Lossy};
+use srs_bench::{
+    clients::{self, Churn, Feedback, Handle, Kind, Options, Verify},
+    measure::{Collector, Count, Failure, Snapshot, Stage, Times},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Clients and what they count.
+struct Load {
+    handle: Handle,
+    collector: Collector,
+}
+
+impl Load {
+    fn start(kind: Kind, url: &str, options: &Options) -> Self {
+        let collector = Collector::new();
+        let handle = clients::start(kind, url, options, &collector).expect("they start");
+        Self { handle, collector }
+    }
+
+    /// Waits until so many sessions have media.
+    fn with_media(self, count: usize) -> Self {
+        let done = self.handle.wait_until(PATIENCE, |progress| progress.media >= count);
+        assert!(done, "{:?}: {:?}", self.handle.progress(), self.now().failures());
+        self
+    }
+
+    fn now(&self) -> Snapshot {
+        self.collector.snapshot()
+    }
+
+    /// What they come to, after they have left.
+    fn end(self) -> Snapshot {
+        self.handle.stop();
+        self.collector.snapshot()
+    }
+}
+
+fn count(count: usize) -> Options {
+    Options { count, ..Options::default() }
+}
+
+fn publish(weir: &Weir, stream: &str) -> Load {
+    Load::start(Kind::RtmpPublish, &weir.rtmp_url(stream), &count(1)).with_media(1)
+}
+
+/// The first failure of a load, whose failures are all of one stage.
+fn only_failure(load: &Load) -> Failure {
+    eventually("a failure", || {
+        let failures = load.now().failures();
+        assert!(failures.iter().all(|failure| failure.stage == failures[0].stage), "{failures:?}");
+        failures.into_iter().next()
+    })
+}
+
+/// Sound, connected, nothing lost.
+fn assert_clean(end: &Snapshot, sessions: u64) {
+    assert_eq!(end.failures(), []);
+    for (counted, expected) in [
+        (Count::Asked, sessions),
+        (Count::Connected, sessions),
+        (Count::WithMedia, sessions),
+        (Count::Left, sessions),
+        (Count::Lost, 0),
+        (Count::Bad, 0),
+        (Count::Duplicates, 0),
+    ] {
+        assert_eq!(end.count(counted), expected, "{counted:?}");
+    }
+    assert_eq!(end.timed(Times::Setup), sessions);
+    assert_eq!(end.timed(Times::FirstPacket), sessions);
+    assert_eq!(end.timed(Times::FirstKeyframe), sessions);
+    assert!(end.count(Count::Keyframes) >= sessions);
+}
+
+#[test]
+fn webrtc_viewers_count_what_the_server_sent() {
+    let weir = Weir::start();
+    let source = publish(&weir, "x");
+    let load = Load::start(Kind::WebrtcPlay, &weir.whep_url("x"), &count(8)).with_media(8);
+    thread::sleep(Duration::from_secs(1));
+    let (earlier, sent) = (load.now(), weir.counters());
+    thread::sleep(Duration::from_secs(4));
+    let (later, sent_later) = (load.now(), weir.counters());
+    let packets = later.grown(Count::Packets, &earlier);
+    let datagrams = sent_later["rtc"]["send"]["datagrams"].as_u64().unwrap() - sent["rtc"]["send"]["datagrams"].as_u64().unwrap();
+    // The server's counters are published once a second, and count its reports and STUN too.
+    assert!(packets > 8 * 4 * 90, "{packets}");
+    assert!((0.7..1.15).contains(&(packets as f64 / datagrams as f64)), "{packets} of {datagrams}");
+    let frames = later.grown(Count::Frames, &earlier);
+    assert!((8 * 85..=8 * 115).contains(&frames), "{frames} frames");
+    let end = load.end();
+    assert_clean(&end, 8);
+    assert_eq!(end.count(Count::FramesLost), 0);
+    eventually("the sessions are gone", || (weir.counters()["rtc"]["players"] == 0).then_some(()));
+    assert_eq!(source.end().failures(), []);
+}
+
+#[test]
+fn loss_on_the_way_is_reported_as_that_loss() {
+    let weir = Weir::start();
+    let _source = publish(&weir, "x");
+    let lossy = Lossy::before(&weir, 50);
+    let options = Options { feedback: Feedback { nack: false, rtx: false, ..Feedback::default() }, ..count(2) };
+    let load = Load::start(Kind::WebrtcPlay, &lossy.whep_url("x"), &options).with_media(2);
+    thread::sleep(Duration::from_secs(5));
+    let end = load.end();
+    let dropped = lossy.dropped();
+    assert_eq!(end.failures(), []);
+    assert!(dropped > 10, "{dropped}");
+    // One that was dropped last is not missed yet.
+    assert!(end.count(Count::Lost).abs_diff(dropped) <= 3, "{} of {dropped} dropped", end.count(Count::Lost));
+    assert!(end.count(Count::FramesLost) > 0);
+}
+
+#[test]
+fn what_is_lost_is_asked_for_and_comes_again() {
+    let weir = Weir::start();
+    let _source = publish(&weir, "x");
+    for rtx in [false, true] {
+        let lossy = Lossy::before(&weir, 50);
+        let options = Options { feedback: Feedback { rtx, ..Feedback::default() }, ..count(2) };
+        let load = Load::start(Kind::WebrtcPlay, &lossy.whep_url("x"), &options).with_media(2);
+        thread::sleep(Duration::from_secs(5));
+        let end = load.end();
+        let (dropped, lost, late) = (lossy.dropped(), end.count(Count::Lost), end.count(Count::Late));
+        // Sound is not asked for again, and is four packets in ten; so are resent ones dropped at times.
+        assert!(dropped > 10 && late > dropped / 4 && lost < dropped * 3 / 4, "rtx {rtx}: {lost} lost, {late} late of {dropped}");
+        assert!(end.count(Count::FramesLost) <= 2, "rtx {rtx}: {} frames lost", end.count(Count::FramesLost));
+    }
+}
+
+#[test]
+fn packets_that_are_not_opened_count_as_well() {
+    let weir = Weir::start();
+    let _source = publish(&weir, "x");
+    let counted = [Verify::All, Verify::Every(4), Verify::None].map(|verify| {
+        let options = Options { verify, spread_sources: true, threads: 2, ..count(3) };
+        Load::start(Kind::WebrtcPlay, &weir.whep_url("x"), &options)
+    });
+    let counted = counted.map(|load| load.with_media(3));
+    thread::sleep(Duration::from_secs(3));
+    let packets = counted.map(|load| {
+        let end = load.end();
+        assert_eq!((end.failures(), end.count(Count::Lost), end.count(Count::Bad)), (vec![], 0, 0));
+        assert!(end.count(Count::Frames) > 3 * 60, "{}", end.count(Count::Frames));
+        end.count(Count::Packets)
+    });
+    assert!(packets.iter().all(|n| n.abs_diff(packets[0]) * 5 < packets[0]), "{packets:?}");
+}
+
+#[test]
+fn webrtc_publishers_are_played_over_the_api_of_srs() {
+    let weir = Weir::start();
+    let publishers = Load::start(Kind::WebrtcPublish, &weir.webrtc_url("s{n}"), &count(2)).with_media(2);
+    let options = Options { streams: 2, feedback: Feedback::NONE, ..count(4) };
+    let viewers = Load::start(Kind::WebrtcPlay, &weir.webrtc_url("s[s]"), &options).with_media(4);
+    thread::sleep(Duration::from_secs(3));
+    let received = viewers.end();
+    assert_clean(&received, 4);
+    let sent = publishers.end();
+    assert_eq!((sent.failures(), sent.count(Count::Connected), sent.count(Count::Left)), (vec![], 2, 2));
+    assert_eq!(sent.count(Count::SentLost), 0);
+    assert!(sent.count(Count::SentPackets) * 2 >= received.count(Count::Packets));
+}
+
+#[test]
+fn players_over_tcp_see_the_stream() {
+    let weir = Weir::start();
+    let _source = publish(&weir, "x");
+    let kinds = [(Kind::RtmpPlay, weir.rtmp_url("x")), (Kind::FlvPlay, weir.http_url("x.flv"))];
+    let loads = kinds.map(|(kind, url)| Load::start(kind, &url, &Options { threads: 2, ..count(6) }).with_media(6));
+    thread::sleep(Duration::from_secs(1));
+    let earlier = loads.each_ref().map(Load::now);
+    thread::sleep(Duration::from_secs(4));
+    for (load, earlier) in loads.into_iter().zip(earlier) {
+        let frames = load.now().grown(Count::Frames, &earlier);
+        assert!((6 * 85..=6 * 115).contains(&frames), "{frames} frames");
+        let bits = load.now().grown(Count::Bytes, &earlier) * 8;
+        assert!((6 * 4 * 450_000..6 * 4 * 750_000).contains(&bits), "{bits} of 600 kb/s");
+        assert_clean(&load.end(), 6);
+    }
+}
+
+#[test]
+fn hls_players_load_segments_as_they_come() {
+    let weir = Weir::start();
+    let _source = publish(&weir, "x");
+    let playlist = weir.http_url("x.m3u8");
+    eventually("there is a playlist", || {
+        let probe = Load::start(Kind::HlsPlay, &playlist, &count(1));
+        let listed = probe.handle.wait_until(Duration::from_secs(1), |progress| progress.media > 0);
+        drop(probe);
+        listed.then_some(())
+    });
+    let load = Load::start(Kind::HlsPlay, &playlist, &count(3)).with_media(3);
+    thread::sleep(Duration::from_secs(7));
+    let end = load.end();
+    assert_eq!(end.failures(), []);
+    assert_eq!((end.count(Count::Connected), end.count(Count::Left), end.count(Count::Lost)), (3, 3, 0));
+    assert!(end.count(Count::Packets) >= 3 * 3, "{} segments", end.count(Count::Packets));
+    assert!(end.count(Count::Frames) >= 3 * 100, "{} frames", end.count(Count::Frames));
+    assert!(end.count(Count::Keyframes) >= 3 * 2);
+}
+
+#[test]
+fn churning_clients_come_and_go() {
+    let weir = Weir::start();
+    let _source = publish(&weir, "x");
+    let churn = Some(Churn { stay: Duration::from_millis(300), pause: Duration::from_millis(100) });
+    for (kind, url) in
+        [(Kind::WebrtcPlay, weir.whep_url("x")), (Kind::RtmpPlay, weir.rtmp_url("x")), (Kind::FlvPlay, weir.http_url("x.flv"))]
+    {
+        let load = Load::start(kind, &url, &Options { churn, ..count(4) }).with_media(12);
+        let end = load.end();
+        assert_eq!(end.failures(), [], "{kind:?}");
+        assert!(end.count(Count::Left) >= 8, "{kind:?}: {}", end.count(Count::Left));
+    }
+    eventually("nobody is left", || (weir.counters()["rtc"]["players"] == 0).then_some(()));
+}
+
+#[test]
+fn a_busy_stream_is_a_refusal() {
+    let weir = Weir::start();
+    let _source = publish(&weir, "x");
+    for (kind, url) in [
+        (Kind::WebrtcPublish, weir.whip_url("x")),
+        (Kind::WebrtcPublish, weir.webrtc_url("x")),
+        (Kind::RtmpPublish, weir.rtmp_url("x")),
+    ] {
+        let load = Load::start(kind, &url, &count(1));
+        let failure = only_failure(&load);
+        assert_eq!(failure.stage, Stage::Refused, "{url}: {}", failure.reason);
+        assert!(!failure.reason.is_empty());
+        assert_eq!(load.end().count(Count::Connected), 0);
+    }
+}
+
+#[test]
+fn wrong_urls_are_told_by_stage() {
+    let weir = Weir::start();
+    let nobody = free_tcp();
+    for (kind, url, stage) in [
+        (Kind::WebrtcPlay, format!("http://{nobody}/whep"), Stage::Connect),
+        (Kind::WebrtcPlay, "http://nobody.invalid/whep".to_owned(), Stage::Resolve),
+        (Kind::WebrtcPlay, format!("http://{}/no/such/thing", weir.api), Stage::Refused),
+        (Kind::WebrtcPlay, format!("http://{}/live/x.flv", weir.rtmp), Stage::Http),
+        (Kind::RtmpPlay, format!("rtmp://{nobody}/live/x"), Stage::Connect),
+        (Kind::RtmpPlay, "rtmp://nobody.invalid/live/x".to_owned(), Stage::Resolve),
+        (Kind::RtmpPlay, format!("rtmp://{}/live/x", weir.api), Stage::Handshake),
+        (Kind::FlvPlay, format!("http://{nobody}/live/x.flv"), Stage::Connect),
+        (Kind::FlvPlay, format!("http://{}/no.html", weir.http), Stage::Refused),
+        (Kind::HlsPlay, format!("http://{}/live/none.m3u8", weir.http), Stage::Refused),
+    ] {
+        let options = Options { setup_patience: Duration::from_secs(3), ..count(2) };
+        let load = Load::start(kind, &url, &options);
+        let failure = only_failure(&load);
+        assert_eq!(failure.stage, stage, "{url}: {}", failure.reason);
+        let end = load.end();
+        assert_eq!((end.count(Count::Connected), end.count(Count::Left)), (0, 0), "{url}");
+    }
+    let collector = Collector::new();
+    assert!(clients::start(Kind::RtmpPlay, "http://a/live/x", &count(1), &collector).is_err());
+}
+
+#[test]
+fn a_stream_that_nobody_publishes_brings_no_media() {
+    let weir = Weir::start();
+    let options = Options { media_patience: Duration::from_secs(1), ..count(2) };
+    for (kind, url) in [
+        (Kind::WebrtcPlay, weir.whep_url("none")),
+        (Kind::RtmpPlay, weir.rtmp_url("none")),
+        (Kind::FlvPlay, weir.http_url("none.flv")),
+    ] {
+        let load = Load::start(kind, &url, &options);
+        let failure = only_failure(&load);
+        assert_eq!(failure.stage, Stage::FirstMedia, "{url}: {}", failure.reason);
+        assert_eq!(load.end().count(Count::Connected), 2, "{url}");
+    }
+}
+
+#[test]
+fn a_publisher_that_stops_is_a_stall() {
+    let weir = Weir::start();
+    let source = publish(&weir, "x");
+    let options = Options { stall: Duration::from_secs(2), ..count(2) };
+    let loads = [(Kind::WebrtcPlay, weir.whep_url("x")), (Kind::RtmpPlay, weir.rtmp_url("x"))]
+        .map(|(kind, url)| Load::start(kind, &url, &options).with_media(2));
+    source.end();
+    for load in loads {
+        let failure = only_failure(&load);
+        assert!(matches!(failure.stage, Stage::Stalled | Stage::Ended), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_server_that_dies_ends_everybody() {
+    let mut weir = Weir::start();
+    let source = publish(&weir, "x");
+    let options = Options { stall: Duration::from_secs(3), ..count(3) };
+    let loads = [
+        (Kind::WebrtcPlay, weir.whep_url("x")),
+        (Kind::WebrtcPublish, weir.whip_url("y{n}")),
+        (Kind::RtmpPlay, weir.rtmp_url("x")),
+        (Kind::FlvPlay, weir.http_url("x.flv")),
+    ]
+    .map(|(kind, url)| Load::start(kind, &url, &options).with_media(3));
+    weir.kill();
+    for load in loads.iter().chain([&source]) {
+        let failure = only_failure(load);
+        assert_eq!(failure.stage, Stage::Ended, "{failure:?}");
+    }
+    for load in loads {
+        load.handle.wait_until(PATIENCE, |progress| progress.failed >= 3);
+        let end = load.end();
+        assert_eq!((end.count(Count::Failed), end.count(Count::FailedLater), end.active()), (3, 3, 0));
+    }
+}
