@@ -6,43 +6,18 @@
 #![forbid(unsafe_code)]
 
 pub mod clients;
+mod command;
 mod cost;
+pub mod expect;
+pub mod figures;
 mod http;
 pub mod measure;
-mod media;
+pub mod media;
+pub mod plan;
 mod proc;
 mod rtmp;
+pub mod run;
 mod webrtc;
 mod yardstick;
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-
-/// Load and measuring tool for live servers.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Start a Weir beside this program and measure what WHEP viewers, WHIP publishers and RTMP players cost it.
-    Cost(cost::CostArgs),
-}
-
-/// The program: reads the command line, does what it says.
-pub fn main() -> ExitCode {
-    let done = match Args::parse().command {
-        Command::Cost(args) => cost::run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("Error: {error:?}");
-            ExitCode::FAILURE
-        }
-    }
-}
+pub use command::main;
