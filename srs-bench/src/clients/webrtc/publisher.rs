@@ -51,6 +51,8 @@ pub(super) struct Publisher {
     /// Packets that wait for their time, in its order.
     queue: VecDeque<Due>,
     next_report: Instant,
+    /// When the last packet of a picture leaves: none of the next picture does before.
+    pictures_until: Option<Instant>,
 }
 
 /// One packet and when it leaves.
@@ -76,6 +78,7 @@ impl Publisher {
             wall: Ntp::default(),
             queue: VecDeque::new(),
             next_report: now,
+            pictures_until: None,
         }
     }
 
@@ -160,8 +163,13 @@ impl Publisher {
         }
     }
 
-    fn push(&mut self, due: Due) {
+    fn push(&mut self, mut due: Due) {
         if self.queue.len() < QUEUE_MAX {
+            if due.video {
+                let gap = PACE.min(PICTURE_MAX / (self.queue.len().max(1) as u32));
+                due.at = self.pictures_until.map_or(due.at, |until| due.at.max(until + gap));
+                self.pictures_until = Some(due.at);
+            }
             let place = self.queue.partition_point(|other| other.at <= due.at);
             self.queue.insert(place, due);
         }
