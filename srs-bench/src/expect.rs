@@ -138,6 +138,14 @@ pub struct Verdict {
     bound: f64,
 }
 
+impl Verdict {
+    /// Of one group only.
+    pub(crate) fn of(mut self, group: &str) -> Self {
+        self.text = format!("{group}: {}", self.text);
+        self
+    }
+}
+
 impl Expect {
     /// Compares.
     pub fn judge(&self, figures: &Figures) -> Verdict {

@@ -52,12 +52,16 @@ impl Outcome {
         watch.put(plan, &mut figures);
         let warnings = watch.warnings(&figures);
         figures.put("warnings", warnings.len() as f64);
-        let verdicts = plan.expects.iter().map(|expect| expect.judge(&figures)).collect();
+        let mut verdicts: Vec<Verdict> = plan.expects.iter().map(|expect| expect.judge(&figures)).collect();
         let of_group =
             |(group, seen): (&Group, Snapshot)| GroupOutcome { group: group.clone(), figures: Figures::of_clients(&seen), seen };
+        let groups: Vec<GroupOutcome> = plan.groups.iter().zip(seen).map(of_group).collect();
+        for outcome in &groups {
+            verdicts.extend(outcome.group.expects.iter().map(|expect| expect.judge(&outcome.figures).of(&outcome.group.name)));
+        }
         Self {
             figures,
-            groups: plan.groups.iter().zip(seen).map(of_group).collect(),
+            groups,
             verdicts,
             warnings,
             failures: all.failures(),
