@@ -103,6 +103,14 @@ fn a_run_says_whether_its_expectations_were_met_and_writes_its_figures() {
 }
 
 #[test]
+fn viewers_of_nothing_are_a_failure() {
+    let weir = Weir::start();
+    let output = bench(&["play", &weir.rtmp_url("none"), "-d", "1s"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("had media"), "{}", out(&output));
+}
+
+#[test]
 fn the_flags_of_srs_run_too() {
     let weir = Weir::start();
     let url = format!("webrtc://{}/live/a", weir.api);
@@ -127,8 +135,8 @@ fn a_command_line_that_makes_no_sense_ends_with_two() {
         let output = bench(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", out(&output));
     }
-    let refused = out(&bench(&["play", "rtmp://127.0.0.1:1/live/a", "--patience", "2s", "-d", "1s"]));
-    assert!(refused.contains("1 × connect"), "{refused}");
+    let refused = bench(&["play", "rtmp://127.0.0.1:1/live/a", "--patience", "2s", "-d", "1s"]);
+    assert!(refused.status.code() == Some(1) && out(&refused).contains("1 × connect"), "{}", out(&refused));
 }
 
 #[test]
