@@ -1,52 +1,24 @@
 //! `srs-bench`: load for live servers, and what they make of it, measured from outside.
 //!
 //! A plan (`plan`) says which clients come and when; the engines drive them; each notes what it sees
-//! in a `measure::Recorder`; `run` shows it while it grows and judges it at the end. `cost` measures
-//! a Weir beside this program by system calls. Nothing here knows a server's inside.
+//! in a `measure::Recorder`; `run` shows it while it grows and judges it at the end. `compare` puts the
+//! same load on several servers in turn; `cost` measures a Weir beside this program by system calls. Nothing here knows a server's inside.
 #![forbid(unsafe_code)]
 
 pub mod clients;
+mod command;
 mod compare;
 mod cost;
+pub mod expect;
+pub mod figures;
 mod http;
 pub mod measure;
-mod media;
+pub mod media;
+pub mod plan;
 mod proc;
 mod rtmp;
+pub mod run;
 mod webrtc;
 mod yardstick;
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-
-/// Load and measuring tool for live servers.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Start a Weir beside this program and measure what WHEP viewers, WHIP publishers and RTMP players cost it.
-    Cost(cost::CostArgs),
-    /// Measure servers side by side under the same load and write BENCHMARKS.md.
-    Compare(compare::CompareArgs),
-}
-
-/// The program: reads the command line, does what it says.
-pub fn main() -> ExitCode {
-    let done = match Args::parse().command {
-        Command::Cost(args) => cost::run(&args),
-        Command::Compare(args) => compare::run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("Error: {error:?}");
-            ExitCode::FAILURE
-        }
-    }
-}
+pub use command::main;

@@ -131,7 +131,7 @@ impl Publisher {
         let (stopping, counted, counted_bytes) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&sent_bytes));
         let thread = thread::spawn(move || -> anyhow::Result<()> {
             let start = Instant::now();
-            let mut headers = Source::headers().into_iter();
+            let mut headers = source.headers().collect::<Vec<_>>().into_iter();
             while !stopping.load(Ordering::Relaxed) {
                 let message = headers.next().unwrap_or_else(|| source.next());
                 let due = Duration::from_millis(u64::from(message.timestamp_ms));

@@ -269,10 +269,6 @@ impl Report {
         self.asked
     }
 
-    pub(super) const fn is_connected(&self) -> bool {
-        self.connected
-    }
-
     pub(super) const fn has_media(&self) -> bool {
         self.media
     }

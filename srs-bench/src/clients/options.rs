@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use weir_rtc::{dtls::Identity, srtp::SrtpProfile};
 
-use crate::media::Shape;
+use crate::media::Studio;
 
 /// How many clients there are and how each behaves. The default is one client that does all that a
 /// browser or player does.
@@ -45,7 +45,7 @@ pub struct Options {
     /// 28,000 ports, and where a server limits sessions by address. For servers on this machine only.
     pub spread_sources: bool,
     /// What publishers send.
-    pub shape: Shape,
+    pub studio: Studio,
 }
 
 impl Default for Options {
@@ -67,7 +67,7 @@ impl Default for Options {
             feedback: Feedback::default(),
             recv_buffer: 512 << 10,
             spread_sources: false,
-            shape: Shape { kbps: 600, fps: 25, gop: 50 },
+            studio: Studio::default(),
         }
     }
 }

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     measure::{Count, Stage, Tally},
-    media::flv::Source,
+    media::{Sound, Source, Track, flv},
 };
 
 const PORT: u16 = 1935;
@@ -139,7 +139,9 @@ pub(super) async fn publish(crew: &Crew, number: usize, mut report: Report, stop
     let outcome = match opened {
         Ok(open) => {
             report.connected(&mut crew.recorder.lock(), Instant::now());
-            Publisher { crew, source: Source::new(crew.options.shape), open, start: Instant::now() }.run(&mut report, stop).await
+            Publisher { crew, source: crew.options.studio.source(Sound::Aac), open, start: Instant::now() }
+                .run(&mut report, stop)
+                .await
         }
         Err(failure) => Err(failure),
     };
@@ -156,15 +158,19 @@ struct Publisher<'a> {
 impl Publisher<'_> {
     /// Sends in real time until the end.
     async fn run(&mut self, report: &mut Report, stop: &mut Stop) -> Result<(), Failure> {
-        let mut headers = Source::headers().into_iter();
+        let headers = [Track::Video, Track::Audio].map(|track| self.source.format(track).and_then(flv::header));
+        for message in headers.into_iter().flatten() {
+            self.send(message).await?;
+        }
         let (mut leave_at, stay) = (None, self.crew.options.churn.map(|churn| churn.stay));
         let rest = std::mem::take(&mut self.open.rest);
         self.hear(&rest)?;
         loop {
-            let message = headers.next().unwrap_or_else(|| self.source.next());
-            let due = self.start + Duration::from_millis(message.timestamp_ms.into());
+            let due = self.start + self.source.due();
             self.wait_until(due, stop).await?;
             let now = Instant::now();
+            let frame = self.source.frame();
+            let message = flv::message(&frame);
             if stop.is_set() || leave_at.is_some_and(|at| now >= at) {
                 let _goodbye = self.open.session.stop_publishing();
                 return Ok(());
@@ -183,7 +189,7 @@ impl Publisher<'_> {
         }
     }
 
-    async fn send(&mut self, message: crate::media::flv::Message) -> Result<(), Failure> {
+    async fn send(&mut self, message: flv::Message) -> Result<(), Failure> {
         let time = RtmpTimestamp::new(message.timestamp_ms);
         let session = &mut self.open.session;
         let result = match message.video {

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clients::{self, Feedback, Handle, Options},
     measure::{Collector, Count, Snapshot, Times},
+    media::{Studio, Wish},
     proc,
 };
 
@@ -42,8 +43,8 @@ pub(super) struct Measured {
     pub(super) memory_kb: f64,
     /// Of all the clients', in Mb/s.
     pub(super) megabits: f64,
-    /// Received of what was sent to it, by bits; 1 for publishers.
-    pub(super) delivered: f64,
+    /// Frames received of those sent; `None` where clients are there part of the time, or publish.
+    pub(super) delivered: Option<f64>,
     /// Lost packets of those that were sent.
     pub(super) loss: f64,
     /// Sessions failed during the whole run, and of how many.
@@ -62,8 +63,9 @@ impl Measured {
         if failed > 0 {
             return Some(format!("{failed} of {asked} sessions failed"));
         }
-        if self.delivered < DELIVERED_MIN {
-            return Some(format!("{:.1} % delivered", self.delivered * 100.0));
+        // What is no number was not to be told: then nothing was sent.
+        if let Some(delivered) = self.delivered.filter(|delivered| !(*delivered >= DELIVERED_MIN)) {
+            return Some(format!("{:.1} % delivered", delivered * 100.0));
         }
         (self.load > LOAD_MAX).then(|| format!("the load was at {:.0} % of its core", self.load * 100.0))
     }
@@ -111,7 +113,7 @@ fn run(peer: &Peer, workload: &Workload, urls: &Urls, counted: Duration) -> anyh
         count: workload.count,
         streams: 1,
         ramp: Duration::from_millis(4) * u32::try_from(workload.count).unwrap_or(u32::MAX),
-        shape: SHAPE,
+        studio: studio(),
         churn: workload.churn,
         feedback: Feedback::default(),
         ..Options::default()
@@ -126,10 +128,15 @@ fn run(peer: &Peer, workload: &Workload, urls: &Urls, counted: Duration) -> anyh
 
 fn start_publishers(workload: &Workload, url: &str, sources: &Collector) -> anyhow::Result<Handle> {
     let count = workload.streams();
-    let options = Options { count, ramp: Duration::from_millis(10) * count as u32, shape: SHAPE, ..Options::default() };
+    let options = Options { count, ramp: Duration::from_millis(10) * count as u32, studio: studio(), ..Options::default() };
     let publishing = clients::start(workload.source, url, &options, sources)?;
     wait_for_media(&publishing, count, sources).context("publishing")?;
     Ok(publishing)
+}
+
+/// The stream of every run.
+fn studio() -> Studio {
+    Studio::plain(Wish { shape: SHAPE, ..Wish::default() })
 }
 
 fn wait_for_media(handle: &Handle, count: usize, collector: &Collector) -> anyhow::Result<()> {
@@ -164,9 +171,9 @@ fn count(
     let delivered = match (&sent, &sent_end) {
         // Clients that come and go are there part of the time, segment players fetch in bursts.
         (Some(sent), Some(sent_end)) if workload.churn.is_none() && workload.clients != clients::Kind::HlsPlay => {
-            delivered(workload, (sent, sent_end), (&seen, &seen_end))
+            Some(delivered(workload, (sent, sent_end), (&seen, &seen_end)))
         }
-        _ => 1.0,
+        _ => None,
     };
     let sessions = seen_end.grown(Count::Connected, &seen);
     Ok(Measured {
@@ -188,7 +195,7 @@ fn count(
 /// Frames that all clients got of those that the publisher sent them.
 fn delivered(workload: &Workload, (sent, sent_end): (&Snapshot, &Snapshot), (seen, seen_end): (&Snapshot, &Snapshot)) -> f64 {
     let sent = sent_end.grown(Count::SentFrames, sent) * workload.count as u64;
-    seen_end.grown(Count::Frames, seen) as f64 / sent.max(1) as f64
+    seen_end.grown(Count::Frames, seen) as f64 / sent as f64
 }
 
 /// CPU time and resident bytes of a server.

@@ -133,10 +133,42 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 mod tests {
     use super::*;
 
+    fn measured(cpu_ms: f64, delivered: f64) -> Measured {
+        Measured {
+            cpu_ms,
+            micros: cpu_ms * 8.0,
+            micros_per_session: None,
+            memory_kb: 40.0,
+            megabits: 100.0,
+            delivered: Some(delivered),
+            loss: 0.0,
+            failed: (0, 200),
+            setup: Some(Duration::from_millis(12)),
+            first_keyframe: None,
+            latency: Some(Duration::from_millis(40)),
+            load: 0.3,
+        }
+    }
+
     #[test]
     fn medians_are_of_the_middle() {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
+    }
+
+    #[test]
+    fn a_row_is_the_median_of_the_runs_that_count() {
+        let runs = vec![Ok(measured(1.0, 1.0)), Ok(measured(9.0, 0.5)), Ok(measured(3.0, 0.99))];
+        let row = Figures::of(Some(&runs)).unwrap().row(Some(1.0), false);
+        assert_eq!(row, " 2.000 (1 of 3 runs do not count) | 16.00 | 2.00 | 40 | 12 ms | – | 40 ms | 0.000 % |");
+    }
+
+    #[test]
+    fn a_server_none_of_whose_runs_count_says_why() {
+        let runs = vec![Ok(measured(9.0, 0.5)), Err("it does not listen: a|b".to_owned())];
+        let row = Figures::of(Some(&runs)).unwrap().row(Some(1.0), false);
+        assert_eq!(row, " no run counts: 50.0 % delivered; it does not listen: a/b | | | | | | | |");
+        assert!(Figures::of(None).is_none(), "what it does not do has no row");
     }
 }

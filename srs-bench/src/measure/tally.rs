@@ -130,7 +130,7 @@ pub struct Tally {
     counts: [u64; COUNTS],
     times: [Histogram<u32>; Times::ALL.len()],
     failures: Vec<Failure>,
-    longest_freeze: Duration,
+    pub(super) longest_freeze: Duration,
 }
 
 impl Default for Tally {
@@ -307,6 +307,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Several of about the same moment as one.
+    pub fn sum<'a>(snapshots: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut tally = Tally::default();
+        snapshots.into_iter().for_each(|snapshot| tally.merge(&snapshot.tally));
+        Self { taken: Instant::now(), tally }
+    }
+
     /// How often.
     pub fn count(&self, count: Count) -> u64 {
         self.tally.count(count)

@@ -1,84 +1,62 @@
-//! The stream as RTMP messages: FLV tag bodies of H.264 and AAC.
+//! The stream as RTMP messages: FLV tag bodies of H.264 and AAC, and as an FLV file.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::{PPS, Pictures, SPS, Shape};
-
-/// A second of noise with a tone in it: AAC-LC, 48 kHz, stereo, 64 kb/s, as an ADTS file. Over and
-/// over again it is as large as sound, and costs the server's transcoder what sound costs.
-const SOUND: &[u8] = include_bytes!("sound.aac");
-const SOUND_KBPS: u32 = 64;
-/// AudioSpecificConfig: AAC-LC, 48 kHz, stereo.
-const AAC_CONFIG: [u8; 2] = [0x11, 0x90];
-/// Without a checksum, as the file's are.
-const ADTS_HEADER_LEN: usize = 7;
+use super::{Codec, Format, Frame, Shape, Sound, Studio, Track, Wish};
 
 /// One message of the stream.
+#[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) video: bool,
     pub(crate) timestamp_ms: u32,
     pub(crate) body: Bytes,
 }
 
-/// Makes messages in the order of their timestamps.
-pub(crate) struct Source {
-    pictures: Pictures,
-    sounds: u64,
-    /// What is left of the second.
-    sound: &'static [u8],
+/// The sequence header of a track, before its first frame; none for what FLV of old cannot carry.
+pub(crate) fn header(format: &Format) -> Option<Message> {
+    let (video, head): (_, &[u8]) = match format.codec {
+        Codec::H264 => (true, &[0x17, 0, 0, 0, 0]),
+        Codec::Aac => (false, &[0xaf, 0]),
+        Codec::Vp8 | Codec::Opus => return None,
+    };
+    let mut body = BytesMut::from(head);
+    body.put_slice(&format.config);
+    Some(Message { video, timestamp_ms: 0, body: body.freeze() })
 }
+
+/// A frame of H.264 or AAC.
+pub(crate) fn message(frame: &Frame) -> Message {
+    let mut body = BytesMut::with_capacity(frame.data.len() + 5);
+    let video = frame.track == Track::Video;
+    if video {
+        body.put_slice(&[if frame.keyframe { 0x17 } else { 0x27 }, 1]);
+        let later = frame.pts.saturating_sub(frame.dts).as_millis() as u32;
+        body.put_uint(later.min(0x7f_ffff).into(), 3);
+    } else {
+        body.put_slice(&[0xaf, 1]);
+    }
+    body.put_slice(&frame.data);
+    // RTMP's clock wraps after 49 days (RTMP 5.3.1.1): the lower 32 bits go on.
+    Message { video, timestamp_ms: frame.dts.as_millis() as u32, body: body.freeze() }
+}
+
+/// Makes messages in the order of their timestamps, without stamps: the stream that `cost` sends.
+pub(crate) struct Source(super::Source);
 
 impl Source {
     pub(crate) fn new(shape: Shape) -> Self {
-        Self { pictures: Pictures::new(shape, SOUND_KBPS), sounds: 0, sound: SOUND }
+        Self(Studio::plain(Wish { shape, stamp: false, ..Wish::default() }).source(Sound::Aac))
     }
 
     /// The two sequence headers.
-    pub(crate) fn headers() -> [Message; 2] {
-        let mut avc = BytesMut::new();
-        avc.put_slice(&[0x17, 0, 0, 0, 0, 1, SPS[1], SPS[2], SPS[3], 0xff, 0xe1]);
-        avc.put_u16(SPS.len() as u16);
-        avc.put_slice(SPS);
-        avc.put_u8(1);
-        avc.put_u16(PPS.len() as u16);
-        avc.put_slice(PPS);
-        let mut aac = BytesMut::from(&[0xaf, 0][..]);
-        aac.put_slice(&AAC_CONFIG);
-        [
-            Message { video: true, timestamp_ms: 0, body: avc.freeze() },
-            Message { video: false, timestamp_ms: 0, body: aac.freeze() },
-        ]
+    pub(crate) fn headers(&self) -> impl Iterator<Item = Message> {
+        let formats = [Track::Video, Track::Audio].map(|track| self.0.format(track).and_then(header));
+        formats.into_iter().flatten()
     }
 
     /// The next message.
     pub(crate) fn next(&mut self) -> Message {
-        let video_ms = self.pictures.due().as_millis() as u32;
-        let audio_ms = (self.sounds * 1_024_000 / 48_000) as u32;
-        if audio_ms < video_ms {
-            self.sounds += 1;
-            let mut body = BytesMut::from(&[0xaf, 1][..]);
-            body.put_slice(self.sound());
-            return Message { video: false, timestamp_ms: audio_ms, body: body.freeze() };
-        }
-        let picture = self.pictures.next();
-        let mut body = BytesMut::with_capacity(picture.unit.len() + 9);
-        body.put_slice(&[if picture.keyframe { 0x17 } else { 0x27 }, 1, 0, 0, 0]);
-        body.put_u32(picture.unit.len() as u32);
-        body.put_slice(&picture.unit);
-        Message { video: true, timestamp_ms: video_ms, body: body.freeze() }
-    }
-
-    /// The next raw frame of the sound.
-    fn sound(&mut self) -> &'static [u8] {
-        if self.sound.len() < ADTS_HEADER_LEN {
-            self.sound = SOUND;
-        }
-        // ISO/IEC 14496-3 1.A.3.2: 13 bits of length, header included.
-        let &[_, _, _, b3, b4, b5, ..] = self.sound else { return &[] };
-        let len = usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5 >> 5);
-        let (frame, rest) = self.sound.split_at(len.min(self.sound.len()));
-        self.sound = rest;
-        frame.get(ADTS_HEADER_LEN..).unwrap_or_default()
+        message(&self.0.frame())
     }
 }
 
@@ -102,5 +80,19 @@ mod tests {
         assert_eq!(sounds, 938);
         let kbps = bytes * 8 / 20_000;
         assert!((640..700).contains(&kbps), "{kbps}");
+    }
+
+    #[test]
+    fn a_frame_shown_later_than_decoded_says_by_how_much() {
+        let at = std::time::Duration::from_millis;
+        let frame = Frame {
+            track: Track::Video,
+            due: at(40),
+            dts: at(40),
+            pts: at(120),
+            keyframe: false,
+            data: Bytes::from_static(&[0, 0, 0, 1, 0x41]),
+        };
+        assert_eq!(&message(&frame).body[..], &[0x27, 1, 0, 0, 80, 0, 0, 0, 1, 0x41]);
     }
 }

@@ -1,92 +1,267 @@
-//! A synthetic stream of a chosen bitrate: pictures of H.264 and a second of sound.
+//! What publishers send: a synthetic stream of a chosen bitrate, or files over and over again.
 //!
-//! The parameter sets, the slice types and the sound are real; the slices' contents are noise, which
-//! costs a server exactly what a picture costs it. `flv` gives it as RTMP messages, `rtp` as RTP
-//! payloads.
+//! A [`Source`] hands out frames in the order in which they are due; `flv` makes RTMP messages of
+//! them and `rtp` RTP payloads. Everything a decoder sees is valid: pictures are noise and flat
+//! colour, sound is noise with a tone (AAC) or silence (Opus).
 
+mod clip;
 pub(crate) mod flv;
+mod h264;
+mod pictures;
 pub(crate) mod rtp;
+mod sound;
+#[cfg(test)]
+mod tests;
 
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-/// 640×360 Constrained Baseline 3.1.
-const SPS: &[u8] = &[
-    0x67, 0x42, 0xc0, 0x1f, 0xda, 0x02, 0x80, 0xbf, 0xe5, 0x84, 0x00, 0x00, 0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c,
-    0x60, 0xca, 0x80,
-];
-const PPS: &[u8] = &[0x68, 0xce, 0x3c, 0x80];
-/// Keyframes are so many times as large as other frames, as in a talking head.
-const KEYFRAME_FACTOR: usize = 5;
-/// Frames differ from their mean by up to so many per cent, as an encoder's do.
-const SPREAD_PERCENT: usize = 30;
+use bytes::Bytes;
+
+use self::clip::{Clip, Player};
+pub(crate) use self::pictures::{Picture, Pictures};
+use crate::measure::Stamp;
 
 /// What stream is made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    /// Of sound and pictures together.
-    pub(crate) kbps: u32,
-    pub(crate) fps: u32,
+pub struct Shape {
+    /// Of sound and pictures together, kb/s.
+    pub kbps: u32,
+    /// Frames a second.
+    pub fps: u32,
     /// Frames from keyframe to keyframe.
-    pub(crate) gop: u32,
+    pub gop: u32,
 }
 
-/// One access unit.
-pub(crate) struct Picture {
-    pub(crate) keyframe: bool,
-    /// Since the first one.
-    pub(crate) at: Duration,
-    /// One NAL unit, without start code or length.
-    pub(crate) unit: Vec<u8>,
+/// The kind of sound: what the protocol takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// None.
+    None,
+    /// For RTMP.
+    Aac,
+    /// For WebRTC.
+    Opus,
 }
 
-/// Makes pictures in order.
-pub(crate) struct Pictures {
-    frame_bytes: usize,
-    shape: Shape,
-    made: u32,
-    since_keyframe: u32,
-    random: u32,
+/// What a publisher shall send.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Of the synthetic stream.
+    pub shape: Shape,
+    /// Of its pictures, in pixels.
+    pub width: u32,
+    /// Of its pictures, in pixels.
+    pub height: u32,
+    /// A file instead: `.h264`, `.flv`, `.mp4`, `.ivf`; with its sound.
+    pub video: Option<PathBuf>,
+    /// A file for the sound: `.ogg`, or one of the others.
+    pub audio: Option<PathBuf>,
+    /// Each frame of H.264 gets a [`Stamp`].
+    pub stamp: bool,
 }
 
-impl Pictures {
-    /// `sound_kbps` of the shape's bitrate is left to the sound.
-    pub(crate) fn new(shape: Shape, sound_kbps: u32) -> Self {
-        let kbps = u64::from(shape.kbps.saturating_sub(sound_kbps));
-        let per_gop = kbps * 1_000 / 8 * u64::from(shape.gop) / u64::from(shape.fps.max(1));
-        let frame_bytes = per_gop / (u64::from(shape.gop) + KEYFRAME_FACTOR as u64 - 1);
-        let frame_bytes = usize::try_from(frame_bytes).unwrap_or(1_000).max(64);
-        Self { frame_bytes, shape, made: 0, since_keyframe: 0, random: 1 }
+impl Default for Wish {
+    fn default() -> Self {
+        let shape = Shape { kbps: 600, fps: 25, gop: 50 };
+        Self { shape, width: 640, height: 360, video: None, audio: None, stamp: true }
+    }
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Track {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// How frames are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// NAL units, each with a length of four bytes before it.
+    H264,
+    /// Frames as in IVF.
+    Vp8,
+    /// Raw access units.
+    Aac,
+    /// Packets.
+    Opus,
+}
+
+/// What a decoder must know of a track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// How it is coded.
+    pub codec: Codec,
+    /// H.264: AVCDecoderConfigurationRecord; AAC: AudioSpecificConfig; else empty.
+    pub config: Bytes,
+}
+
+/// One frame.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Of which track.
+    pub track: Track,
+    /// When it is to be sent, since the stream's start.
+    pub due: Duration,
+    /// When it is to be decoded.
+    pub dts: Duration,
+    /// When it is to be shown.
+    pub pts: Duration,
+    /// Decoding can begin here. True for all sound.
+    pub keyframe: bool,
+    /// As [`Codec`] says.
+    pub data: Bytes,
+}
+
+/// Makes the frames of one publisher, without end.
+///
+/// Ask for a frame when it is due, not before: its stamp bears the time of asking.
+#[derive(Debug)]
+pub struct Source {
+    made: Made,
+    formats: [Option<Format>; 2],
+    /// Counts the stamped frames; none if there are to be no stamps.
+    counter: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Made {
+    Synthetic { pictures: Pictures, sound: Sound, aac: sound::Aac, sounds: u64 },
+    Played(Player),
+}
+
+/// Where sources come from: what files hold is read once, for all publishers.
+#[derive(Clone, Debug, Default)]
+pub struct Studio {
+    wish: Wish,
+    clip: Option<Arc<Clip>>,
+}
+
+impl Studio {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or holds nothing that can be sent.
+    pub fn open(wish: Wish) -> anyhow::Result<Self> {
+        let clip = match (&wish.video, &wish.audio) {
+            (None, None) => None,
+            (video, audio) => Some(Arc::new(Clip::open(video.as_deref(), audio.as_deref(), wish.shape.fps)?)),
+        };
+        Ok(Self { wish, clip })
     }
 
-    /// When the next one is due, since the first one.
-    pub(crate) fn due(&self) -> Duration {
-        Duration::from_secs(1) * self.made / self.shape.fps.max(1)
+    /// How the pictures are coded; none if there are none.
+    pub fn pictures(&self) -> Option<Codec> {
+        self.clip.as_ref().map_or(Some(Codec::H264), |clip| clip.pictures())
     }
 
-    /// The next one is a keyframe, whosever turn it is.
-    pub(crate) fn force_keyframe(&mut self) {
-        self.since_keyframe = 0;
+    /// The synthetic stream, whatever files are wished for.
+    pub(crate) fn plain(wish: Wish) -> Self {
+        Self { wish, clip: None }
     }
 
-    pub(crate) fn next(&mut self) -> Picture {
-        let keyframe = self.since_keyframe == 0;
-        let mean = if keyframe { self.frame_bytes * KEYFRAME_FACTOR } else { self.frame_bytes };
-        let percent = 100 - SPREAD_PERCENT + (self.noise() as usize * 2 * SPREAD_PERCENT / 255);
-        let size = mean * percent / 100;
-        // first_mb_in_slice 0, slice_type 7 (I) or 5 (P), then noise without start codes.
-        let mut unit = Vec::with_capacity(size);
-        unit.extend(if keyframe { [0x65, 0x88, 0x84] } else { [0x41, 0x9a, 0x24] });
-        while unit.len() < size {
-            unit.push(self.noise() | 1);
+    /// Frames for one more publisher, with the sound that its protocol takes. Sound of a file that
+    /// is coded otherwise is left out.
+    pub fn source(&self, sound: Sound) -> Source {
+        let counter = self.wish.stamp.then_some(0);
+        if let Some(clip) = &self.clip {
+            let player = Player::new(Arc::clone(clip), sound);
+            return Source { formats: player.formats(), made: Made::Played(player), counter };
         }
-        let picture = Picture { keyframe, at: self.due(), unit };
-        self.made += 1;
-        self.since_keyframe = (self.since_keyframe + 1) % self.shape.gop.max(1);
-        picture
+        let kbps = match sound {
+            Sound::None => 0,
+            Sound::Aac => sound::AAC_KBPS,
+            Sound::Opus => sound::OPUS_KBPS,
+        };
+        let reserved = kbps + if self.wish.stamp { stamp_kbps(self.wish.shape.fps) } else { 0 };
+        let pictures = Pictures::sized(self.wish.shape, reserved, self.wish.width, self.wish.height);
+        let audio = match sound {
+            Sound::None => None,
+            Sound::Aac => Some(Format { codec: Codec::Aac, config: Bytes::from_static(&sound::AAC_CONFIG) }),
+            Sound::Opus => Some(Format { codec: Codec::Opus, config: Bytes::new() }),
+        };
+        let video = Format { codec: Codec::H264, config: pictures.configuration() };
+        let made = Made::Synthetic { pictures, sound, aac: sound::Aac::new(), sounds: 0 };
+        Source { made, formats: [Some(video), audio], counter }
+    }
+}
+
+/// Of one stamp a frame, with its length.
+fn stamp_kbps(fps: u32) -> u32 {
+    (Stamp::LEN as u32 + 4) * 8 * fps / 1_000
+}
+
+impl Source {
+    /// What the track holds; none if the stream has no such track.
+    pub fn format(&self, track: Track) -> Option<&Format> {
+        self.formats[track as usize].as_ref()
     }
 
-    fn noise(&mut self) -> u8 {
-        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (self.random >> 24) as u8
+    /// When the next frame is due, since the stream's start.
+    pub fn due(&self) -> Duration {
+        match &self.made {
+            Made::Synthetic { pictures, sound, sounds, .. } => {
+                sound_due(*sound, *sounds).into_iter().fold(pictures.due(), Duration::min)
+            }
+            Made::Played(player) => player.due(),
+        }
     }
+
+    /// The next picture is a keyframe, if the stream is synthetic.
+    pub fn force_keyframe(&mut self) {
+        if let Made::Synthetic { pictures, .. } = &mut self.made {
+            pictures.force_keyframe();
+        }
+    }
+
+    /// The next frame, stamped with this moment.
+    pub fn frame(&mut self) -> Frame {
+        let mut frame = match &mut self.made {
+            Made::Synthetic { pictures, sound, aac, sounds } => match sound_due(*sound, *sounds) {
+                Some(due) if due < pictures.due() => {
+                    let data = if *sound == Sound::Aac { Bytes::from_static(aac.next()) } else { sound::opus(*sounds) };
+                    *sounds += 1;
+                    Frame { track: Track::Audio, due, dts: due, pts: due, keyframe: true, data }
+                }
+                _ => of_picture(&pictures.next()),
+            },
+            Made::Played(player) => player.next(),
+        };
+        let is_h264 = self.formats[Track::Video as usize].as_ref().is_some_and(|format| format.codec == Codec::H264);
+        if let Some(counter) = self.counter.as_mut().filter(|_| is_h264 && frame.track == Track::Video) {
+            *counter += 1;
+            let mut data = Vec::with_capacity(4 + Stamp::LEN + frame.data.len());
+            h264::put_unit(&mut data, &Stamp::now(*counter).write());
+            data.extend_from_slice(&frame.data);
+            frame.data = data.into();
+        }
+        frame
+    }
+}
+
+impl Iterator for Source {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        Some(self.frame())
+    }
+}
+
+fn sound_due(sound: Sound, sounds: u64) -> Option<Duration> {
+    let samples = match sound {
+        Sound::None => return None,
+        Sound::Aac => sound::AAC_SAMPLES,
+        Sound::Opus => sound::OPUS_SAMPLES,
+    };
+    Some(Duration::from_micros(sounds * samples * 1_000_000 / sound::CLOCK))
+}
+
+fn of_picture(picture: &Picture) -> Frame {
+    let mut data = Vec::with_capacity(4 + picture.unit.len());
+    h264::put_unit(&mut data, &picture.unit);
+    let (at, keyframe) = (picture.at, picture.keyframe);
+    Frame { track: Track::Video, due: at, dts: at, pts: at, keyframe, data: data.into() }
 }

@@ -1,28 +1,92 @@
 //! The stream as RTP payloads, cut as browsers cut it: H.264 in FU-As of about equal size with the
 //! parameter sets in a packet of their own, Opus in packets of 20 ms.
 
-use super::{PPS, Picture, SPS};
+use bytes::Bytes;
+
+use super::{
+    Codec, Format, Frame, Picture, Track,
+    h264::{self, Coder},
+    sound,
+};
 
 /// Of an Opus packet: 80 to 160 bytes, 120 on average.
-pub(crate) const SOUND_KBPS: u32 = 48;
+pub(crate) const SOUND_KBPS: u32 = sound::OPUS_KBPS;
 /// Packets of 1,200 bytes, less an RTP header with three extensions.
 const PAYLOAD_MAX: usize = 1_172;
 const FU_HEADERS: usize = 2;
 /// NAL unit types of RFC 6184 5.2.
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
+/// And of H.264 table 7-1.
+const DELIMITER: u8 = 9;
 
-/// The payloads of one picture (RFC 6184 packetisation mode 1).
-pub(crate) fn of_picture(picture: &Picture) -> Vec<Vec<u8>> {
-    let mut payloads = Vec::new();
-    if picture.keyframe {
-        payloads.push(parameter_sets());
+/// Makes the RTP payloads of one publisher's frames.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Packetizer {
+    /// SPS and PPS, sent again with each keyframe.
+    sets: Option<[Vec<u8>; 2]>,
+    vp8: bool,
+}
+
+impl Packetizer {
+    /// For the pictures of a stream.
+    pub(crate) fn new(video: Option<&Format>) -> Self {
+        let sets = video.filter(|format| format.codec == Codec::H264).and_then(|f| h264::parameter_sets(&f.config));
+        Self { sets: sets.map(|(sps, pps)| [sps, pps]), vp8: video.is_some_and(|format| format.codec == Codec::Vp8) }
     }
-    let unit = &picture.unit;
-    let Some((&head, body)) = unit.split_first() else { return payloads };
+
+    /// The payloads of a frame, in order; the marker belongs on the last one of a picture.
+    pub(crate) fn payloads(&self, frame: &Frame) -> Vec<Bytes> {
+        if frame.track == Track::Audio {
+            return vec![frame.data.clone()];
+        }
+        if self.vp8 {
+            return vp8(&frame.data);
+        }
+        let mut payloads = Vec::new();
+        let mut small: Vec<&[u8]> = Vec::new();
+        if let Some(sets) = self.sets.as_ref().filter(|_| frame.keyframe) {
+            small.extend(sets.iter().map(Vec::as_slice));
+        }
+        for unit in h264::units(&frame.data).filter(|unit| unit.first().is_some_and(|head| head & 0x1f != DELIMITER)) {
+            // Small units before a picture travel together; the picture goes as it would without.
+            if aggregate_len(&small) + 2 + unit.len() <= PAYLOAD_MAX && unit.len() < PAYLOAD_MAX / 2 {
+                small.push(unit);
+                continue;
+            }
+            payloads.extend(together(&std::mem::take(&mut small)));
+            fragments(unit, &mut payloads);
+        }
+        payloads.extend(together(&small));
+        payloads.into_iter().map(Bytes::from).collect()
+    }
+}
+
+fn aggregate_len(units: &[&[u8]]) -> usize {
+    1 + units.iter().map(|unit| 2 + unit.len()).sum::<usize>()
+}
+
+/// Nothing, a single unit, or a STAP-A (RFC 6184 5.7.1).
+fn together(units: &[&[u8]]) -> Option<Vec<u8>> {
+    if let [] | [_] = units {
+        return units.first().map(|unit| unit.to_vec());
+    }
+    let importance = units.iter().filter_map(|unit| unit.first()).map(|head| head & 0x60).max().unwrap_or(0);
+    let mut payload = Vec::with_capacity(aggregate_len(units));
+    payload.push(importance | STAP_A);
+    for unit in units {
+        payload.extend((unit.len() as u16).to_be_bytes());
+        payload.extend_from_slice(unit);
+    }
+    Some(payload)
+}
+
+/// One NAL unit by itself, or in FU-As of about equal size (RFC 6184 5.8).
+fn fragments(unit: &[u8], payloads: &mut Vec<Vec<u8>>) {
+    let Some((&head, body)) = unit.split_first() else { return };
     if unit.len() <= PAYLOAD_MAX {
-        payloads.push(unit.clone());
-        return payloads;
+        payloads.push(unit.to_vec());
+        return;
     }
     let count = body.len().div_ceil(PAYLOAD_MAX - FU_HEADERS);
     let (size, larger) = (body.len() / count, body.len() % count);
@@ -38,25 +102,33 @@ pub(crate) fn of_picture(picture: &Picture) -> Vec<Vec<u8>> {
         payload.extend(data);
         payloads.push(payload);
     }
+}
+
+/// RFC 7741 4.2: the S bit on the first packet of a frame, nothing else.
+fn vp8(data: &[u8]) -> Vec<Bytes> {
+    let piece = |(place, chunk): (usize, &[u8])| {
+        let mut payload = Vec::with_capacity(1 + chunk.len());
+        payload.push(u8::from(place == 0) << 4);
+        payload.extend_from_slice(chunk);
+        Bytes::from(payload)
+    };
+    data.chunks(PAYLOAD_MAX - 1).enumerate().map(piece).collect()
+}
+
+/// The payloads of one 640×360 picture without a stamp: the stream that `cost` sends.
+pub(crate) fn of_picture(picture: &Picture) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    if picture.keyframe {
+        let coder = Coder::new(640, 360, 25);
+        payloads.extend(together(&[&coder.sps(), &coder.pps()]));
+    }
+    fragments(&picture.unit, &mut payloads);
     payloads
 }
 
-fn parameter_sets() -> Vec<u8> {
-    let mut payload = vec![0x60 | STAP_A];
-    for unit in [SPS, PPS] {
-        payload.extend((unit.len() as u16).to_be_bytes());
-        payload.extend(unit);
-    }
-    payload
-}
-
-/// The payload of the `n`th Opus packet: a full-band CELT frame of 20 ms in stereo (RFC 6716 3.1),
-/// its contents noise.
+/// The payload of the `n`th Opus packet: 20 ms of full-band stereo.
 pub(crate) fn of_sound(n: u64) -> Vec<u8> {
-    let spread = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) % 81;
-    let mut payload = vec![0xaa; 80 + spread as usize];
-    payload[0] = 0xfc;
-    payload
+    sound::opus(n).to_vec()
 }
 
 #[cfg(test)]

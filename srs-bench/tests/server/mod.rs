@@ -1,4 +1,5 @@
 //! The real Weir on free ports, ended when dropped.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part of it")]
 
 pub mod lossy;
 
@@ -49,6 +50,10 @@ impl Weir {
     pub fn kill(&mut self) {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// `data.weir` of its summaries.

@@ -20,15 +20,7 @@ pub(super) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub(super) const AUDIO_MID: &str = "0";
 pub(super) const VIDEO_MID: &str = "1";
 
-/// What was offered; an answer chooses among it.
-pub(super) const fn offered_extensions() -> ExtensionIds {
-    let mut ids = NO_EXTENSIONS;
-    ids.mid = Some(MID);
-    ids.transport_cc = Some(TRANSPORT_CC);
-    ids.abs_send_time = Some(ABS_SEND_TIME);
-    ids
-}
-
+/// What a server has taken before its answer is read.
 pub(super) const NO_EXTENSIONS: ExtensionIds = ExtensionIds {
     mid: None,
     rid: None,

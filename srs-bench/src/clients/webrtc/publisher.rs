@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bytes::Bytes;
 use weir_rtc::wire::{
     Ntp,
     ext::{AbsSendTime, ExtensionIds, Values},
@@ -21,14 +22,13 @@ use super::{
 use crate::{
     clients::{Options, crew::Report},
     measure::{Count, Tally},
-    media::{Pictures, rtp},
+    media::{Sound, Source, Track, rtp::Packetizer},
 };
 
 /// Between the packets of a picture: what libwebrtc's pacer makes of a full packet at 2.5 times
 /// this bitrate; a larger picture is out within [`PICTURE_MAX`] all the same.
 const PACE: Duration = Duration::from_millis(5);
 const PICTURE_MAX: Duration = Duration::from_millis(100);
-const SOUND_EVERY: Duration = Duration::from_millis(20);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Publishers begin somewhere within this, for not all to send their keyframes at once.
 const BEGIN_WITHIN_MS: u64 = 1_000;
@@ -39,8 +39,8 @@ const QUEUE_MAX: usize = 1_024;
 
 /// See the module.
 pub(super) struct Publisher {
-    pictures: Pictures,
-    sounds: u64,
+    source: Source,
+    packetizer: Packetizer,
     audio: Option<Stream>,
     video: Option<Stream>,
     extensions: ExtensionIds,
@@ -51,6 +51,8 @@ pub(super) struct Publisher {
     /// Packets that wait for their time, in its order.
     queue: VecDeque<Due>,
     next_report: Instant,
+    /// When the last packet of a picture leaves: none of the next picture does before.
+    pictures_until: Option<Instant>,
 }
 
 /// One packet and when it leaves.
@@ -59,14 +61,15 @@ struct Due {
     video: bool,
     marker: bool,
     timestamp: u32,
-    payload: Vec<u8>,
+    payload: Bytes,
 }
 
 impl Publisher {
     pub(super) fn new(answer: &Answer, [audio, video]: [u32; 2], options: &Options, now: Instant) -> Self {
+        let source = options.studio.source(Sound::Opus);
         Self {
-            pictures: Pictures::new(options.shape, rtp::SOUND_KBPS),
-            sounds: 0,
+            packetizer: Packetizer::new(source.format(Track::Video)),
+            source,
             audio: answer.types.audio.map(|payload_type| Stream::new(audio, payload_type, AUDIO_MID, 48_000)),
             video: answer.types.video.map(|payload_type| Stream::new(video, payload_type, VIDEO_MID, 90_000)),
             extensions: answer.extensions,
@@ -75,6 +78,7 @@ impl Publisher {
             wall: Ntp::default(),
             queue: VecDeque::new(),
             next_report: now,
+            pictures_until: None,
         }
     }
 
@@ -102,12 +106,14 @@ impl Publisher {
                 }
                 Rtcp::Pli { .. } | Rtcp::Fir(_) => {
                     tally.add(Count::KeyframesAsked, 1);
-                    self.pictures.force_keyframe();
+                    self.source.force_keyframe();
                 }
                 Rtcp::Rr(report) => {
                     for block in report.blocks() {
                         let streams = [&mut self.audio, &mut self.video].into_iter().flatten();
-                        streams.filter(|stream| stream.ssrc == block.ssrc).for_each(|s| s.note_lost(block.cumulative_lost, tally));
+                        streams
+                            .filter(|stream| stream.ssrc == block.ssrc)
+                            .for_each(|s| s.note_lost(block.cumulative_lost, tally));
                     }
                 }
                 _ => {}
@@ -116,7 +122,14 @@ impl Publisher {
     }
 
     /// Sends what is due.
-    pub(super) fn handle_timeout(&mut self, now: Instant, transport: &mut Transport, io: &mut Out, report: &mut Report, tally: &mut Tally) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        transport: &mut Transport,
+        io: &mut Out,
+        report: &mut Report,
+        tally: &mut Tally,
+    ) {
         let start = self.start.unwrap_or_else(|| self.begin(now));
         self.capture(now, start, tally);
         self.send_due(now, start, transport, io, report, tally);
@@ -129,45 +142,48 @@ impl Publisher {
     /// When [`Publisher::handle_timeout`] has something to do.
     pub(super) fn poll_timeout(&self, now: Instant) -> Instant {
         let Some(start) = self.start else { return now };
-        let sound = start + SOUND_EVERY.mul_f64(self.sounds as f64);
-        let made = sound.min(start + self.pictures.due()).min(self.next_report);
+        let made = (start + self.source.due()).min(self.next_report);
         self.queue.front().map_or(made, |due| due.at.min(made))
     }
 
     /// Makes what is due by now.
     fn capture(&mut self, now: Instant, start: Instant, tally: &mut Tally) {
-        while start + self.pictures.due() <= now {
-            let picture = self.pictures.next();
-            let Some(video) = &self.video else { continue };
-            let timestamp = video.timestamp(picture.at);
-            let payloads = rtp::of_picture(&picture);
+        while start + self.source.due() <= now {
+            let frame = self.source.frame();
+            let video = frame.track == Track::Video;
+            let Some(stream) = (if video { &self.video } else { &self.audio }) else { continue };
+            let (timestamp, at) = (stream.timestamp(frame.pts), start + frame.due);
+            let payloads = self.packetizer.payloads(&frame);
             let last = payloads.len().saturating_sub(1);
             let pace = PACE.min(PICTURE_MAX / (last.max(1) as u32));
             for (place, payload) in payloads.into_iter().enumerate() {
-                let at = start + picture.at + pace * place as u32;
-                self.push(Due { at, video: true, marker: place == last, timestamp, payload });
+                self.push(Due { at: at + pace * place as u32, video, marker: video && place == last, timestamp, payload });
             }
-            tally.add(Count::SentFrames, 1);
-        }
-        while start + SOUND_EVERY.mul_f64(self.sounds as f64) <= now {
-            let at = SOUND_EVERY.mul_f64(self.sounds as f64);
-            if let Some(audio) = &self.audio {
-                let timestamp = audio.timestamp(at);
-                let payload = rtp::of_sound(self.sounds);
-                self.push(Due { at: start + at, video: false, marker: false, timestamp, payload });
-            }
-            self.sounds += 1;
+            tally.add(Count::SentFrames, video.into());
         }
     }
 
-    fn push(&mut self, due: Due) {
+    fn push(&mut self, mut due: Due) {
         if self.queue.len() < QUEUE_MAX {
+            if due.video {
+                let gap = PACE.min(PICTURE_MAX / (self.queue.len().max(1) as u32));
+                due.at = self.pictures_until.map_or(due.at, |until| due.at.max(until + gap));
+                self.pictures_until = Some(due.at);
+            }
             let place = self.queue.partition_point(|other| other.at <= due.at);
             self.queue.insert(place, due);
         }
     }
 
-    fn send_due(&mut self, now: Instant, start: Instant, transport: &Transport, io: &mut Out, report: &mut Report, tally: &mut Tally) {
+    fn send_due(
+        &mut self,
+        now: Instant,
+        start: Instant,
+        transport: &Transport,
+        io: &mut Out,
+        report: &mut Report,
+        tally: &mut Tally,
+    ) {
         while let Some(due) = self.queue.pop_front_if(|due| due.at <= now) {
             let sent = AbsSendTime::from_ntp(self.wall.plus(now.saturating_duration_since(start)));
             let stream = if due.video { &mut self.video } else { &mut self.audio };
@@ -211,7 +227,7 @@ struct Stream {
     /// As the server's last report says.
     lost: i32,
     /// Index, header and payload of what was sent lately.
-    kept: VecDeque<(u64, Vec<u8>, Vec<u8>)>,
+    kept: VecDeque<(u64, Vec<u8>, Bytes)>,
 }
 
 impl Stream {
@@ -235,7 +251,14 @@ impl Stream {
         self.first_timestamp.wrapping_add(ticks as u32)
     }
 
-    fn send(&mut self, transport: &Transport, io: &mut Out, due: &Due, (seq, sent): (u16, AbsSendTime), ids: &ExtensionIds) -> usize {
+    fn send(
+        &mut self,
+        transport: &Transport,
+        io: &mut Out,
+        due: &Due,
+        (seq, sent): (u16, AbsSendTime),
+        ids: &ExtensionIds,
+    ) -> usize {
         let values = Values { mid: Some(self.mid), transport_seq: Some(seq), abs_send_time: Some(sent), ..Values::default() };
         let fields = Fields {
             marker: due.marker,
