@@ -81,6 +81,13 @@ fn assert_clean(end: &Snapshot, sessions: u64) {
     assert!(end.count(Count::Keyframes) >= sessions);
 }
 
+/// The stamps in the frames came through, and soon.
+fn assert_prompt(end: &Snapshot) {
+    assert_eq!(end.count(Count::Stamped), end.count(Count::Frames));
+    let latency = end.percentile(Times::Latency, 50.0).expect("stamped frames");
+    assert!((Duration::from_micros(50)..Duration::from_millis(800)).contains(&latency), "{latency:?}");
+}
+
 #[test]
 fn webrtc_viewers_count_what_the_server_sent() {
     let weir = Weir::start();
@@ -100,6 +107,7 @@ fn webrtc_viewers_count_what_the_server_sent() {
     let end = load.end();
     assert_clean(&end, 8);
     assert_eq!(end.count(Count::FramesLost), 0);
+    assert_prompt(&end);
     eventually("the sessions are gone", || (weir.counters()["rtc"]["players"] == 0).then_some(()));
     assert_eq!(source.end().failures(), []);
 }
@@ -186,7 +194,9 @@ fn players_over_tcp_see_the_stream() {
         assert!((6 * 85..=6 * 115).contains(&frames), "{frames} frames");
         let bits = load.now().grown(Count::Bytes, &earlier) * 8;
         assert!((6 * 4 * 450_000..6 * 4 * 750_000).contains(&bits), "{bits} of 600 kb/s");
-        assert_clean(&load.end(), 6);
+        let end = load.end();
+        assert_clean(&end, 6);
+        assert_prompt(&end);
     }
 }
 

@@ -158,10 +158,9 @@ struct Publisher<'a> {
 impl Publisher<'_> {
     /// Sends in real time until the end.
     async fn run(&mut self, report: &mut Report, stop: &mut Stop) -> Result<(), Failure> {
-        for header in [Track::Video, Track::Audio].map(|track| self.source.format(track).and_then(flv::header)) {
-            if let Some(message) = header {
-                self.send(message).await?;
-            }
+        let headers = [Track::Video, Track::Audio].map(|track| self.source.format(track).and_then(flv::header));
+        for header in headers.into_iter().flatten() {
+            self.send(header).await?;
         }
         let (mut leave_at, stay) = (None, self.crew.options.churn.map(|churn| churn.stay));
         let rest = std::mem::take(&mut self.open.rest);
