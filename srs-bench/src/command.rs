@@ -1,6 +1,6 @@
 //! The program: reads the command line, runs what it says, and ends with a status.
 //!
-//! 0: all well; 1: an expectation was not met, or everything failed; 2: the command line makes no
+//! 0: all well; 1: an expectation was not met, or a group had no media at all; 2: the command line makes no
 //! sense.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -15,10 +15,13 @@ use crate::{
         args::{self, ChurnArgs, ClientArgs, MediaArgs, RunArgs},
         compat,
     },
+    proc,
     run::{self, Screen},
 };
 
 const USAGE: u8 = 2;
+/// Open files that are no client's.
+const OTHER_FILES: u64 = 64;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -196,6 +199,11 @@ fn carry_out(plan: anyhow::Result<Plan>) -> ExitCode {
 /// Runs, prints, writes; whether all is well.
 fn measure(plan: &Plan) -> anyhow::Result<bool> {
     plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let files = proc::raise_file_limit()?;
+    let clients: usize = plan.groups.iter().map(|group| group.options.count).sum();
+    if files < clients as u64 + OTHER_FILES {
+        eprintln!("note: {clients} clients, but no more than {files} open files are allowed here (ulimit -Hn)");
+    }
     run::heed_interrupts()?;
     let outcome = run::run(plan, &mut Screen::new())?;
     print!("{outcome}");

@@ -59,7 +59,7 @@ pub enum ExpectError {
     #[error("{0:?} compares nothing: write e.g. loss<0.1% (with <, <=, =, >=, >)")]
     NoRelation(String),
     /// No such figure.
-    #[error("there is no figure {name:?}; there are {}", Figures::names().join(", "))]
+    #[error("there is no figure {name:?}; there are {}, and p50, p90, p95, p99.9, max, mean", Figures::names().join(", "))]
     NoFigure {
         /// As it was written.
         name: String,
@@ -136,6 +136,14 @@ pub struct Verdict {
     pub met: bool,
     unit: Unit,
     bound: f64,
+}
+
+impl Verdict {
+    /// Of one group only.
+    pub(crate) fn of(mut self, group: &str) -> Self {
+        self.text = format!("{group}: {}", self.text);
+        self
+    }
 }
 
 impl Expect {

@@ -159,8 +159,8 @@ impl Publisher<'_> {
     /// Sends in real time until the end.
     async fn run(&mut self, report: &mut Report, stop: &mut Stop) -> Result<(), Failure> {
         let headers = [Track::Video, Track::Audio].map(|track| self.source.format(track).and_then(flv::header));
-        for header in headers.into_iter().flatten() {
-            self.send(header).await?;
+        for message in headers.into_iter().flatten() {
+            self.send(message).await?;
         }
         let (mut leave_at, stay) = (None, self.crew.options.churn.map(|churn| churn.stay));
         let rest = std::mem::take(&mut self.open.rest);

@@ -112,7 +112,7 @@ pub(crate) fn run(args: &CostArgs) -> anyhow::Result<()> {
     let (machine, cores) = (proc::machine(), std::thread::available_parallelism().map_or(1, usize::from));
     println!("machine   {machine}");
     println!("stream    {} kb/s with sound, {} fps, a keyframe every 2 s", args.kbps, args.fps);
-    println!("          by RTMP with AAC that decodes to noise and a tone, by WHIP with Opus-sized noise");
+    println!("          by RTMP with AAC that decodes to noise and a tone, by WHIP with Opus of silence, padded");
     let mut rows = Vec::new();
     let done = run_all(args, cores, &mut rows);
     // What was measured before an error is measured all the same.

@@ -204,7 +204,7 @@ impl Source {
     pub fn due(&self) -> Duration {
         match &self.made {
             Made::Synthetic { pictures, sound, sounds, .. } => {
-                sound_due(*sound, *sounds).map_or(pictures.due(), |due| due.min(pictures.due()))
+                sound_due(*sound, *sounds).into_iter().fold(pictures.due(), Duration::min)
             }
             Made::Played(player) => player.due(),
         }

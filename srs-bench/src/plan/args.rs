@@ -1,6 +1,6 @@
 //! The command line's words, and what they mean.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
@@ -148,12 +148,12 @@ impl ClientArgs {
             Some("cm80") => Cipher::Cm80,
             Some(other) => bail!("no cipher {other:?}: any, gcm or cm80"),
         };
-        let each = std::time::Duration::from_millis(Self::EACH_MS * count as u64);
+        let each = Duration::from_millis(Self::EACH_MS * count as u64);
         let patience = self.patience.map(|span| span.0);
         Ok(Options {
             count,
             first: self.first.unwrap_or(base.first),
-            streams: self.streams.unwrap_or(if numbered(url) { 0 } else { 1 }),
+            streams: self.streams.unwrap_or_else(|| usize::from(!numbered(url))),
             ramp: self.ramp.map_or(each, |span| span.0),
             setups_max: self.setups.unwrap_or(base.setups_max).max(1),
             threads: self.threads.unwrap_or(base.threads).max(1),
@@ -231,5 +231,6 @@ pub(crate) fn group(
     if publish && options.count > 1 && !numbered(url) {
         bail!("{} publishers of one stream: write {{n}} where the URL's streams differ", options.count);
     }
-    Ok(Group { name: kind.name().to_owned(), kind, url: url.to_owned(), options, after: Default::default() })
+    let (name, url) = (kind.name().to_owned(), url.to_owned());
+    Ok(Group { name, kind, url, options, after: Duration::ZERO, expects: Vec::new() })
 }

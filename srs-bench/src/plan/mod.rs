@@ -49,6 +49,8 @@ pub struct Group {
     pub options: Options,
     /// How long after the start of the run they come.
     pub after: Duration,
+    /// What is expected of this group's own figures.
+    pub expects: Vec<Expect>,
 }
 
 impl Plan {

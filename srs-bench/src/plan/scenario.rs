@@ -9,7 +9,7 @@ use super::{
     Group, Plan, Span,
     args::{ChurnArgs, ClientArgs, MediaArgs, group},
 };
-use crate::expect::Expect;
+use crate::expect::{Expect, ExpectError};
 
 /// The file.
 #[derive(Debug, Deserialize)]
@@ -40,13 +40,17 @@ struct Clients {
     #[serde(default)]
     media: MediaArgs,
     churn: Option<ChurnArgs>,
+    /// Of this group's own figures.
+    #[serde(default)]
+    expect: Vec<String>,
 }
 
 impl Clients {
     fn group(self, publish: bool) -> anyhow::Result<Group> {
         let studio = if publish { Some(self.media.studio()?) } else { None };
         let group = group(&self.url, publish, &self.clients, studio, self.churn)?;
-        Ok(Group { after: self.after.0, name: self.name.unwrap_or(group.name), ..group })
+        let name = self.name.unwrap_or(group.name);
+        Ok(Group { after: self.after.0, name, expects: expects(&self.expect)?, ..group })
     }
 }
 
@@ -75,17 +79,20 @@ impl Plan {
             }
         }
         anyhow::ensure!(!groups.is_empty(), "no [[publish]] and no [[play]]");
-        let expects: Result<Vec<Expect>, _> = scenario.expect.iter().map(|text| text.parse()).collect();
         Ok(Self {
             groups,
             duration: scenario.duration.map(|span| span.0),
             pid: scenario.pid,
             json: scenario.json,
-            expects: expects?,
+            expects: expects(&scenario.expect)?,
             expected_kbps: scenario.expected_kbps,
             notes: Vec::new(),
         })
     }
+}
+
+fn expects(texts: &[String]) -> Result<Vec<Expect>, ExpectError> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 #[cfg(test)]
@@ -112,6 +119,7 @@ mod tests {
         [[play]]
         url = "rtmp://127.0.0.1/live/s0"
         name = "late comers"
+        expect = ["p99-latency<1s"]
         clients = { count = 10 }
         churn = { stay = "5s", pause = "500ms" }
     "#;
@@ -128,7 +136,7 @@ mod tests {
         assert!(!viewers.options.feedback.transport_cc && viewers.options.feedback.nack);
         let churn = plan.groups[2].options.churn.unwrap();
         assert_eq!((churn.stay, churn.pause), (Duration::from_secs(5), Duration::from_millis(500)));
-        assert_eq!(plan.groups[2].name, "late comers");
+        assert_eq!((plan.groups[2].name.as_str(), plan.groups[2].expects.len()), ("late comers", 1));
     }
 
     #[test]

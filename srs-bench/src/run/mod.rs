@@ -22,7 +22,8 @@ use crate::{
 };
 
 const TURN: Duration = Duration::from_millis(100);
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Adding up what all clients have seen takes about a millisecond.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Viewers without a time of their own come when the publishers send, or so long after their ramp.
 const PUBLISHERS_LATE_MAX: Duration = Duration::from_secs(5);
 /// The steady time begins when nobody is being set up any more, or so long after the ramp.
@@ -103,20 +104,19 @@ pub fn run(plan: &Plan, screen: &mut Screen) -> anyhow::Result<Outcome> {
     loop {
         let now = Instant::now();
         start_due(&mut parties, begin, now)?;
-        let seen = look(&parties);
         if all_up.is_none() && parties.iter().all(|party| party.is_up(now)) {
             all_up = Some(now);
         }
-        if let Some(up) = all_up.filter(|_| !watch.is_steady()) {
+        if now >= next_look {
+            next_look = now + LOOK_EVERY;
+            let seen = look(&parties);
             let pending: u64 = seen.iter().map(Snapshot::pending).sum();
-            let since = now.saturating_duration_since(up);
-            if (pending == 0 && since >= SETTLE) || since >= SETUP_LATE_MAX {
+            let since_up = all_up.map(|up| now.saturating_duration_since(up));
+            let is_settled = |since: Duration| (pending == 0 && since >= SETTLE) || since >= SETUP_LATE_MAX;
+            if !watch.is_steady() && since_up.is_some_and(is_settled) {
                 watch.steady(&plan.groups, &seen, now);
             }
-        }
-        watch.turn(&plan.groups, &seen, now);
-        if now >= next_look {
-            next_look += LOOK_EVERY;
+            watch.turn(&plan.groups, &seen, now);
             screen.show(&Snapshot::sum(&seen), begin, now);
         }
         let is_time = plan.duration.zip(watch.steady_since()).is_some_and(|(lasts, since)| now >= since + lasts);
@@ -130,7 +130,10 @@ pub fn run(plan: &Plan, screen: &mut Screen) -> anyhow::Result<Outcome> {
     let working = look(&parties);
     watch.end(&plan.groups, &working);
     screen.clear();
-    parties.iter_mut().for_each(|party| drop(party.started.take()));
+    // Publishers last: else their viewers would be told that the stream is over.
+    for publishes in [false, true] {
+        parties.iter_mut().filter(|party| party.group.kind.publishes() == publishes).for_each(|party| drop(party.started.take()));
+    }
     let ended = look(&parties);
     Ok(Outcome::new(plan, begin.elapsed(), watch, ended))
 }

@@ -54,6 +54,10 @@ impl Weir {
         let _reaped = self.child.wait();
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `data.weir` of its summaries.
     pub fn counters(&self) -> Value {
         self.get("/api/v1/summaries")["data"]["weir"].take()
