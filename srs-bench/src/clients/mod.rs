@@ -5,6 +5,7 @@
 //! `webrtc` the light WebRTC engine, `rtmp`, `flv` and `hls` the TCP kinds.
 
 mod crew;
+mod descriptors;
 mod flv;
 mod hls;
 mod options;
@@ -49,6 +50,7 @@ use crate::measure::Collector;
 /// The URL does not suit the kind, or the system refused a thread, a socket or randomness.
 pub fn start(kind: Kind, url: &str, options: &Options, collector: &Collector) -> anyhow::Result<Handle> {
     let target = Target::parse(kind, url).with_context(|| format!("cannot use {url:?}"))?;
+    descriptors::make_room(options.count)?;
     let (stop, stopping) = watch::channel(false);
     let counts = Arc::new(Counts::default());
     let threads = crew::start(&target, options, collector, &counts, &stopping)?;

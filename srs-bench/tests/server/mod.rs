@@ -42,7 +42,9 @@ impl Weir {
         assert!(weir.exists(), "{} is missing: test the whole workspace", weir.display());
         let child = Command::new(weir).arg("-c").arg(&path).stdout(Stdio::null()).spawn().expect("it starts");
         let server = Self { child, _dir: dir, rtmp, api, http, rtc };
-        eventually("the server answers", || TcpStream::connect(server.api).ok().and(TcpStream::connect(server.rtmp).ok()));
+        eventually("the server answers", || {
+            [server.api, server.rtmp].into_iter().all(|addr| TcpStream::connect(addr).is_ok()).then_some(())
+        });
         server
     }
 

@@ -34,8 +34,8 @@ const PUBLISHER_QUIET: Duration = Duration::from_secs(3);
 
 /// What a client does.
 pub(super) enum Part {
-    Viewer(Viewer),
-    Publisher(Publisher),
+    Viewer(Box<Viewer>),
+    Publisher(Box<Publisher>),
 }
 
 /// See the module.

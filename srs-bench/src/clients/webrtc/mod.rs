@@ -114,8 +114,8 @@ async fn signal(crew: &Crew, fleets: &Fleets, number: usize) -> Result<(Part, Tr
     let transport = Transport::new(&fleets.identity, &offer, &answer, place, now)
         .map_err(|error| Failure::new(Stage::Ice, format!("no socket: {error}")))?;
     let part = match publish {
-        true => Part::Publisher(Publisher::new(&answer, ssrcs, &crew.options, now)),
-        false => Part::Viewer(Viewer::new(&answer, &crew.options, now)),
+        true => Part::Publisher(Box::new(Publisher::new(&answer, ssrcs, &crew.options, now))),
+        false => Part::Viewer(Box::new(Viewer::new(&answer, &crew.options, now))),
     };
     Ok((part, transport, resource))
 }

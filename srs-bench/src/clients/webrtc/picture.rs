@@ -68,8 +68,8 @@ impl Pictures {
             return;
         }
         let at = self.frames.partition_point(|frame| frame.first <= piece.index);
-        let own = [at.checked_sub(1), Some(at)].into_iter().flatten();
-        let own = own.filter(|at| self.frames.get(*at).is_some_and(|frame| frame.timestamp == piece.timestamp)).next();
+        let mut near = [at.checked_sub(1), Some(at)].into_iter().flatten();
+        let own = near.find(|at| self.frames.get(*at).is_some_and(|frame| frame.timestamp == piece.timestamp));
         let at = own.unwrap_or_else(|| {
             let (timestamp, first, highest) = (piece.timestamp, piece.index, piece.index);
             self.frames.insert(at, Frame { timestamp, first, highest, last: None, packets: 0, keyframe: false, stamp: None });
