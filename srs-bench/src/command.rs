@@ -15,13 +15,10 @@ use crate::{
         args::{self, ChurnArgs, ClientArgs, MediaArgs, RunArgs},
         compat,
     },
-    proc,
     run::{self, Screen},
 };
 
 const USAGE: u8 = 2;
-/// Open files that are no client's.
-const OTHER_FILES: u64 = 64;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -206,11 +203,6 @@ fn carry_out(plan: anyhow::Result<Plan>) -> ExitCode {
 /// Runs, prints, writes; whether all is well.
 fn measure(plan: &Plan) -> anyhow::Result<bool> {
     plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    let files = proc::raise_file_limit()?;
-    let clients: usize = plan.groups.iter().map(|group| group.options.count).sum();
-    if files < clients as u64 + OTHER_FILES {
-        eprintln!("note: {clients} clients, but no more than {files} open files are allowed here (ulimit -Hn)");
-    }
     run::heed_interrupts()?;
     let outcome = run::run(plan, &mut Screen::new())?;
     print!("{outcome}");

@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::Context as _;
 use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_setaffinity},
     time::{ClockId, clock_gettime},
 };
@@ -123,13 +122,6 @@ pub(crate) fn pin_thread(core: usize) -> anyhow::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).with_context(|| format!("cannot run on core {core}"))
-}
-
-/// Lets this process open as many files as it may: each client has a socket.
-pub(crate) fn raise_file_limit() -> anyhow::Result<u64> {
-    let now = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum }).context("limit of open files")?;
-    Ok(now.maximum.unwrap_or(u64::MAX))
 }
 
 /// One line about the machine.
