@@ -7,10 +7,11 @@ use super::*;
 use crate::wire::stun::{Request, Role, TransactionId};
 
 const LOCAL_PWD: &str = "VOkJxbRl1RmTxUk/WvJxBt";
+const REMOTE_PWD: &str = "the password of the peer";
 
 fn agent(now: Instant) -> IceLite {
     let credentials = |ufrag: &str, pwd: &str| IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
-    IceLite::new(credentials("evtj", LOCAL_PWD), credentials("h6vY", "the peer's password is not used"), now)
+    IceLite::new(credentials("evtj", LOCAL_PWD), credentials("h6vY", REMOTE_PWD), now)
 }
 
 fn path(port: u16) -> Path {
@@ -43,7 +44,7 @@ impl Scene {
     }
 
     fn hear(&mut self, path: Path, data: &[u8]) -> IceReply {
-        self.ice.handle_request(self.now, path, data)
+        self.ice.handle_stun(self.now, path, data)
     }
 
     /// A good check from `port`.
@@ -72,7 +73,7 @@ fn a_check_is_answered_with_the_address_it_came_from() {
     let request = check("evtj:h6vY", LOCAL_PWD, true);
     for remote in ["192.0.2.7:1000", "[2001:db8::7]:2000"] {
         let remote = remote.parse().unwrap();
-        let reply = scene.ice.handle_request(scene.now, Path { remote, ..path(1) }, &request).reply.unwrap();
+        let reply = scene.ice.handle_stun(scene.now, Path { remote, ..path(1) }, &request).reply.unwrap();
         let answer = Message::parse(&reply).unwrap();
         assert_eq!((answer.class, answer.transaction), (Class::Success, TransactionId([7; 12])));
         assert_eq!(answer.mapped, Some(remote));
@@ -85,7 +86,7 @@ fn a_check_is_answered_with_the_address_it_came_from() {
 fn an_ipv4_peer_of_a_dual_stack_socket_is_told_its_ipv4_address() {
     let mut scene = Scene::new();
     let remote = "[::ffff:192.0.2.7]:1000".parse().unwrap();
-    let reply = scene.ice.handle_request(scene.now, Path { remote, ..path(1) }, &check("evtj:h6vY", LOCAL_PWD, false));
+    let reply = scene.ice.handle_stun(scene.now, Path { remote, ..path(1) }, &check("evtj:h6vY", LOCAL_PWD, false));
     let mapped = Message::parse(&reply.reply.unwrap()).unwrap().mapped;
     assert_eq!(mapped, Some("192.0.2.7:1000".parse().unwrap()));
     assert_eq!(scene.ice.selected().unwrap().remote, remote, "but is sent to as it came");
@@ -252,7 +253,7 @@ fn after_a_restart_both_names_are_honoured_until_the_peer_nominates_under_the_ne
     assert!(scene.check(1, true).is_some());
     let credentials = |ufrag: &str, pwd: &str| IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
     let pwd = "another password of ours";
-    scene.ice.restart(credentials("newL", pwd), credentials("newR", "theirs is not used either"));
+    scene.ice.restart(credentials("newL", pwd), credentials("newR", "another password of theirs"));
     let (new, nominating) = (check("newL:newR", pwd, false), check("newL:newR", pwd, true));
     assert!(scene.check(1, true).is_none(), "consent on the pair of before");
     assert!(scene.hear(path(2), &new).reply.is_some());
@@ -263,4 +264,182 @@ fn after_a_restart_both_names_are_honoured_until_the_peer_nominates_under_the_ne
     assert!(scene.hear(path(2), &nominating).event.is_some());
     assert_eq!(scene.ice.selected(), Some(path(2)));
     scene.assert_silent("the former names", &check("evtj:h6vY", LOCAL_PWD, true));
+}
+
+/// What a peer with this password says to a check of ours.
+fn answer(check: &[u8], pwd: &str) -> Vec<u8> {
+    let transaction = Message::parse(check).unwrap().transaction;
+    let mut out = [0; REPLY_LEN_MAX];
+    let len = stun::emit_success(&transaction, "198.51.100.1:8000".parse().unwrap(), &IntegrityKey::new(pwd), &mut out).unwrap();
+    out[..len].to_vec()
+}
+
+impl Scene {
+    /// One whose handshake was spoken with port 1.
+    fn connected() -> Self {
+        let mut scene = Self::new();
+        scene.check(1, true);
+        scene.ice.handle_spoken();
+        assert_eq!(scene.ice.handle_connected(scene.now), None);
+        scene
+    }
+
+    /// The check that is sent to `port` now.
+    fn asked(&mut self, port: u16) -> Vec<u8> {
+        let (to, data) = self.ice.poll_check(self.now).expect("it is asked");
+        assert_eq!((to, self.ice.poll_check(self.now)), (path(port), None));
+        data
+    }
+}
+
+#[test]
+fn a_connected_peer_is_followed_to_where_it_answers_and_our_check_is_as_rfc_8445_has_it() {
+    let mut scene = Scene::connected();
+    assert_eq!(scene.check(2, true), None, "a nomination alone moves nothing");
+    let check = scene.asked(2);
+    let message = Message::parse(&check).unwrap();
+    assert_eq!((message.class, message.username), (Class::Request, Some("h6vY:evtj")));
+    assert!(message.verify(&IntegrityKey::new(REMOTE_PWD)) && message.fingerprint && !message.use_candidate);
+    assert!(matches!(message.role, Some(Role::Controlled(_))) && message.priority.is_some());
+    let good = answer(&check, REMOTE_PWD);
+    scene.assert_silent("from elsewhere", &good);
+    for (name, bad) in [("our own password", answer(&check, LOCAL_PWD)), ("another transaction", {
+        let mut other = good.clone();
+        other[19] ^= 1;
+        other
+    })] {
+        let reply = scene.hear(path(2), &bad);
+        assert!(reply.reply.is_none() && reply.event.is_none() && !reply.is_answer, "{name}");
+    }
+    let reply = scene.hear(path(2), &good);
+    assert!(reply.is_answer && reply.reply.is_none());
+    assert_eq!(reply.event, moved(1, 2));
+    assert!(!scene.hear(path(2), &good).is_answer, "once");
+    assert_eq!(scene.check(1, true), moved(2, 1), "it has answered there lately");
+    let stats = scene.ice.stats();
+    assert_eq!((stats.asked, stats.answers), (1, 1));
+}
+
+#[test]
+fn whoever_does_not_answer_gets_three_checks_and_no_media() {
+    let mut scene = Scene::connected();
+    let mut sent = Vec::new();
+    let began = scene.now;
+    while scene.now - began < CONSENT_TIMEOUT {
+        scene.check(1, true);
+        // What the victim gets besides: the answers to what was sent in its name.
+        scene.check(2, true);
+        while let Some((to, data)) = scene.ice.poll_check(scene.now) {
+            assert_eq!(to, path(2));
+            sent.push((scene.now - began, data));
+        }
+        assert_eq!(scene.ice.path(), Some(path(1)));
+        scene.now += Duration::from_millis(50);
+    }
+    let times: Vec<_> = sent.iter().map(|(at, _)| at.as_millis()).collect();
+    assert_eq!(times, [0, 250, 1_250]);
+    assert!(sent.iter().all(|(_, data)| data.len() <= 110));
+    assert!(!scene.hear(path(2), &answer(&sent[0].1, REMOTE_PWD)).is_answer, "too late");
+}
+
+#[test]
+fn many_forged_addresses_get_little_and_do_not_keep_the_peer_from_moving() {
+    let mut scene = Scene::connected();
+    let mut count = 0;
+    for port in 100..1_100 {
+        scene.check(port, true);
+        count += std::iter::from_fn(|| scene.ice.poll_check(scene.now)).count();
+        scene.now += Duration::from_millis(10);
+    }
+    assert!(count <= 24, "{count}");
+    assert_eq!(scene.ice.path(), Some(path(1)));
+    scene.ice.handle_media(scene.now, path(2), true);
+    let check = scene.asked(2);
+    assert_eq!(scene.hear(path(2), &answer(&check, REMOTE_PWD)).event, moved(1, 2));
+}
+
+#[test]
+fn fresh_media_from_an_address_without_a_check_is_followed_once_it_answers() {
+    let mut scene = Scene::connected();
+    assert_eq!(scene.ice.handle_media(scene.now, path(2), false), None);
+    assert_eq!(scene.ice.poll_check(scene.now), None, "a straggler");
+    assert_eq!(scene.ice.handle_media(scene.now, path(2), true), None);
+    let first = scene.asked(2);
+    scene.now += Duration::from_millis(250);
+    assert_eq!(scene.ice.poll_timeout(), Some(scene.now));
+    scene.asked(2);
+    assert_eq!(scene.hear(path(2), &answer(&first, REMOTE_PWD)).event, moved(1, 2), "any of them counts");
+    assert_eq!(scene.ice.expires_at(), scene.now + CONSENT_TIMEOUT, "an answer is consent");
+    assert_eq!(scene.ice.poll_timeout(), None);
+}
+
+#[test]
+fn a_peer_that_forges_its_address_while_it_shakes_hands_gets_media_where_it_shook_them() {
+    let mut scene = Scene::new();
+    scene.check(1, true);
+    scene.ice.handle_spoken();
+    assert_eq!(scene.check(66, true), moved(1, 66), "until the keys are there the peer says where it is");
+    assert_eq!(scene.ice.handle_connected(scene.now), moved(66, 1));
+    assert_eq!(scene.ice.path(), Some(path(1)));
+    scene.asked(66);
+}
+
+#[test]
+fn a_handshake_in_two_places_says_nothing_of_either() {
+    let mut scene = Scene::new();
+    scene.check(1, true);
+    scene.ice.handle_spoken();
+    scene.check(2, true);
+    scene.ice.handle_spoken();
+    let check = scene.asked(2);
+    assert_eq!(scene.ice.handle_connected(scene.now), None);
+    assert_eq!((scene.ice.selected(), scene.ice.path()), (Some(path(2)), None));
+    assert_eq!(scene.hear(path(2), &answer(&check, REMOTE_PWD)).event, None);
+    assert_eq!(scene.ice.path(), Some(path(2)));
+}
+
+#[test]
+fn our_checks_are_signed_as_the_peer_knows_itself_before_and_after_a_restart() {
+    let credentials = |ufrag: &str, pwd: &str| IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
+    let (ours, theirs) = ("another password of ours", "another password of theirs");
+    let is_of = |check: &[u8], username: &str, pwd: &str| {
+        let message = Message::parse(check).unwrap();
+        message.username == Some(username) && message.verify(&IntegrityKey::new(pwd))
+    };
+    let mut scene = Scene::connected();
+    scene.ice.restart(credentials("newL", ours), credentials("newR", theirs));
+    assert!(scene.hear(path(2), &check("evtj:h6vY", LOCAL_PWD, true)).reply.is_some());
+    let former = scene.asked(2);
+    assert!(is_of(&former, "h6vY:evtj", REMOTE_PWD), "its pairs of before know no other");
+    assert!(scene.hear(path(3), &check("newL:newR", ours, true)).reply.is_some());
+    let new = scene.asked(3);
+    assert!(is_of(&new, "newR:newL", theirs));
+    assert_eq!(scene.hear(path(3), &answer(&new, theirs)).event, moved(1, 3));
+
+    let mut scene = Scene::connected();
+    scene.ice.restart(credentials("newL", ours), credentials("newR", theirs));
+    scene.ice.handle_media(scene.now, path(2), true);
+    assert!(is_of(&scene.asked(2), "h6vY:evtj", REMOTE_PWD));
+    scene.now += Duration::from_millis(250);
+    assert!(is_of(&scene.asked(2), "newR:newL", theirs), "which one it uses there nobody said");
+}
+
+#[test]
+fn addresses_that_the_peer_has_left_are_forgotten_in_five_seconds() {
+    let mut scene = Scene::connected();
+    scene.ice.handle_media(scene.now, path(1), true);
+    scene.check(2, true);
+    let check = scene.asked(2);
+    scene.hear(path(2), &answer(&check, REMOTE_PWD));
+    scene.ice.handle_media(scene.now, path(2), true);
+    let old = path(1).remote;
+    for _ in 0..4 {
+        assert!(scene.ice.is_proven(&path(1)) && scene.ice.is_around(scene.now, &old));
+        scene.wait(1);
+        scene.ice.forget_left(scene.now);
+    }
+    assert!(!scene.ice.is_proven(&path(1)) && !scene.ice.is_around(scene.now, &old));
+    assert!(scene.ice.is_around(scene.now, &path(2).remote));
+    assert_eq!(scene.check(1, true), None, "and is asked again when it comes back");
+    scene.asked(1);
 }
