@@ -303,11 +303,14 @@ fn a_connected_peer_is_followed_to_where_it_answers_and_our_check_is_as_rfc_8445
     assert!(matches!(message.role, Some(Role::Controlled(_))) && message.priority.is_some());
     let good = answer(&check, REMOTE_PWD);
     scene.assert_silent("from elsewhere", &good);
-    for (name, bad) in [("our own password", answer(&check, LOCAL_PWD)), ("another transaction", {
-        let mut other = good.clone();
-        other[19] ^= 1;
-        other
-    })] {
+    for (name, bad) in [
+        ("our own password", answer(&check, LOCAL_PWD)),
+        ("another transaction", {
+            let mut other = good.clone();
+            other[19] ^= 1;
+            other
+        }),
+    ] {
         let reply = scene.hear(path(2), &bad);
         assert!(reply.reply.is_none() && reply.event.is_none() && !reply.is_answer, "{name}");
     }

@@ -296,7 +296,8 @@ impl Whereabouts {
     pub(super) fn is_around(&self, now: Instant, remote: &SocketAddr) -> bool {
         let is_there = |path: &Path| path.remote == *remote && path.connection.is_none();
         let places = [self.selected, self.home].into_iter().flatten();
-        places.chain(self.proven.iter().map(|known| known.path)).any(|path| is_there(&path)) || self.checks.waits_for(now, is_there)
+        places.chain(self.proven.iter().map(|known| known.path)).any(|path| is_there(&path))
+            || self.checks.waits_for(now, is_there)
     }
 
     fn answered(&mut self, now: Instant, path: &Path) {

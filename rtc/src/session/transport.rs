@@ -193,14 +193,7 @@ impl Transport {
     /// Media from where no check came from: a NAT forgot its peer, whose next check may be seconds
     /// away. What authenticates is the peer's own, whoever sent it, and the address is asked; all else
     /// is not looked at.
-    fn handle_roaming(
-        &mut self,
-        now: Instant,
-        path: Path,
-        class: Class,
-        data: &mut [u8],
-        stats: &mut SessionStats,
-    ) -> Incoming {
+    fn handle_roaming(&mut self, now: Instant, path: Path, class: Class, data: &mut [u8], stats: &mut SessionStats) -> Incoming {
         let opened = self.keys.as_mut().and_then(|keys| match class {
             Class::Rtp if self.may_roam => {
                 let opened = keys.unprotect.rtp(data).ok()?;

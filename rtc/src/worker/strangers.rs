@@ -63,7 +63,8 @@ impl Worker {
         let mut expected: SmallVec<[PeerKey; TRIED_MAX]> = SmallVec::new();
         for key in self.peers.at_ip(remote.ip()) {
             let expects = |peer: &super::peers::Peer| peer.viewer().is_some() && peer.session.expects_report(data);
-            if expected.len() < TRIED_MAX && !expected.contains(&key) && self.peers.get_mut(key).is_some_and(|peer| expects(peer)) {
+            if expected.len() < TRIED_MAX && !expected.contains(&key) && self.peers.get_mut(key).is_some_and(|peer| expects(peer))
+            {
                 expected.push(key);
             }
         }
