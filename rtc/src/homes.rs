@@ -9,11 +9,14 @@ use smallvec::SmallVec;
 /// Workers that are asked about one datagram.
 const ASKED_MAX: usize = 4;
 
+/// Workers, and how many addresses their peers have at an IP.
+type Residents = SmallVec<[(usize, u32); 2]>;
+
 /// Written when a peer comes to an address or leaves it, read for datagrams of strangers.
 #[derive(Default)]
 pub(crate) struct Homes {
-    /// The workers and how many addresses of their peers are there. An IP leaves with the last.
-    by_ip: RwLock<HashMap<IpAddr, SmallVec<[(usize, u32); 2]>, RandomState>>,
+    /// An IP leaves with the last address there.
+    by_ip: RwLock<HashMap<IpAddr, Residents, RandomState>>,
 }
 
 impl Homes {

@@ -1,6 +1,6 @@
 //! Peers whose address changes, on good lines and bad.
 //!
-//! What must hold whatever is lost: the path's media goes nowhere but to an address that has answered a
+//! What must hold whatever is lost: media goes nowhere but to an address that has answered a
 //! check of ours (the world drops what goes elsewhere, and these tests count it); an address that does not
 //! answer gets three checks, and answers to what was sent in its name; a peer that answers is found by
 //! its next packet of any kind, in a second plus the way there and back twice; nobody loses the session.

@@ -169,13 +169,14 @@ impl Peer {
         self.state == RTCPeerConnectionState::Connected
     }
 
-    /// From now on it is heard from another port, as behind a NAT that forgot it.
-    pub(crate) fn move_away(&mut self) {
-        self.wire = match &self.wire {
+    /// From now on it is heard from another port, as behind a NAT that forgot it. What it was heard by.
+    pub(crate) fn move_away(&mut self) -> Wire {
+        let wire = match &self.wire {
             Wire::Tcp(tcp) => Wire::Tcp(Box::new(Tcp::to(tcp.server))),
             _ => Wire::Udp(bind()),
         };
         self.checked = None;
+        std::mem::replace(&mut self.wire, wire)
     }
 
     /// From now on its checks do not nominate: some clients do so once only.
