@@ -33,6 +33,7 @@ mod repaired;
 mod report;
 mod rewrite;
 mod rtx;
+mod silence;
 mod stats;
 mod stream;
 mod temporal;

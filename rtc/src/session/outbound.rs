@@ -18,6 +18,7 @@ use super::{
     outgoing::{Form, Outgoing, Place},
     output::{Compounds, Output, Outputs, Resend},
     rewrite::Refusal,
+    silence::Silence,
     stats::SessionStats,
     temporal::Temporal,
     trial::Trial,
@@ -52,6 +53,7 @@ pub(super) struct Outbound {
     pub(super) layers: Layers,
     temporal: Temporal,
     next_report: Option<Instant>,
+    silence: Silence,
     rtt: Option<Duration>,
     /// Bits per second on the wire that the viewer may be sent, whatever its path carries.
     pub(super) budget: Option<u64>,
@@ -80,6 +82,7 @@ impl Outbound {
             layers: Layers::new(params.layer_max.clone()),
             temporal: Temporal::default(),
             next_report: None,
+            silence: Silence::default(),
             rtt: None,
             budget: None,
             sound: Sound::default(),
@@ -283,6 +286,11 @@ impl Outbound {
     /// A decrypted RTCP packet.
     pub(super) fn handle_rtcp(&mut self, now: Instant, data: &[u8], stats: &mut SessionStats, outputs: &mut Outputs) {
         let ntp = self.wall.ntp(self.time(now));
+        let pictures = self.streams.iter().filter(|stream| stream.media.kind == MediaKind::Video);
+        let sent = pictures.fold(0_u32, |sent, stream| sent.wrapping_add(stream.reports.sent().0));
+        if self.silence.end(now, sent) {
+            self.keyframes.wish(now);
+        }
         let mut compound = Compound::new(data);
         for packet in compound.by_ref() {
             match packet {
