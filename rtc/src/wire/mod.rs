@@ -6,6 +6,7 @@
 
 pub(crate) mod bits;
 pub mod demux;
+pub mod dependency;
 pub mod ext;
 pub mod framing;
 pub mod ntp;
