@@ -184,6 +184,7 @@ impl Inbound {
             self.keyframes.get_mut(track.index()).into_iter().for_each(|gate| gate.wish(now));
         }
         let ranked = accepted.keyframe && self.encodings.look(track, codec.codec, payload);
+        let ranked = self.encodings.measure(now, track, payload.len()) || ranked;
         let dependencies = values.dependency_descriptor.filter(|_| !descriptor::is_in_payload(codec.codec));
         let temporal = stream.temporal_place(dependencies);
         let payload = stream.freeze(payload);
