@@ -145,8 +145,8 @@ impl Tape {
     /// As browsers do: what is older than a whole keyframe is asked for no more.
     fn progress(&mut self, now: Instant, index: u64, label: Label) {
         let first = index - u64::from(label.index);
-        let all = first..first + u64::from(label.count);
-        if !all.clone().all(|index| self.packets.contains_key(&index)) {
+        let mut all = first..first + u64::from(label.count);
+        if !all.all(|index| self.packets.contains_key(&index)) {
             return;
         }
         if label.keyframe {

@@ -121,14 +121,9 @@ impl Estimator {
         }
         self.heard = true;
         let standing = self.queue.judge(now_us);
-        let spilling = total >= SPILL_PACKETS_MIN && lost * 100 >= total * SPILL_PERCENT;
-        self.spills = if spilling {
-            self.spills.saturating_add(1)
-        } else if total >= SPILL_PACKETS_MIN {
-            0
-        } else {
-            self.spills
-        };
+        if total >= SPILL_PACKETS_MIN {
+            self.spills = if lost * 100 >= total * SPILL_PERCENT { self.spills.saturating_add(1) } else { 0 };
+        }
         let usage = if over || standing || self.spills >= SPILLS { Usage::Over } else { usage };
         if self.rate.update(now_us, usage, &self.received, rtt) && standing {
             self.queue.sent_less(now_us);
