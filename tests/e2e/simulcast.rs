@@ -99,6 +99,8 @@ async fn simulcast_viewers_of_every_kind_go_on_when_the_best_layer_stops_and_com
     let (rtmp_url, orders) = (server.rtmp_url(stream), [("whep", server.whep_url(stream))]);
     let changes = async {
         let mut seen = Vec::new();
+        // A browser takes seconds to start on a busy machine.
+        server.wait_for_rows("clients", |rows| !given(rows).is_empty(), Duration::from_secs(20)).await;
         for (pause, rids) in [(5, "m,l"), (5, "m,h,l"), (6, "l,m")] {
             sleep(Duration::from_secs(pause)).await;
             seen.extend(given(&server.rows("clients").await));
@@ -162,11 +164,40 @@ async fn simulcast_viewer_gets_the_right_layer_soon_after_its_line_has_changed()
     // The first was there before the line was.
     let late = took.iter().skip(1).filter(|took| **took > Duration::from_secs(5)).count();
     assert_eq!(late, 0, "{took:.2?}");
-    // The keyframe of the smaller layer may be lost in the queue that has just filled, and the next is
-    // asked for a round trip later.
+    // The keyframe of the smaller layer may be lost in the queue that has just filled, and is sent again or
+    // made anew; 0.6 s are usual.
     let sent = publisher.stop().await;
-    if let Err(complaint) = plays(shown, sent, 4.0) {
+    if let Err(complaint) = plays(shown, sent, 2.5) {
         panic!("{complaint}");
     }
+    server.stop().await;
+}
+
+/// No test but a table: how many bits AV1 takes for this picture depends on its encoder.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints figures"]
+async fn figures_of_temporal_layers_of_av1() {
+    let _turn = turn().await;
+    let server = Server::start().await;
+    let stream = "layers-av1";
+    let mut publisher = Publisher::start(Kind::ChromiumSimulcast("AV1"), &server, stream).await;
+    sleep(Duration::from_secs(12)).await;
+    publisher.keep_layers("h").await;
+    sleep(Duration::from_secs(3)).await;
+    let line = |kbps: u64| Weather { delay: Duration::from_millis(25), down_rate: Some(kbps * 1_000), ..Weather::default() };
+    let relay = Relay::start(server.rtc(), line(3_000)).await;
+    let orders = [("whep", relay.through(&server.whep_url(stream)))];
+    let steps = async {
+        for kbps in [3_000, 110, 90, 3_000] {
+            relay.set(line(kbps));
+            for _ in 0..4 {
+                sleep(Duration::from_secs(2)).await;
+                let rows = server.rows("clients").await;
+                rows.iter().filter(|row| row["publish"] == false).for_each(|row| println!("{kbps} {}", row["webrtc"]["layer"]));
+            }
+        }
+    };
+    let (shown, ()) = tokio::join!(chromium_plays(stream, &orders, 35), steps);
+    println!("{}\nfreezes {:.2?}, {:?}", shown[0].line(), shown[0].gaps(0.5), publisher.stop().await);
     server.stop().await;
 }

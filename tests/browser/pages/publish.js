@@ -89,6 +89,15 @@ function prefer(transceiver, name) {
   transceiver.setCodecPreferences(wanted);
 }
 
+/** Chromium tells where AV1's frames stand among temporal layers only if it is asked to. */
+function tellDependencies(transceiver) {
+  const extensions = transceiver.getHeaderExtensionsToNegotiate();
+  for (const extension of extensions) {
+    if (extension.uri.endsWith("#dependency-descriptor-rtp-header-extension")) extension.direction = "sendrecv";
+  }
+  transceiver.setHeaderExtensionsToNegotiate(extensions);
+}
+
 /** Three layers in an order that says nothing of their sizes. Of smaller pictures Chromium makes only two. */
 const LARGE = 1.5;
 const LAYERS = [
@@ -116,6 +125,7 @@ window.publish = async (url, [codec = "H264", kind] = []) => {
   const sendEncodings = kind === "simulcast" ? layers : [{ maxBitrate: 1_000_000 }];
   const sender = peer.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });
   prefer(sender, codec);
+  if (codec === "AV1") tellDependencies(sender);
   // The tests expect one size; rather fewer pictures than smaller ones.
   await sender.sender.setParameters({ ...sender.sender.getParameters(), degradationPreference: "maintain-resolution" });
   await peer.setLocalDescription(await peer.createOffer());
