@@ -15,6 +15,7 @@ use crate::{
     session::{Session, SessionConfig},
     wire::{
         demux::{Class, classify},
+        dependency::Dependencies,
         ext,
         framing::{Deframer, FRAME_MAX, HEADER_LEN},
         rtcp::{self, Rtcp},
@@ -27,8 +28,16 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of their corpus.
-pub const TARGETS: &[(&str, Target)] =
-    &[("stun", stun), ("rtp", rtp), ("rtcp", rtcp), ("sdp", sdp), ("hello", hello), ("framing", framing), ("session", session)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("stun", stun),
+    ("rtp", rtp),
+    ("rtcp", rtcp),
+    ("sdp", sdp),
+    ("hello", hello),
+    ("framing", framing),
+    ("dependency", dependency),
+    ("session", session),
+];
 
 /// The password that the corpus of `stun` is signed with.
 pub const PASSWORD: &str = "0123456789abcdef0123456789abcdef";
@@ -43,6 +52,17 @@ pub fn stun(data: &[u8]) {
     assert!(!message.verify(key) || message.has_integrity());
     let asks = message.class == stun::Class::Request;
     assert!(!asks || message.username.is_none() || message.username == named, "the table is asked for who signed");
+}
+
+/// Dependency descriptors of one stream, each behind a byte that is its length.
+pub fn dependency(mut data: &[u8]) {
+    let mut dependencies = Dependencies::default();
+    while let Some((len, rest)) = data.split_first() {
+        let (descriptor, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+        let place = dependencies.read(descriptor);
+        assert!(place.is_none_or(|place| place.layer <= 7 && place.needed >= 0x80), "the whole needs every frame");
+        data = rest;
+    }
 }
 
 /// An RTP packet with its header extensions, which are written again and read again.

@@ -20,6 +20,7 @@ mod config;
 mod error;
 mod gate;
 mod handle;
+mod homes;
 mod lobby;
 mod record;
 mod stats;

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use weir_source::{ClientGuard, Packet, Publisher};
 
 use crate::{
+    homes::Homes,
     record::Record,
     sdp::{IceCredentials, SessionParams},
     worker::NAMES_MAX,
@@ -73,6 +74,8 @@ pub(crate) struct Bounds {
 
 /// All sessions by name, and the waiting ones in the order of their coming.
 pub(crate) struct Lobby {
+    /// Which workers' peers are where.
+    pub(crate) homes: Homes,
     bounds: Bounds,
     state: Mutex<State>,
     /// Which worker's publisher sends this stream: for media from where nobody is known to be.
@@ -105,7 +108,7 @@ struct Entry {
 
 impl Lobby {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: Mutex::default(), ssrcs: RwLock::default() }
+        Self { homes: Homes::default(), bounds, state: Mutex::default(), ssrcs: RwLock::default() }
     }
 
     /// Whether a session from `ip` would be let in now.

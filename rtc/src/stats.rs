@@ -43,6 +43,8 @@ pub struct Traffic {
     pub unknown_ufrag: u64,
     /// Dropped: STUN from a new address that is malformed or not signed with the session's password.
     pub bad_mac: u64,
+    /// Dropped: STUN answers from where nobody was asked.
+    pub stray_answers: u64,
     /// Handed to the worker that owns the peer, because the kernel gave it to another.
     pub handed_over: u64,
     /// Dropped: that worker's inbox was full.
@@ -164,6 +166,7 @@ impl Traffic {
             (&mut self.unproven_tuple, other.unproven_tuple),
             (&mut self.unknown_ufrag, other.unknown_ufrag),
             (&mut self.bad_mac, other.bad_mac),
+            (&mut self.stray_answers, other.stray_answers),
             (&mut self.handed_over, other.handed_over),
             (&mut self.inbox_full, other.inbox_full),
             (&mut self.lagged, other.lagged),

@@ -8,6 +8,7 @@ mod early;
 mod join;
 mod matrix;
 mod media;
+mod moves;
 mod republish;
 mod restart;
 mod simulcast;

@@ -22,11 +22,9 @@ async fn media_goes_on_while_publisher_and_viewer_restart_ice() {
     let publisher = Publisher::start(kind, &server, "restart").await;
     let mut reports = chromium_plays_and_restarts("restart", &[("whep", server.whep_url("restart"))], SECONDS).await;
     let seconds = f64::from(SECONDS - 1);
-    judge_all(&[(
-        reports.remove(0),
-        Expected { seconds, pictures: 0.7, step_max: STEP_MAX, offset_ms_max: 2.0 * OFFSET_MS_MAX },
-    )]);
-    publisher.stop().await;
+    let expected = Expected { seconds, pictures: 0.7, step_max: STEP_MAX, offset_ms_max: 2.0 * OFFSET_MS_MAX };
+    let sent = publisher.stop().await;
+    judge_all(&[(reports.remove(0), sent.of(expected))]);
     let log = server.log();
     assert_eq!(log.matches("ICE restarts").count(), 2, "the publisher and the viewer");
     assert_eq!(log.matches("session connected").count(), 2, "and nobody had to connect anew");

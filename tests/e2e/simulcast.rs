@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::media::{
     client::{aiortc_plays, chromium_plays, ffmpeg_plays},
-    publisher::{FPS, Kind, Publisher, SIZE_SIMULCAST},
+    publisher::{Kind, Publisher, SIZE_SIMULCAST, Sent},
     relay::{Relay, Weather},
     report::Report,
     server::Server,
@@ -43,11 +43,11 @@ fn given(rows: &[Value]) -> Vec<(String, u64, String)> {
     given
 }
 
-/// Pictures all the way, at most `step_max` seconds apart.
-fn plays(report: &Report, step_max: f64) -> Result<(), String> {
+/// Pictures all the way, at most `step_max` seconds apart, but for what the page has `sent` otherwise.
+fn plays(report: &Report, sent: Sent, step_max: f64) -> Result<(), String> {
     let failures = report.failures();
     let (fps, step) = (report.number("fps"), report.number("step_max"));
-    if !failures.is_empty() || fps < FPS * 0.6 || step > step_max || report.number("steps_back") > 0.0 {
+    if !failures.is_empty() || fps < sent.fps * 0.6 || step > step_max + sent.still || report.number("steps_back") > 0.0 {
         return Err(format!("{}\n{}", report.line(), failures.join("\n")));
     }
     Ok(())
@@ -69,13 +69,13 @@ async fn every_viewer_gets_its_layer(codec: &'static str) {
         tokio::join!(chromium_plays(&names[0], &orders, SECONDS), aiortc_plays(&names[1], &least, SECONDS), looks);
     let best = &best[0];
     eprintln!("{}\n{}\n{given:?}", best.line(), least.line());
-    let complaints: Vec<_> = [best, &least].into_iter().filter_map(|report| plays(report, 0.5).err()).collect();
+    let sent = publisher.stop().await;
+    let complaints: Vec<_> = [best, &least].into_iter().filter_map(|report| plays(report, sent, 0.5).err()).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     assert!(is_part(best.size(), 1.0), "the best is {:?}", best.size());
     assert!(is_part(least.size(), 4.0), "the least is {:?}", least.size());
     let expected = [("h".to_owned(), 960, "best".to_owned()), ("l".to_owned(), 240, "asked".to_owned())];
     assert_eq!(given, expected);
-    publisher.stop().await;
     server.stop().await;
 }
 
@@ -99,6 +99,8 @@ async fn simulcast_viewers_of_every_kind_go_on_when_the_best_layer_stops_and_com
     let (rtmp_url, orders) = (server.rtmp_url(stream), [("whep", server.whep_url(stream))]);
     let changes = async {
         let mut seen = Vec::new();
+        // A browser takes seconds to start on a busy machine.
+        server.wait_for_rows("clients", |rows| !given(rows).is_empty(), Duration::from_secs(20)).await;
         for (pause, rids) in [(5, "m,l"), (5, "m,h,l"), (6, "l,m")] {
             sleep(Duration::from_secs(pause)).await;
             seen.extend(given(&server.rows("clients").await));
@@ -110,12 +112,12 @@ async fn simulcast_viewers_of_every_kind_go_on_when_the_best_layer_stops_and_com
         tokio::join!(chromium_plays("layers-change", &orders, 20), ffmpeg_plays("layers-change", &rtmp_url, 20), changes);
     let shown = &shown[0];
     eprintln!("{}\n{}\n{seen:?}", shown.line(), recorded.line());
-    let complaints: Vec<_> = [shown, &recorded].into_iter().filter_map(|report| plays(report, 1.7).err()).collect();
+    let sent = publisher.stop().await;
+    let complaints: Vec<_> = [shown, &recorded].into_iter().filter_map(|report| plays(report, sent, 1.7).err()).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     let seen: Vec<_> = seen.iter().map(|(rid, _, reason)| (rid.as_str(), reason.as_str())).collect();
     assert_eq!(seen, [("h", "best"), ("m", "missing"), ("h", "best")]);
     assert!(is_part(shown.size(), 2.0), "it ends with {:?}", shown.size());
-    publisher.stop().await;
     server.stop().await;
 }
 
@@ -162,11 +164,40 @@ async fn simulcast_viewer_gets_the_right_layer_soon_after_its_line_has_changed()
     // The first was there before the line was.
     let late = took.iter().skip(1).filter(|took| **took > Duration::from_secs(5)).count();
     assert_eq!(late, 0, "{took:.2?}");
-    // The keyframe of the smaller layer may be lost in the queue that has just filled, and the next is
-    // asked for a round trip later.
-    if let Err(complaint) = plays(shown, 4.0) {
+    // The keyframe of the smaller layer may be lost in the queue that has just filled, and is sent again or
+    // made anew; 0.6 s are usual.
+    let sent = publisher.stop().await;
+    if let Err(complaint) = plays(shown, sent, 2.5) {
         panic!("{complaint}");
     }
-    publisher.stop().await;
+    server.stop().await;
+}
+
+/// No test but a table: how many bits AV1 takes for this picture depends on its encoder.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints figures"]
+async fn figures_of_temporal_layers_of_av1() {
+    let _turn = turn().await;
+    let server = Server::start().await;
+    let stream = "layers-av1";
+    let mut publisher = Publisher::start(Kind::ChromiumSimulcast("AV1"), &server, stream).await;
+    sleep(Duration::from_secs(12)).await;
+    publisher.keep_layers("h").await;
+    sleep(Duration::from_secs(3)).await;
+    let line = |kbps: u64| Weather { delay: Duration::from_millis(25), down_rate: Some(kbps * 1_000), ..Weather::default() };
+    let relay = Relay::start(server.rtc(), line(3_000)).await;
+    let orders = [("whep", relay.through(&server.whep_url(stream)))];
+    let steps = async {
+        for kbps in [3_000, 110, 90, 3_000] {
+            relay.set(line(kbps));
+            for _ in 0..4 {
+                sleep(Duration::from_secs(2)).await;
+                let rows = server.rows("clients").await;
+                rows.iter().filter(|row| row["publish"] == false).for_each(|row| println!("{kbps} {}", row["webrtc"]["layer"]));
+            }
+        }
+    };
+    let (shown, ()) = tokio::join!(chromium_plays(stream, &orders, 35), steps);
+    println!("{}\nfreezes {:.2?}, {:?}", shown[0].line(), shown[0].gaps(0.5), publisher.stop().await);
     server.stop().await;
 }

@@ -15,8 +15,11 @@ async fn chromium_plays_over_tcp(kind: Kind, stream: &str, expected: Expected) {
     let server = Server::start_over_tcp().await;
     let publisher = Publisher::start(kind, &server, stream).await;
     let mut reports = chromium_plays(stream, &[("whep", server.whep_url(stream))], SECONDS).await;
-    judge_all(&[(reports.remove(0), expected)]);
-    publisher.stop().await;
+    for row in server.rows("clients").await.iter().filter(|row| row["webrtc"].is_object()) {
+        assert_eq!(row["webrtc"]["transport"], "tcp", "{row:#}");
+    }
+    let sent = publisher.stop().await;
+    judge_all(&[(reports.remove(0), sent.of(expected))]);
     let rtc = server.rtc_summary().await;
     let count = |group: &str, name: &str| rtc["tcp"][group][name].as_u64().expect("a counter");
     assert!(count("send", "datagrams") > 500 && count("recv", "datagrams") > 20, "{rtc:#}");

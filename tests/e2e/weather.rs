@@ -53,8 +53,8 @@ async fn a_publisher_at_five_per_cent_loss_is_seen_without_freeze() {
     let rtmp_url = server.rtmp_url("lossy-up");
     let seen = ffmpeg_plays("lossy-up-ffmpeg", &rtmp_url, 12).await;
     let sent = publisher.stop().await;
-    println!("{} of {sent:.1} fps sent", seen.line());
-    assert!(seen.number("step_max") <= FREEZE, "{}", seen.line());
+    println!("{} of {:.1} fps sent", seen.line(), sent.fps);
+    assert!(seen.number("step_max") <= FREEZE + sent.still, "{sent:?} {}", seen.line());
     server.stop().await;
 }
 
@@ -83,8 +83,8 @@ async fn the_picture_is_back_after_an_outage_and_after_a_new_address() {
     assert!(!gaps.is_empty() && gaps.len() <= 2, "one gap for the outage, one at most for the new address: {gaps:.2?}");
     // Three seconds of darkness, one to recover, and what the browser takes to show it.
     assert!(gaps[0] >= 2.5 && gaps[0] <= 4.5, "{gaps:.2?}");
-    // Chromium checks its path every 2.5 s; until then nobody knows where it is.
-    assert!(gaps.get(1).is_none_or(|gap| *gap <= 4.0), "{gaps:.2?}");
+    // Its last report on what came before the change tells where it is.
+    assert!(gaps.get(1).is_none_or(|gap| *gap <= 1.2), "{gaps:.2?}");
     publisher.stop().await;
     server.stop().await;
 }

@@ -28,7 +28,7 @@ pub use handle::{FrameSubscriber, LaneItem, PacketSubscriber, Publisher, Read, R
 pub use hub::{Bridge, Hub, PublishError};
 pub use key::{NameError, StreamKey};
 pub use layer::LayerState;
-pub use packet::{Packet, PacketExtensions};
+pub use packet::{Packet, PacketExtensions, TemporalPlace};
 pub use ring::{Limits, Ring, RingItem};
 pub use source::{Lane, Source, SourceStats, Wake};
 pub use time::MediaTime;

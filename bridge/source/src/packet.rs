@@ -15,6 +15,20 @@ pub struct PacketExtensions {
     pub playout_delay: Option<[u8; 3]>,
     /// AV1 dependency descriptor, as it came.
     pub dependency_descriptor: Option<Bytes>,
+    /// What it says of temporal layers.
+    pub temporal: Option<TemporalPlace>,
+}
+
+/// Which parts of its stream need a picture. Part `n`, 0 to 7, is the one of all temporal layers up to `n`;
+/// where there are fewer, the upper ones are all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TemporalPlace {
+    /// Its own layer, 0 for the one that all others build on.
+    pub layer: u8,
+    /// A bit for each part that it is in.
+    pub needed: u8,
+    /// A bit for each part that can be decoded from here on if this picture can.
+    pub switch: u8,
 }
 
 /// One RTP packet of a source, decrypted, without padding. Cloning shares the payload.

@@ -1,17 +1,19 @@
 //! ICE's lite half: answers connectivity checks and knows where the peer is (RFC 8445, RFC 7675).
 //!
-//! A lite agent sends no checks. What it believes of an address it believes because a check came
-//! from there that was signed with our password; that is the peer's consent to receive as well, and
-//! it wears off. Whatever is not signed gets no answer at all.
+//! A lite agent sends no checks of its own accord. What it believes of a writer it believes because a
+//! check was signed with our password; that is the peer's consent to receive as well, and it wears off.
+//! Whatever is not signed gets no answer at all. Where a peer that is connected seems to have moved is
+//! asked first, by a check of ours (`checks`): RFC 8445 section 6.1.1 keeps a lite agent from finding
+//! pairs, not from making sure that nobody else is sent the peer's media.
 //!
 //! A restart (RFC 8445 section 9) brings new credentials. The former ones are honoured until the peer
 //! nominates under the new: its pairs of before carry media while it checks new ones.
 //!
 //! We do not do: role conflicts (we are always controlled, RFC 8445 section 6.1.1), trickled
-//! candidates (the peer's addresses are learnt from its checks), checks of our own. An authenticated
-//! peer who forges its source address can thus point its own media at somebody else for as long as
-//! it keeps forging. When a peer is believed to have moved, and what that stands, is in `whereabouts`.
+//! candidates (the peer's addresses are learnt from its checks), checks of a pair that is not in doubt.
+//! When a peer is believed to have moved, and what that stands, is in `whereabouts`.
 
+mod checks;
 mod whereabouts;
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,12 +22,17 @@ use std::time::{Duration, Instant};
 
 use self::whereabouts::Whereabouts;
 use crate::sdp::IceCredentials;
-use crate::wire::stun::{self, Class, IntegrityKey, Message, REPLY_LEN_MAX};
+use crate::wire::stun::{self, Class, IntegrityKey, Message, REPLY_LEN_MAX, Request, Role};
 
 /// How long consent lasts (RFC 7675 section 5.1).
 pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest user name fragment (RFC 8839 section 5.4).
 const UFRAG_LEN_MAX: usize = 256;
+/// Room for a check: header, user name, priority, role, MESSAGE-INTEGRITY, FINGERPRINT.
+const CHECK_LEN_MAX: usize = 20 + 4 + 2 * UFRAG_LEN_MAX + 4 + 8 + 12 + 24 + 8;
+/// Of a candidate that the peer would learn from our check: that of a peer-reflexive one (RFC 8445
+/// section 5.1.2.1), the first component's.
+const PRIORITY: u32 = (110 << 24) | (0xffff << 8) | 255;
 
 /// Where the peer is, and which of our addresses it talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +84,8 @@ pub struct IceReply {
     pub reply: Option<Reply>,
     /// What changed.
     pub event: Option<IceEvent>,
+    /// It was the answer to a check of ours.
+    pub is_answer: bool,
 }
 
 /// An answer to a check, without a heap behind it.
@@ -107,7 +116,11 @@ impl Deref for Reply {
 pub struct IceStats {
     /// Checks that were answered.
     pub answered: u64,
-    /// Not a STUN request at all, malformed, or without USERNAME, MESSAGE-INTEGRITY or FINGERPRINT.
+    /// Checks that we sent.
+    pub asked: u64,
+    /// Answers to those.
+    pub answers: u64,
+    /// Neither a STUN request nor the answer to one of ours, malformed, or without USERNAME, MESSAGE-INTEGRITY or FINGERPRINT.
     pub malformed: u64,
     /// Signed with another password.
     pub bad_integrity: u64,
@@ -124,20 +137,29 @@ pub struct IceLite {
     /// Those of before a restart.
     former: Option<Names>,
     place: Whereabouts,
+    tie_breaker: u64,
     stats: IceStats,
 }
 
-/// Both sides' credentials, as far as a lite agent needs them.
+/// Both sides' credentials.
 #[derive(Debug)]
 struct Names {
     local_ufrag: String,
     remote_ufrag: String,
+    /// What the peer's checks and our answers are signed with.
     key: IntegrityKey,
+    /// What our checks and the peer's answers are signed with.
+    remote_key: IntegrityKey,
 }
 
 impl Names {
     fn new(local: IceCredentials, remote: IceCredentials) -> Self {
-        Self { key: IntegrityKey::new(&local.pwd), local_ufrag: local.ufrag, remote_ufrag: remote.ufrag }
+        Self {
+            key: IntegrityKey::new(&local.pwd),
+            remote_key: IntegrityKey::new(&remote.pwd),
+            local_ufrag: local.ufrag,
+            remote_ufrag: remote.ufrag,
+        }
     }
 
     /// RFC 8445 section 7.3: our fragment, then the peer's.
@@ -150,7 +172,13 @@ impl IceLite {
     /// An agent that has heard nothing yet.
     #[must_use]
     pub fn new(local: IceCredentials, remote: IceCredentials, now: Instant) -> Self {
-        Self { names: Names::new(local, remote), former: None, place: Whereabouts::new(now), stats: IceStats::default() }
+        Self {
+            names: Names::new(local, remote),
+            former: None,
+            place: Whereabouts::new(now),
+            tie_breaker: rand::random(),
+            stats: IceStats::default(),
+        }
     }
 
     /// New credentials of both sides. Nothing moves by that; the peer's next nomination may.
@@ -162,24 +190,66 @@ impl IceLite {
     }
 
     /// Takes a STUN datagram that came on `path`.
-    pub fn handle_request(&mut self, now: Instant, path: Path, data: &[u8]) -> IceReply {
+    pub fn handle_stun(&mut self, now: Instant, path: Path, data: &[u8]) -> IceReply {
+        match stun::peek_class(data) {
+            Some(Class::Success) => self.handle_answer(now, path, data),
+            _ => self.handle_request(now, path, data),
+        }
+    }
+
+    fn handle_answer(&mut self, now: Instant, path: Path, data: &[u8]) -> IceReply {
+        let expected = |message: &Message<'_>| self.place.expects(now, &path, &message.transaction);
+        let Some(message) = Message::parse(data).ok().filter(expected) else {
+            self.stats.malformed += 1;
+            return IceReply::default();
+        };
+        // RFC 8489 section 10.1.4: whoever was asked signs with the password that it was asked under.
+        let mut names = self.former.iter().chain([&self.names]);
+        if !names.any(|names| message.verify(&names.remote_key)) {
+            self.stats.bad_integrity += 1;
+            return IceReply::default();
+        }
+        self.stats.answers += 1;
+        IceReply { reply: None, event: self.place.handle_answer(now, path), is_answer: true }
+    }
+
+    /// The next check of ours that is due, and where it goes.
+    #[inline]
+    pub fn poll_check(&mut self, now: Instant) -> Option<(Path, Vec<u8>)> {
+        let check = self.place.poll_check(now)?;
+        let names = self.former.as_ref().filter(|_| check.is_former).unwrap_or(&self.names);
+        let request = Request {
+            transaction: check.transaction,
+            username: &format!("{}:{}", names.remote_ufrag, names.local_ufrag),
+            priority: PRIORITY,
+            role: Role::Controlled(self.tie_breaker),
+            use_candidate: false,
+        };
+        let mut data = vec![0; CHECK_LEN_MAX];
+        let len = request.emit(&names.remote_key, &mut data)?;
+        data.truncate(len);
+        self.stats.asked += 1;
+        Some((check.path, data))
+    }
+
+    fn handle_request(&mut self, now: Instant, path: Path, data: &[u8]) -> IceReply {
         let Some((message, is_former)) = self.authenticated(data) else { return IceReply::default() };
         let names = self.former.as_ref().filter(|_| is_former).unwrap_or(&self.names);
         if message.unknown_required {
             // RFC 8489 section 6.3.1 answers 420 with a list; the sender can make do with 400.
             self.stats.unknown_attribute += 1;
             let reply = Reply::write(|out| stun::emit_error(&message.transaction, 400, "Bad Request", &names.key, out));
-            return IceReply { reply, event: None };
+            return IceReply { reply, ..IceReply::default() };
         }
         self.stats.answered += 1;
         // A dual-stack socket shows IPv4 peers as mapped addresses: they know themselves without.
         let mapped = SocketAddr::new(path.remote.ip().to_canonical(), path.remote.port());
         let reply = Reply::write(|out| stun::emit_success(&message.transaction, mapped, &names.key, out));
-        let event = self.place.handle_check(now, path, message.use_candidate);
+        let event = self.place.handle_check(now, path, message.use_candidate, is_former);
         if message.use_candidate && !is_former {
             self.former = None;
         }
-        IceReply { reply, event }
+        IceReply { reply, event, is_answer: false }
     }
 
     /// The message, if it is a request of our peer, and whether it is signed with the credentials of
@@ -205,13 +275,23 @@ impl IceLite {
         Some((message, former.is_some()))
     }
 
+    /// A datagram of the handshake goes to the selected pair.
+    pub fn handle_spoken(&mut self) {
+        self.place.handle_spoken();
+    }
+
+    /// The handshake is done: from now on the peer is followed only to where it answers.
+    pub fn handle_connected(&mut self, now: Instant) -> Option<IceEvent> {
+        self.place.handle_connected(now)
+    }
+
     /// A TCP connection has ended, and its path with it.
     pub fn handle_lost(&mut self, now: Instant, path: Path) -> Option<IceEvent> {
         self.place.handle_lost(now, path)
     }
 
     /// Fresh media came on `path`: SRTP or SRTCP that authenticated and is not a replay. `newest`:
-    /// nothing later of its stream came before. Moves the peer to a pair that has proven itself.
+    /// nothing later of its stream came before. The peer is there, if it answers.
     #[inline]
     pub fn handle_media(&mut self, now: Instant, path: Path, newest: bool) -> Option<IceEvent> {
         self.place.handle_media(now, path, newest)
@@ -228,7 +308,24 @@ impl IceLite {
         self.place.poll_timeout()
     }
 
-    /// Where media goes. The first pair to prove itself, until the peer is elsewhere.
+    /// Forgets the addresses that the peer has left.
+    pub fn forget_left(&mut self, now: Instant) {
+        self.place.forget_left(now);
+    }
+
+    /// Whether the peer is at this address, may be, or was lately. By UDP.
+    #[must_use]
+    pub fn is_around(&self, now: Instant, remote: &SocketAddr) -> bool {
+        self.place.is_around(now, remote)
+    }
+
+    /// Where media goes: the selected pair, unless it is in doubt and there is no other.
+    #[must_use]
+    pub fn path(&self) -> Option<Path> {
+        self.place.path()
+    }
+
+    /// Where the handshake goes. The first pair to be checked, until the peer is elsewhere.
     #[must_use]
     pub fn selected(&self) -> Option<Path> {
         self.place.selected()

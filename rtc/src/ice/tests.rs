@@ -6,11 +6,14 @@ use rtc::crypto::providers::AwsLcRsCrypto;
 use super::*;
 use crate::wire::stun::{Request, Role, TransactionId};
 
+mod moves;
+
 const LOCAL_PWD: &str = "VOkJxbRl1RmTxUk/WvJxBt";
+const REMOTE_PWD: &str = "the password of the peer";
 
 fn agent(now: Instant) -> IceLite {
     let credentials = |ufrag: &str, pwd: &str| IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
-    IceLite::new(credentials("evtj", LOCAL_PWD), credentials("h6vY", "the peer's password is not used"), now)
+    IceLite::new(credentials("evtj", LOCAL_PWD), credentials("h6vY", REMOTE_PWD), now)
 }
 
 fn path(port: u16) -> Path {
@@ -43,7 +46,7 @@ impl Scene {
     }
 
     fn hear(&mut self, path: Path, data: &[u8]) -> IceReply {
-        self.ice.handle_request(self.now, path, data)
+        self.ice.handle_stun(self.now, path, data)
     }
 
     /// A good check from `port`.
@@ -72,7 +75,7 @@ fn a_check_is_answered_with_the_address_it_came_from() {
     let request = check("evtj:h6vY", LOCAL_PWD, true);
     for remote in ["192.0.2.7:1000", "[2001:db8::7]:2000"] {
         let remote = remote.parse().unwrap();
-        let reply = scene.ice.handle_request(scene.now, Path { remote, ..path(1) }, &request).reply.unwrap();
+        let reply = scene.ice.handle_stun(scene.now, Path { remote, ..path(1) }, &request).reply.unwrap();
         let answer = Message::parse(&reply).unwrap();
         assert_eq!((answer.class, answer.transaction), (Class::Success, TransactionId([7; 12])));
         assert_eq!(answer.mapped, Some(remote));
@@ -85,7 +88,7 @@ fn a_check_is_answered_with_the_address_it_came_from() {
 fn an_ipv4_peer_of_a_dual_stack_socket_is_told_its_ipv4_address() {
     let mut scene = Scene::new();
     let remote = "[::ffff:192.0.2.7]:1000".parse().unwrap();
-    let reply = scene.ice.handle_request(scene.now, Path { remote, ..path(1) }, &check("evtj:h6vY", LOCAL_PWD, false));
+    let reply = scene.ice.handle_stun(scene.now, Path { remote, ..path(1) }, &check("evtj:h6vY", LOCAL_PWD, false));
     let mapped = Message::parse(&reply.reply.unwrap()).unwrap().mapped;
     assert_eq!(mapped, Some("192.0.2.7:1000".parse().unwrap()));
     assert_eq!(scene.ice.selected().unwrap().remote, remote, "but is sent to as it came");
@@ -252,7 +255,7 @@ fn after_a_restart_both_names_are_honoured_until_the_peer_nominates_under_the_ne
     assert!(scene.check(1, true).is_some());
     let credentials = |ufrag: &str, pwd: &str| IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
     let pwd = "another password of ours";
-    scene.ice.restart(credentials("newL", pwd), credentials("newR", "theirs is not used either"));
+    scene.ice.restart(credentials("newL", pwd), credentials("newR", "another password of theirs"));
     let (new, nominating) = (check("newL:newR", pwd, false), check("newL:newR", pwd, true));
     assert!(scene.check(1, true).is_none(), "consent on the pair of before");
     assert!(scene.hear(path(2), &new).reply.is_some());

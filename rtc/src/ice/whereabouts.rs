@@ -1,42 +1,46 @@
 //! Where the peer is: the pairs that proved themselves, the one that media goes to, when to move.
 //!
-//! Two kinds of proof, and what each is worth:
+//! Three kinds of proof, and what each is worth:
 //!
 //! - A **signed check** (RFC 8445 section 7.3) proves that its writer knows our password and wants
-//!   to hear from us (RFC 8863, RFC 7675). It does not prove that its sender wrote it: a captured
-//!   check is as good from another address. A pair without a signed check of the last 30 s gets
-//!   no media, ever.
+//!   to hear from us (RFC 8863, RFC 7675). It does not prove that its sender wrote it, a captured
+//!   check is as good from another address; nor that it was sent from where it says.
 //! - **Fresh media**, SRTP or SRTCP that authenticated and was not in the replay window, proves that
 //!   its sender has it from the peer before we do. That cannot be replayed, only raced. The newest
 //!   packet of its stream counts, so that stragglers from the former address pull nothing back (the
 //!   rule of QUIC, RFC 9000 section 9.3).
+//! - An **answer** to a check of ours (`checks`) proves that the peer hears us there. It cannot be
+//!   forged, replayed or sent from elsewhere. The handshake is such an answer, if all of it went to one
+//!   address; a TCP connection is one by itself.
 //!
-//! So the peer is followed
+//! Once the handshake is done media goes to no address without an answer. The first two are reasons to
+//! ask for one, and the peer is followed when it comes. That is
 //!
-//! 1. at once, to a pair that it nominates by a signed check;
-//! 2. at once, to a pair that proved itself by a check and from which fresh media comes: a peer
-//!    sends from where it wants to hear (RFC 4961), nominated or not;
-//! 3. after [`QUIET`], to a pair that proved itself while nothing came from the selected one, by a
+//! 1. at once, for a pair that the peer nominates by a signed check;
+//! 2. at once, for a pair from which fresh media comes, checked or not: a peer sends from where it
+//!    wants to hear (RFC 4961);
+//! 3. after [`QUIET`], for a pair that was checked while nothing came from the selected one, by a
 //!    peer that nominated once and does not repeat it: its NAT forgot it, and it sends little;
-//! 4. after [`SILENCE_MAX`] in all other cases;
+//! 4. after [`SILENCE_MAX`] for any pair that is checked;
 //! 5. at once, when the selected pair was a TCP connection that has ended.
 //!
-//! A publisher's media from an address without a check moves nothing, but is taken if it authenticates
-//! (`Transport::handle_roaming`): a NAT that forgets its publisher costs no picture until the next
-//! check (2.5 s in browsers), though what we send goes to the former address until then.
-//!
-//! What is stood: replayed SRTP moves nothing. Who replays a captured check has the stream (sealed:
-//! it is a disturbance, not a leak) until the true client's next packet, and only once: from then
-//! on this session is wary and believes checks of another address only together with media. What is not stood: somebody on the path,
-//! or quick enough to forward the client's own media to us before it arrives, moves the peer for as
-//! long as he keeps winning; he could as well drop it. And an authenticated peer who forges its
-//! source address can point its own media at somebody else while it keeps forging (module `ice`).
+//! What comes of attacks: replayed checks and media, and an authenticated peer that forges its source,
+//! bring the address three small checks and the answers to what was sent in its name. Somebody on the
+//! path who passes our check on to the peer, and its answer back, has the stream while he keeps doing so
+//! and the peer's own media does not overtake his; he could as well drop it.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use smallvec::SmallVec;
 
-use super::{CONSENT_TIMEOUT, IceEvent, Path};
+use super::{
+    CONSENT_TIMEOUT, IceEvent, Path,
+    checks::{Check, Checks},
+};
+use crate::wire::stun::TransactionId;
 
 /// A selected pair that was silent for this long yields to any other that is checked. Consent checks
 /// are at most 6 s apart (RFC 7675 section 5.1); one second is for their way.
@@ -49,6 +53,12 @@ const QUIET: Duration = Duration::from_millis(800);
 /// How long a peer whose connection has ended may take to come back over another: browsers connect
 /// again within five seconds.
 const LOST_MAX: Duration = Duration::from_secs(7);
+/// An address that did not answer is not asked again before consent would have ended; where nothing
+/// comes from the selected pair any more, and the session ends unless the peer is found, not for so long.
+const REST_SILENT: Duration = Duration::from_secs(10);
+/// A pair that the peer has left is forgotten so long after its last check, a second of the worker's
+/// tick later at the most.
+const LEFT_MAX: Duration = Duration::from_secs(4);
 /// Pairs that one peer may have proven and still use. Browsers check from each interface and each
 /// relay to each of our addresses at once and then settle on one; 16 are four of theirs and four
 /// of ours, in 1 KiB.
@@ -60,14 +70,17 @@ struct Proven {
     path: Path,
     /// The last one.
     checked: Instant,
+    /// When it answered us last.
+    answered: Option<Instant>,
 }
 
-/// A pair that proved itself after the selected one was last heard.
+/// A pair that was checked after the selected one was last heard.
 #[derive(Clone, Copy, Debug)]
 struct Rival {
     path: Path,
     /// Its first check since then.
     since: Instant,
+    is_former: bool,
 }
 
 /// What is known of where the peer is.
@@ -88,8 +101,19 @@ pub(super) struct Whereabouts {
     /// The peer nominates the pair that it has nominated, as browsers do with every check: it will
     /// say so when it moves.
     repeats: bool,
-    /// A check took the stream from where the peer still was: checks alone are not believed any more.
+    /// The peer nominated another pair and stayed where it was: nominations alone are not believed any more.
     wary: bool,
+    /// Where media came from when such a nomination was followed.
+    left: Option<Path>,
+    checks: Checks,
+    /// Where the handshake was spoken; two are as good as many.
+    spoken: SmallVec<[Path; 2]>,
+    /// The handshake is done: only who answers is followed.
+    is_strict: bool,
+    /// The selected pair has not answered, and no other: it gets no media.
+    is_held: bool,
+    /// Where the peer is to be followed once it answers there.
+    wish: Option<Path>,
 }
 
 impl Whereabouts {
@@ -105,11 +129,17 @@ impl Whereabouts {
             nominated: false,
             repeats: false,
             wary: false,
+            left: None,
+            checks: Checks::default(),
+            spoken: SmallVec::new(),
+            is_strict: false,
+            is_held: false,
+            wish: None,
         }
     }
 
-    /// A signed check came on `path`.
-    pub(super) fn handle_check(&mut self, now: Instant, path: Path, nominates: bool) -> Option<IceEvent> {
+    /// A signed check came on `path`; `is_former`: signed with the credentials of before a restart.
+    pub(super) fn handle_check(&mut self, now: Instant, path: Path, nominates: bool, is_former: bool) -> Option<IceEvent> {
         self.prove(now, path);
         let Some(from) = self.selected else {
             self.select(now, path);
@@ -124,13 +154,13 @@ impl Whereabouts {
             return None;
         }
         // RFC 8445 section 8.1.1: the pair that the peer nominates is the one to use.
-        let believed = (nominates && (!self.wary || self.home == Some(path))) || self.lost_until.is_some();
+        let believed = (nominates && (!self.wary || self.home == Some(path))) || self.lost_until.is_some() || self.is_held;
         if believed || now.saturating_duration_since(self.heard) >= SILENCE_MAX {
             self.nominated |= nominates;
-            return self.go(now, path);
+            return self.follow(now, path, Some(is_former), false);
         }
         if self.rival.is_none_or(|rival| rival.path != path) {
-            self.rival = Some(Rival { path, since: now });
+            self.rival = Some(Rival { path, since: now, is_former });
         }
         self.handle_timeout(now)
     }
@@ -138,22 +168,63 @@ impl Whereabouts {
     /// Fresh media came on `path`; `newest`: no later packet of its stream came before.
     pub(super) fn handle_media(&mut self, now: Instant, path: Path, newest: bool) -> Option<IceEvent> {
         if self.selected == Some(path) {
-            self.home = Some(path);
+            (self.home, self.left) = (Some(path), None);
             self.alive(now);
             return None;
         }
-        let checked = self.proven.iter().find(|proven| proven.path == path)?.checked;
-        if !newest || now.saturating_duration_since(checked) >= CONSENT_TIMEOUT {
+        if !newest {
             return None;
         }
         // It never left: what moved it was somebody else's doing, or a nomination that overtook media.
-        self.wary |= self.home == Some(path);
+        self.wary |= self.left == Some(path);
         self.home = Some(path);
-        self.go(now, path)
+        self.follow(now, path, None, true)
     }
 
-    /// The connection that `path` was has ended. Where it carried the media, the pair that proved
-    /// itself last takes its place, or the next to do so.
+    /// The peer answered a check of ours on `path`.
+    pub(super) fn handle_answer(&mut self, now: Instant, path: Path) -> Option<IceEvent> {
+        // The answer is for the pair that we asked, though it may have come to another address of ours.
+        let asked = self.checks.done(&path)?;
+        // RFC 7675 section 5.1: that is consent as well.
+        self.prove(now, asked);
+        self.answered(now, &asked);
+        if !self.is_strict || !(self.is_held || self.wish == Some(asked)) {
+            return None;
+        }
+        if self.selected == Some(asked) {
+            (self.is_held, self.wish) = (false, None);
+            return None;
+        }
+        self.go(now, asked)
+    }
+
+    /// A datagram of the handshake goes to the selected pair.
+    pub(super) fn handle_spoken(&mut self) {
+        let Some(path) = self.selected.filter(|_| !self.is_strict) else { return };
+        if self.spoken.len() < 2 && !self.spoken.iter().any(|spoken| spoken.is_same_remote(&path)) {
+            self.spoken.push(path);
+        }
+    }
+
+    /// The handshake is done. Where all of it went to one address, its owner has read it there.
+    pub(super) fn handle_connected(&mut self, now: Instant) -> Option<IceEvent> {
+        if let [only] = self.spoken[..] {
+            self.answered(now, &only);
+        }
+        let is_there = self.selected.filter(|selected| self.has_answered(now, selected));
+        self.is_strict = true;
+        let selected = self.selected.filter(|_| is_there.is_none())?;
+        // It moved meanwhile, or says so.
+        self.ask(now, selected, None, false);
+        self.is_held = true;
+        let known = self.proven.iter().find(|known| self.has_answered(now, &known.path)).map(|known| known.path);
+        let event = self.go(now, known?);
+        self.wish = Some(selected);
+        event
+    }
+
+    /// The connection that `path` was has ended. Where it carried the media, the pair that was checked
+    /// last takes its place, or the next to be checked.
     pub(super) fn handle_lost(&mut self, now: Instant, path: Path) -> Option<IceEvent> {
         self.proven.retain(|known| known.path != path);
         self.rival = self.rival.filter(|rival| rival.path != path);
@@ -161,25 +232,37 @@ impl Whereabouts {
         if self.selected != Some(path) {
             return None;
         }
-        let fresh = self.proven.iter().filter(|known| now.saturating_duration_since(known.checked) < CONSENT_TIMEOUT);
-        if let Some(next) = fresh.max_by_key(|known| known.checked).map(|known| known.path) {
-            return self.go(now, next);
-        }
         self.lost_until = Some(now + LOST_MAX);
-        None
+        let fresh = self.proven.iter().filter(|known| now.saturating_duration_since(known.checked) < CONSENT_TIMEOUT);
+        let next = fresh.max_by_key(|known| known.checked).map(|known| known.path)?;
+        self.follow(now, next, None, false)
     }
 
     /// Moves to a pair that the selected one has left the field to.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<IceEvent> {
-        let due = self.poll_timeout().is_some_and(|due| due <= now);
-        let rival = self.rival.filter(|_| due)?;
-        self.go(now, rival.path)
+        let due = self.rival_due().is_some_and(|due| due <= now);
+        let rival = self.rival.take_if(|_| due)?;
+        self.follow(now, rival.path, Some(rival.is_former), false)
     }
 
-    /// When [`Self::handle_timeout`] is wanted.
+    /// When [`Self::handle_timeout`] or [`Self::poll_check`] is wanted.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.rival_due(), self.checks.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn rival_due(&self) -> Option<Instant> {
         let quick = self.nominated && !self.repeats && !self.wary;
         self.rival.filter(|_| quick).map(|rival| rival.since + QUIET)
+    }
+
+    /// The next check of ours that is due.
+    pub(super) fn poll_check(&mut self, now: Instant) -> Option<Check> {
+        self.checks.poll(now)
+    }
+
+    /// Whether `transaction` is that of a check of ours which went to the remote end of `path`.
+    pub(super) fn expects(&self, now: Instant, path: &Path, transaction: &TransactionId) -> bool {
+        self.checks.expects(now, path, transaction)
     }
 
     /// Remembers that `path` was checked; the pair that was checked longest ago makes room.
@@ -195,12 +278,70 @@ impl Whereabouts {
                 self.proven.remove(oldest);
             }
         }
-        self.proven.push(Proven { path, checked: now });
+        // RFC 6544: the other end of a connection has answered its handshake.
+        let answered = path.connection.map(|_| now);
+        self.proven.push(Proven { path, checked: now, answered });
+    }
+
+    /// Forgets the pairs that the peer has left.
+    pub(super) fn forget_left(&mut self, now: Instant) {
+        let keep = [self.selected, self.home];
+        self.proven.retain(|known| {
+            let is_checked = now.saturating_duration_since(known.checked) < LEFT_MAX;
+            is_checked || keep.contains(&Some(known.path)) || known.path.connection.is_some()
+        });
+    }
+
+    /// Whether the peer is at `remote`, may be, or was lately. By UDP.
+    pub(super) fn is_around(&self, now: Instant, remote: &SocketAddr) -> bool {
+        let is_there = |path: &Path| path.remote == *remote && path.connection.is_none();
+        let places = [self.selected, self.home].into_iter().flatten();
+        places.chain(self.proven.iter().map(|known| known.path)).any(|path| is_there(&path))
+            || self.checks.waits_for(now, is_there)
+    }
+
+    fn answered(&mut self, now: Instant, path: &Path) {
+        for known in self.proven.iter_mut().filter(|known| known.path.is_same_remote(path)) {
+            known.answered = Some(now);
+        }
+    }
+
+    /// An answer wears off as consent does, but where media goes the peer's checks keep it alive.
+    fn has_answered(&self, now: Instant, path: &Path) -> bool {
+        let is_fresh = |at: Instant| now.saturating_duration_since(at) < CONSENT_TIMEOUT;
+        path.connection.is_some()
+            || self.proven.iter().any(|known| known.path.is_same_remote(path) && known.answered.is_some_and(is_fresh))
+            || (self.is_strict && !self.is_held && self.selected.is_some_and(|selected| selected.is_same_remote(path)))
+    }
+
+    /// The peer seems to be at the end of `to`: goes there, or asks.
+    fn follow(&mut self, now: Instant, to: Path, is_former: Option<bool>, by_media: bool) -> Option<IceEvent> {
+        if self.has_answered(now, &to) {
+            return self.go(now, to);
+        }
+        if self.is_strict {
+            self.ask(now, to, is_former, by_media);
+            return None;
+        }
+        // Until the keys are there the handshake goes wherever the peer says. Its answers say nothing of
+        // where it is any more once it was spoken in two places.
+        if !self.spoken.is_empty() {
+            self.ask(now, to, is_former, by_media);
+        }
+        self.go(now, to)
+    }
+
+    fn ask(&mut self, now: Instant, path: Path, is_former: Option<bool>, by_media: bool) {
+        self.wish = Some(path);
+        let is_silent = now.saturating_duration_since(self.heard) >= SILENCE_MAX;
+        self.checks.ask(now, path, is_former, by_media, if is_silent { REST_SILENT } else { CONSENT_TIMEOUT });
     }
 
     fn go(&mut self, now: Instant, to: Path) -> Option<IceEvent> {
         let from = self.selected?;
+        self.left = self.home.filter(|home| *home == from);
         self.select(now, to);
+        (self.is_held, self.wish) = (false, None);
         Some(IceEvent::Moved { from, to })
     }
 
@@ -219,8 +360,14 @@ impl Whereabouts {
         self.rival = None;
     }
 
+    /// Where the handshake goes.
     pub(super) fn selected(&self) -> Option<Path> {
         self.selected
+    }
+
+    /// Where media goes.
+    pub(super) fn path(&self) -> Option<Path> {
+        self.selected.filter(|_| !self.is_held)
     }
 
     pub(super) fn home(&self) -> Option<Path> {
@@ -242,213 +389,4 @@ impl Whereabouts {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-    use crate::ice::ConnectionId;
-
-    /// Whereabouts and their clock.
-    struct Scene {
-        now: Instant,
-        place: Whereabouts,
-    }
-
-    fn path(port: u16) -> Path {
-        Path::udp(SocketAddr::new([192, 0, 2, 1].into(), port), [198, 51, 100, 1].into())
-    }
-
-    impl Scene {
-        /// A client at port 1, nominated, that has sent media.
-        fn new() -> Self {
-            let now = Instant::now();
-            let mut scene = Self { now, place: Whereabouts::new(now) };
-            scene.check(1, true);
-            scene.media(1);
-            scene
-        }
-
-        fn wait(&mut self, ms: u64) {
-            self.now += Duration::from_millis(ms);
-            self.place.handle_timeout(self.now);
-        }
-
-        fn check(&mut self, port: u16, nominates: bool) {
-            self.place.handle_check(self.now, path(port), nominates);
-        }
-
-        fn media(&mut self, port: u16) {
-            self.place.handle_media(self.now, path(port), true);
-        }
-
-        fn port(&self) -> u16 {
-            self.place.selected().unwrap().remote.port()
-        }
-    }
-
-    #[test]
-    fn media_from_a_proven_address_moves_the_peer_at_once() {
-        let mut scene = Scene::new();
-        scene.check(2, false);
-        assert_eq!(scene.port(), 1, "a check alone does not: browsers keep spare pairs alive");
-        scene.media(2);
-        assert_eq!(scene.port(), 2);
-        assert!(scene.place.is_nominated(), "to the client it is the same pair");
-        scene.check(3, false);
-        scene.media(3);
-        assert_eq!(scene.port(), 3, "and again");
-    }
-
-    #[test]
-    fn media_from_an_unproven_address_moves_nothing() {
-        let mut scene = Scene::new();
-        for _ in 0..100 {
-            scene.wait(100);
-            scene.media(2);
-            let elsewhere = Path { local: [198, 51, 100, 2].into(), ..path(1) };
-            scene.place.handle_media(scene.now, elsewhere, true);
-        }
-        assert_eq!(scene.place.selected(), Some(path(1)));
-        assert_eq!(scene.place.home(), Some(path(1)));
-    }
-
-    #[test]
-    fn a_proof_wears_off() {
-        let mut scene = Scene::new();
-        scene.check(2, false);
-        for _ in 0..30 {
-            scene.wait(500);
-            scene.media(1);
-            scene.wait(500);
-            scene.check(1, false);
-        }
-        scene.media(2);
-        assert_eq!(scene.port(), 1, "RFC 7675: 30 s");
-        scene.check(2, false);
-        scene.media(2);
-        assert_eq!(scene.port(), 2);
-    }
-
-    #[test]
-    fn stragglers_from_the_former_address_pull_nothing_back() {
-        let mut scene = Scene::new();
-        scene.check(2, false);
-        scene.media(2);
-        scene.place.handle_media(scene.now, path(1), false);
-        assert_eq!(scene.port(), 2);
-    }
-
-    #[test]
-    fn a_quiet_client_is_followed_within_a_second_of_its_first_check() {
-        let mut scene = Scene::new();
-        scene.wait(2_000);
-        scene.check(2, false);
-        assert_eq!(scene.place.poll_timeout(), Some(scene.now + QUIET));
-        scene.wait(799);
-        assert_eq!(scene.port(), 1);
-        scene.wait(1);
-        assert_eq!(scene.port(), 2);
-        assert_eq!(scene.place.poll_timeout(), None);
-        scene.wait(30_000);
-        scene.check(3, false);
-        assert_eq!(scene.port(), 3, "silent for longer than any client is: at once");
-    }
-
-    #[test]
-    fn a_client_that_lives_where_it_was_stays_there() {
-        for life in [|scene: &mut Scene| scene.media(1), |scene: &mut Scene| scene.check(1, false)] {
-            let mut scene = Scene::new();
-            for _ in 0..20 {
-                scene.check(2, false);
-                scene.wait(700);
-                life(&mut scene);
-            }
-            assert_eq!(scene.port(), 1);
-        }
-    }
-
-    #[test]
-    fn a_browser_that_repeats_its_nomination_moves_when_it_says_so() {
-        let mut scene = Scene::new();
-        scene.check(1, true);
-        scene.check(2, false);
-        scene.wait(2_400);
-        assert_eq!(scene.port(), 1, "a spare pair, while reports are far between");
-        scene.check(2, true);
-        assert_eq!(scene.port(), 2);
-    }
-
-    #[test]
-    fn a_replayed_check_gains_the_stream_until_the_next_packet_and_once_only() {
-        let mut scene = Scene::new();
-        scene.check(66, true);
-        assert_eq!(scene.port(), 66, "its signature is right");
-        scene.media(1);
-        assert_eq!(scene.port(), 1);
-        for port in 67..200 {
-            scene.check(port, true);
-            assert_eq!(scene.port(), 1, "checks are not believed any more");
-            scene.wait(1_500);
-            scene.media(1);
-            scene.check(1, true);
-            assert_eq!(scene.port(), 1);
-        }
-        scene.check(2, true);
-        scene.media(2);
-        assert_eq!(scene.port(), 2, "the client itself is followed still");
-    }
-
-    #[test]
-    fn many_replays_do_not_make_the_true_address_forgotten() {
-        let mut scene = Scene::new();
-        for port in 66..200 {
-            scene.wait(1);
-            scene.check(port, true);
-        }
-        assert_eq!(scene.port(), 199);
-        assert!(scene.place.proven.len() <= PROVEN_MAX && scene.place.is_proven(&path(1)));
-        scene.media(1);
-        assert_eq!(scene.port(), 1);
-    }
-
-    #[test]
-    fn consent_is_that_of_the_pair_moved_to() {
-        let mut scene = Scene::new();
-        scene.check(2, false);
-        let checked = scene.now;
-        scene.wait(500);
-        scene.check(1, false);
-        scene.wait(500);
-        scene.media(2);
-        assert_eq!((scene.port(), scene.place.consent_until()), (2, checked + CONSENT_TIMEOUT));
-    }
-
-    #[test]
-    fn a_connection_is_a_place_of_its_own() {
-        let mut scene = Scene::new();
-        let over_tcp = |id| Path { connection: Some(ConnectionId(id)), ..path(1) };
-        assert!(!scene.place.is_proven(&over_tcp(1)), "the same ports, another protocol");
-        scene.place.handle_check(scene.now, over_tcp(1), true);
-        assert_eq!(scene.place.selected(), Some(over_tcp(1)));
-        assert!(scene.place.is_proven(&over_tcp(1)) && !scene.place.is_proven(&over_tcp(2)));
-        scene.place.handle_lost(scene.now, over_tcp(1));
-        assert_eq!(scene.place.selected(), Some(path(1)), "the pair that is left");
-        assert!(!scene.place.is_proven(&over_tcp(1)));
-    }
-
-    #[test]
-    fn a_peer_whose_only_connection_ended_has_seconds_to_come_back() {
-        let over_tcp = |id| Path { connection: Some(ConnectionId(id)), ..path(1) };
-        let now = Instant::now();
-        let mut scene = Scene { now, place: Whereabouts::new(now) };
-        scene.place.handle_check(now, over_tcp(1), true);
-        scene.place.handle_media(now, over_tcp(1), true);
-        scene.wait(1_000);
-        scene.place.handle_lost(scene.now, over_tcp(1));
-        assert_eq!(scene.place.consent_until(), scene.now + LOST_MAX);
-        scene.wait(3_000);
-        scene.place.handle_check(scene.now, over_tcp(2), false);
-        assert_eq!(scene.place.selected(), Some(over_tcp(2)), "at once");
-        assert_eq!(scene.place.consent_until(), scene.now + CONSENT_TIMEOUT);
-    }
-}
+mod tests;

@@ -63,8 +63,13 @@ impl Answer<'_> {
             time_descriptions: vec![TimeDescription::default()],
             ..SessionDescription::default()
         };
+        let mut description = description.with_property_attribute("ice-lite".to_owned());
+        // RFC 8285 section 6. Without it a dependency descriptor with templates, longer than the one-byte form
+        // holds, is not sent.
+        if offer.mixes_extensions {
+            description = description.with_property_attribute("extmap-allow-mixed".to_owned());
+        }
         description
-            .with_property_attribute("ice-lite".to_owned())
             .with_value_attribute("group".to_owned(), format!("BUNDLE {}", mids.join(" ")))
             .with_value_attribute("msid-semantic".to_owned(), format!(" WMS {}", self.stream_id))
     }

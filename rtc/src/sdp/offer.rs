@@ -19,6 +19,8 @@ pub(super) struct Offer {
     pub(super) sections: Vec<Section>,
     /// The ids of `a=group:BUNDLE` in their order.
     pub(super) bundle: Vec<String>,
+    /// Header extensions of both forms may be mixed (RFC 8285 section 6).
+    pub(super) mixes_extensions: bool,
     pub(super) ice: IceCredentials,
     pub(super) fingerprints: Vec<Fingerprint>,
     pub(super) setup: Setup,
@@ -128,7 +130,9 @@ impl Offer {
         }
         check_mids(&sections, &bundle)?;
         let transport = Transport::new(&description, &sections, &bundle);
-        Ok(Self { ice: transport.ice()?, fingerprints: transport.fingerprints()?, setup: transport.setup()?, sections, bundle })
+        let mixes_extensions = session.has("extmap-allow-mixed");
+        let (ice, fingerprints, setup) = (transport.ice()?, transport.fingerprints()?, transport.setup()?);
+        Ok(Self { ice, fingerprints, setup, sections, bundle, mixes_extensions })
     }
 
     /// The m-lines to be served.

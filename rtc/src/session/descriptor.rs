@@ -1,10 +1,12 @@
-//! The payload descriptors of VP8 (RFC 7741 4.2) and VP9 (RFC 9628 4.2), and AV1's in a header
-//! extension (AV1 RTP 1.0 A.8.1): where a picture stands among others, and how its numbers are changed.
+//! The payload descriptors of VP8 (RFC 7741 4.2) and VP9 (RFC 9628 4.2), and the one of other codecs in a
+//! header extension (`wire::dependency`): where a picture stands among others, and how its numbers are changed.
 //!
 //! A viewer that is moved from one simulcast layer to another, or does not get all pictures of one,
 //! must see numbers that go on. The bytes are patched in a copy of the descriptor; payloads are shared.
 
-use weir_source::{Codec, Packet};
+use weir_source::{Codec, Packet, TemporalPlace};
+
+use crate::wire::dependency;
 
 /// Bytes from the start of a payload within which all numbers lie.
 pub(super) const PATCH_MAX: usize = 6;
@@ -21,6 +23,8 @@ pub(super) struct Descriptor {
     pub(super) sync: bool,
     /// It is the dependency descriptor; the payload has none.
     pub(super) in_header: bool,
+    /// Where a frame of those stands among temporal layers, if that is known.
+    pub(super) place: Option<TemporalPlace>,
     picture: Option<(usize, u16)>,
     width: Width,
     base: Option<(usize, u8)>,
@@ -71,9 +75,14 @@ pub(super) fn read(codec: Codec, packet: &Packet) -> Option<Descriptor> {
     match codec {
         Codec::Vp8 => vp8(&packet.payload),
         Codec::Vp9 => vp9(&packet.payload),
-        Codec::Av1 => av1(packet.extensions.dependency_descriptor.as_deref()?),
-        _ => None,
+        _ => in_header(packet),
     }
+}
+
+/// Whether a codec's payloads have a descriptor of their own. Then the dependency descriptor is not passed
+/// on: its numbers would have to be changed as well.
+pub(super) const fn is_in_payload(codec: Codec) -> bool {
+    matches!(codec, Codec::Vp8 | Codec::Vp9)
 }
 
 pub(super) fn vp8(payload: &[u8]) -> Option<Descriptor> {
@@ -133,12 +142,12 @@ pub(super) fn vp9(payload: &[u8]) -> Option<Descriptor> {
     Some(descriptor)
 }
 
-/// The mandatory fields alone: flags and template, then the frame's number. References are told by
-/// distance, so they hold as long as nothing is left out.
-fn av1(extension: &[u8]) -> Option<Descriptor> {
-    let [_, high, low, ..] = *extension else { return None };
-    let picture = Some((1, u16::from_be_bytes([high, low])));
-    Some(Descriptor { in_header: true, picture, width: Width::Sixteen, ..Descriptor::default() })
+/// References are told by distance, so they hold while only that is left out which nothing builds on.
+fn in_header(packet: &Packet) -> Option<Descriptor> {
+    let number = dependency::frame_number(packet.extensions.dependency_descriptor.as_deref()?)?;
+    let picture = Some((dependency::FRAME_NUMBER_AT, number));
+    let place = packet.extensions.temporal;
+    Some(Descriptor { in_header: true, place, picture, width: Width::Sixteen, ..Descriptor::default() })
 }
 
 impl Descriptor {
@@ -238,16 +247,6 @@ mod tests {
         let flexible = vp9(&[0xf8, 0x05, 0x40, 0x03, 0x04, 0xaa]).unwrap();
         assert_eq!((flexible.len, flexible.temporal, flexible.base), (5, 2, None));
         assert_eq!(vp9(&[0xf8, 0x05, 0x40, 0x03]), None);
-    }
-
-    #[test]
-    fn av1_frames_are_numbered_in_the_header_extension() {
-        let long = [0xc1, 0xff, 0xfe, 0x80, 0x01];
-        let read = av1(&long).unwrap();
-        let mut patched = long;
-        read.apply(Patch { picture: 3, base: 1, key: 1 }, &mut patched);
-        assert_eq!(patched, [0xc1, 0x00, 0x01, 0x80, 0x01]);
-        assert_eq!(av1(&[0xc1, 0xff]), None);
     }
 
     #[test]

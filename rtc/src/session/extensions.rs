@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_source::{Packet, PacketExtensions, TrackId};
+use weir_source::{Packet, PacketExtensions, TemporalPlace, TrackId};
 
 use super::config::Wall;
 use crate::wire::{
@@ -17,12 +17,13 @@ use crate::wire::{
 const CAPTURE_TIME_EVERY: u64 = 32;
 
 /// The values worth keeping.
-pub(super) fn to_packet(values: &Values<'_>) -> PacketExtensions {
+pub(super) fn to_packet(values: &Values<'_>, temporal: Option<TemporalPlace>) -> PacketExtensions {
     PacketExtensions {
         audio_level: values.audio_level.map(|level| level.0),
         video_orientation: values.video_orientation,
         playout_delay: values.playout_delay,
         dependency_descriptor: values.dependency_descriptor.map(Bytes::copy_from_slice),
+        temporal,
     }
 }
 

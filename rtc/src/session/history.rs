@@ -125,13 +125,17 @@ pub(crate) struct History {
     entries: Vec<Entry>,
     size_max: usize,
     highest: Option<u64>,
+    /// What is older is of no use to anybody.
+    floor: u64,
+    /// The last keyframe began here.
+    keyframe: u64,
     credit: i64,
 }
 
 impl History {
     /// An empty table that may grow to `size_max` (a power of two).
     pub(crate) fn new(size_max: usize) -> Self {
-        Self { entries: Vec::new(), size_max, highest: None, credit: CREDIT_MAX }
+        Self { entries: Vec::new(), size_max, highest: None, floor: 0, keyframe: 0, credit: CREDIT_MAX }
     }
 
     /// Notes a packet as sent.
@@ -164,6 +168,28 @@ impl History {
         self.credit = (self.credit + i64::from(sent.len) / MEDIA_PER_RESENT).min(CREDIT_MAX);
     }
 
+    /// A keyframe begins with this number. With `forgets` nothing before it is sent again: on a line that has
+    /// become too narrow that would take the place, and the credit, of the keyframe itself.
+    pub(crate) fn begin(&mut self, out_seq: u64, forgets: bool) {
+        self.keyframe = out_seq;
+        if forgets {
+            (self.floor, self.credit) = (out_seq, CREDIT_MAX);
+        }
+    }
+
+    /// How long ago this number, as it stands on the wire, was sent, if pictures since the last keyframe
+    /// build on it.
+    pub(crate) fn age(&self, wire_seq: u16, now_ms: u32) -> Option<Duration> {
+        let out_seq = self.extend(wire_seq).filter(|out_seq| *out_seq >= self.keyframe)?;
+        let age = now_ms.wrapping_sub(self.get(out_seq)?.sent_ms) as i32;
+        Some(Duration::from_millis(u64::try_from(age).unwrap_or(0)))
+    }
+
+    fn extend(&self, wire_seq: u16) -> Option<u64> {
+        let highest = self.highest?;
+        highest.checked_sub(u64::from((highest as u16).wrapping_sub(wire_seq)))
+    }
+
     /// Whether this number was sent and is still known.
     pub(crate) fn contains(&self, out_seq: u64) -> bool {
         self.get(out_seq).is_some()
@@ -188,9 +214,7 @@ impl History {
 
     /// The viewer asks for a number as it stands on the wire.
     pub(crate) fn ask(&mut self, wire_seq: u16, now_ms: u32, rtt: Option<Duration>) -> Asked {
-        let Some(highest) = self.highest else { return Asked::Unknown };
-        let behind = u64::from((highest as u16).wrapping_sub(wire_seq));
-        let Some(out_seq) = highest.checked_sub(behind) else { return Asked::Unknown };
+        let Some(out_seq) = self.extend(wire_seq).filter(|out_seq| *out_seq >= self.floor) else { return Asked::Unknown };
         let slot = self.slot(out_seq);
         let cool_down = rtt.map_or(COOL_DOWN_MIN, |rtt| (rtt / 2).clamp(COOL_DOWN_MIN, Duration::from_secs(1)));
         let credit = self.credit;
@@ -290,5 +314,23 @@ mod tests {
         assert!(fast.contains(4_000) && !fast.contains(3_000));
         let (burst, _) = filled(0..50_000, 0);
         assert_eq!(burst.entries.len(), SIZE_VIDEO);
+    }
+
+    #[test]
+    fn what_was_before_the_keyframe_of_a_lesser_layer_is_not_sent_again() {
+        let mut history = History::new(SIZE_VIDEO);
+        (0..60).for_each(|seq| history.record(sent(seq, 100)));
+        for seq in 0..60 {
+            history.ask(seq, 150, None);
+        }
+        assert_eq!(history.ask(50, 400, None), Asked::TooSoon, "the credit is spent");
+        history.record(sent(60, 200));
+        history.begin(60, true);
+        assert_eq!(history.ask(59, 400, None), Asked::Unknown);
+        assert!(matches!(history.ask(60, 400, None), Asked::Resend(_)), "what begins is answered whole");
+        assert_eq!((history.age(60, 900), history.age(59, 900)), (Some(Duration::from_millis(700)), None));
+        history.begin(61, false);
+        assert_eq!((history.age(60, 900), history.age(61, 900)), (None, None));
+        assert!(matches!(history.ask(60, 900, None), Asked::Resend(_)), "it may still be shown before the keyframe");
     }
 }

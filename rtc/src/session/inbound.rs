@@ -13,6 +13,7 @@ use weir_source::{MediaKind, MediaTime, Packet, Track, TrackId, Tracks};
 use super::{
     arrival::ArrivalRecorder,
     clock::PublisherClock,
+    descriptor,
     encodings::Encodings,
     gate::KeyframeGate,
     output::Compounds,
@@ -183,6 +184,9 @@ impl Inbound {
             self.keyframes.get_mut(track.index()).into_iter().for_each(|gate| gate.wish(now));
         }
         let ranked = accepted.keyframe && self.encodings.look(track, codec.codec, payload);
+        let ranked = self.encodings.measure(now, track, payload.len()) || ranked;
+        let dependencies = values.dependency_descriptor.filter(|_| !descriptor::is_in_payload(codec.codec));
+        let temporal = stream.temporal_place(dependencies);
         let payload = stream.freeze(payload);
         let packet = Packet {
             track,
@@ -192,7 +196,7 @@ impl Inbound {
             capture: placed.capture,
             marker: fields.marker,
             keyframe: accepted.keyframe,
-            extensions: super::extensions::to_packet(values),
+            extensions: super::extensions::to_packet(&Values { dependency_descriptor: dependencies, ..*values }, temporal),
             payload,
         };
         if self.tracks.get(track).is_none_or(|track| track.codec != codec.codec || track.clock_rate != codec.clock_rate) {

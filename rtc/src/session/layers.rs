@@ -91,6 +91,11 @@ impl Layers {
         self.list.iter().map(|(track, _)| *track)
     }
 
+    /// Whether one of two layers is the lesser one.
+    pub(super) fn is_lesser(&self, track: TrackId, other: TrackId) -> bool {
+        self.place(track).zip(self.place(other)).is_some_and(|(place, other)| place > other)
+    }
+
     pub(super) fn set_budget(&mut self, budget: Option<u64>) {
         self.budget = budget;
     }

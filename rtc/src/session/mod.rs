@@ -33,6 +33,7 @@ mod repaired;
 mod report;
 mod rewrite;
 mod rtx;
+mod silence;
 mod stats;
 mod stream;
 mod temporal;
@@ -337,9 +338,27 @@ impl Session {
         inbound.into_iter().flat_map(|inbound| inbound.ssrcs())
     }
 
-    /// Publisher: packets taken from addresses that no check had come from yet.
+    /// Packets taken from addresses that no check had come from yet.
     pub fn roamed(&self) -> u64 {
         self.stats.roamed
+    }
+
+    /// Whether `data`, from an unknown address, looks like the peer's next report: its sender and number
+    /// fit. Nothing is proven. Cheap.
+    pub fn expects_report(&self, data: &[u8]) -> bool {
+        self.transport.expects_report(data)
+    }
+
+    /// Forgets the addresses that the peer has left. Call about once a second.
+    pub fn forget_left(&mut self, now: Instant) {
+        if self.is_connected() {
+            self.transport.forget_left(now);
+        }
+    }
+
+    /// Whether the peer is at this address, may be, or was lately. By UDP.
+    pub fn is_around(&self, now: Instant, remote: &SocketAddr) -> bool {
+        self.transport.is_around(now, remote)
     }
 
     /// Where media goes, once ICE has chosen.
@@ -373,6 +392,7 @@ impl Session {
     pub fn stats(&self) -> SessionStats {
         let mut stats = self.stats.clone();
         stats.drops.output = self.outputs.dropped();
+        stats.over_tcp = self.path().is_some_and(|path| path.connection.is_some());
         match &self.media {
             Media::In(inbound) => inbound.fill_stats(&mut stats),
             Media::Out(outbound) => outbound.fill_stats(&mut stats),

@@ -18,6 +18,7 @@ use super::{
     outgoing::{Form, Outgoing, Place},
     output::{Compounds, Output, Outputs, Resend},
     rewrite::Refusal,
+    silence::Silence,
     stats::SessionStats,
     temporal::Temporal,
     trial::Trial,
@@ -37,6 +38,9 @@ const HEADER_MAX: usize = 384;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// All temporal layers fit, whatever was left out before.
 const FULL_SHARE: u64 = 10_000;
+/// What a viewer still asks for so long after it was sent, and a round trip, it will not get in time; a
+/// browser would wait for three seconds before it asked for a keyframe.
+const STUCK: Duration = Duration::from_millis(400);
 /// A round trip beyond this is a receiver report gone wrong.
 const RTT_MAX: Duration = Duration::from_secs(10);
 
@@ -52,6 +56,7 @@ pub(super) struct Outbound {
     pub(super) layers: Layers,
     temporal: Temporal,
     next_report: Option<Instant>,
+    silence: Silence,
     rtt: Option<Duration>,
     /// Bits per second on the wire that the viewer may be sent, whatever its path carries.
     pub(super) budget: Option<u64>,
@@ -80,6 +85,7 @@ impl Outbound {
             layers: Layers::new(params.layer_max.clone()),
             temporal: Temporal::default(),
             next_report: None,
+            silence: Silence::default(),
             rtt: None,
             budget: None,
             sound: Sound::default(),
@@ -211,6 +217,9 @@ impl Outbound {
         };
         (sent.len, sent.padding) = (len as u16, padding);
         stream.history.record(sent);
+        if packet.keyframe && !numbers.late {
+            stream.history.begin(numbers.seq, before.is_some_and(|before| self.layers.is_lesser(packet.track, before)));
+        }
         if let Some(estimator) = estimator {
             estimator.sent(now, len);
         }
@@ -283,6 +292,11 @@ impl Outbound {
     /// A decrypted RTCP packet.
     pub(super) fn handle_rtcp(&mut self, now: Instant, data: &[u8], stats: &mut SessionStats, outputs: &mut Outputs) {
         let ntp = self.wall.ntp(self.time(now));
+        let pictures = self.streams.iter().filter(|stream| stream.media.kind == MediaKind::Video);
+        let sent = pictures.fold(0_u32, |sent, stream| sent.wrapping_add(stream.reports.sent().0));
+        if self.silence.end(now, sent) {
+            self.keyframes.wish(now);
+        }
         let mut compound = Compound::new(data);
         for packet in compound.by_ref() {
             match packet {
@@ -373,8 +387,13 @@ impl Outbound {
     ) {
         let since_ms = now.saturating_duration_since(self.made).as_millis() as u32;
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc) else { return };
+        let stuck = STUCK + self.rtt.unwrap_or_default().min(STUCK);
+        let several = stream.media.kind == MediaKind::Video && self.layers.tracks().nth(1).is_some();
         for seq in lost {
             stats.nack_received += 1;
+            if several && stream.history.age(seq, since_ms).is_some_and(|age| age >= stuck) {
+                self.keyframes.wish(now);
+            }
             match stream.history.ask(seq, since_ms, self.rtt) {
                 Asked::Resend(sent) => outputs.push(Output::Resend(Resend {
                     position: sent.position,

@@ -116,6 +116,42 @@ fn av1_frames_go_on_in_the_header_extension() {
     assert_eq!((number, payload), (41, vp8(LOW, 8, 1_080, true).payload.to_vec()));
 }
 
+/// Which of 16 frames of AV1 go on, at numbers without a hole; all are layers 0, 2, 1, 2 in turn.
+fn sixteen(bench: &mut Bench, from: u8) -> Vec<u8> {
+    let mut gone_on = Vec::new();
+    let mut last = None;
+    for number in from..from + 16 {
+        let (layer, needed, switch) = [(0, 0xff, 0xff), (2, 0xfc, 0), (1, 0xfe, 0), (2, 0xfc, 0)][usize::from(number) % 4];
+        let mut packet = Packet { seq: number.into(), ..vp8(LOW, number, 1_000 + 40 * i64::from(number), number == 0) };
+        packet.extensions.dependency_descriptor = Some(vec![0xc0 | layer, 0, number].into());
+        packet.extensions.temporal = Some(weir_source::TemporalPlace { layer, needed, switch });
+        let Some(seen) = bench.see(&packet) else { continue };
+        assert!(last.is_none_or(|last| seen.index == last + 1), "what is left out makes no hole");
+        last = Some(seen.index);
+        gone_on.push(layer);
+    }
+    gone_on
+}
+
+#[test]
+fn upper_temporal_layers_of_av1_are_left_out_where_the_line_does_not_carry_them() {
+    let mut bench = bench(Codec::Av1);
+    let set = |bench: &mut Bench, budget| {
+        bench.outbound.budget = Some(budget);
+        let state = |track, flowing| LayerState { track, bits_per_second: 100_000, flowing };
+        bench.outbound.set_layers(bench.now, &[state(TrackId::VIDEO, None), state(LOW, Some(Duration::from_secs(9)))]);
+    };
+    set(&mut bench, 1_000_000);
+    assert_eq!(sixteen(&mut bench, 0).len(), 16);
+    // Sound is taken as 64 kb/s until it is known.
+    set(&mut bench, 64_000 + 48_000);
+    assert_eq!(sixteen(&mut bench, 16), [0; 4]);
+    set(&mut bench, 64_000 + 80_000);
+    assert_eq!(sixteen(&mut bench, 32), [0, 1, 0, 1, 0, 1, 0, 1], "the next frame allows it");
+    set(&mut bench, 1_000_000);
+    assert_eq!(sixteen(&mut bench, 49).len(), 1 + 13, "all from the next frame of the lowest on");
+}
+
 #[test]
 fn the_wish_for_a_keyframe_names_the_layer() {
     let mut bench = bench(Codec::Vp8);

@@ -251,6 +251,19 @@ fn a_viewer_without_keyframe_asks_for_one_twice_a_second() {
 }
 
 #[test]
+fn a_viewer_that_comes_back_from_silence_gets_a_keyframe_unasked() {
+    let mut bench = Bench::new();
+    bench.forward(&video(0, true)).unwrap();
+    let report = |bench: &mut Bench| bench.rtcp(|out| rtcp::emit_rr(9, &[], out));
+    for second in 0..3 {
+        assert!(report(bench.at(second * 1_500)).is_empty(), "it reports as browsers do");
+        bench.forward(&video(second + 1, false)).unwrap();
+    }
+    assert!(matches!(report(bench.at(5_000))[..], [Output::KeyframeWanted(TrackId::VIDEO)]), "two seconds of silence");
+    assert!(report(bench.at(9_000)).is_empty(), "nothing was sent to it meanwhile");
+}
+
+#[test]
 fn a_storm_of_keyframe_requests_is_two_a_second() {
     let mut bench = Bench::new();
     bench.forward(&video(0, true)).unwrap();

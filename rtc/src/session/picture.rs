@@ -1,9 +1,14 @@
 //! How large is the picture that starts in this packet? A bounded peek at the keyframes of simulcast
 //! layers, to know which is the best; nothing else goes by it.
 
+use h264_reader::{
+    nal::sps::SeqParameterSet,
+    rbsp::{self, ByteReader},
+};
 use weir_source::Codec;
 
 use super::descriptor;
+use crate::wire::bits::Bits;
 
 /// Width and height in pixels that a keyframe's first packet tells, if it does.
 pub(super) fn size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
@@ -58,7 +63,7 @@ fn av1(payload: &[u8]) -> Option<(u32, u32)> {
     // An extension byte, and a size that RTP leaves out.
     let skipped = usize::from(header >> 2 & 1) + usize::from(header >> 1 & 1);
     body = body.get(skipped..)?;
-    let mut bits = Bits::plain(body);
+    let mut bits = Bits::new(body);
     let _profile_and_still = bits.number(4)?;
     if bits.bit()? == 1 {
         bits.number(5)?;
@@ -88,7 +93,7 @@ fn h264(payload: &[u8]) -> Option<(u32, u32)> {
     const STAP_A: u8 = 24;
     let (header, mut rest) = payload.split_first()?;
     match header & 0x1f {
-        SPS => return sps(rest),
+        SPS => return sps(payload),
         STAP_A => {}
         _ => return None,
     }
@@ -96,116 +101,17 @@ fn h264(payload: &[u8]) -> Option<(u32, u32)> {
     for _ in 0..4 {
         let (size, tail) = rest.split_first_chunk::<2>()?;
         let (nal, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
-        match nal.split_first() {
-            Some((header, body)) if header & 0x1f == SPS => return sps(body),
+        match nal.first() {
+            Some(header) if header & 0x1f == SPS => return sps(nal),
             _ => rest = tail,
         }
     }
     None
 }
 
-fn sps(body: &[u8]) -> Option<(u32, u32)> {
-    let profile = *body.first()?;
-    let mut bits = Bits::new(body.get(3..)?);
-    let _id = bits.golomb()?;
-    let mut chroma = 1;
-    if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
-        chroma = bits.golomb()?;
-        if chroma == 3 {
-            bits.bit()?;
-        }
-        let (_luma, _chroma, _bypass) = (bits.golomb()?, bits.golomb()?, bits.bit()?);
-        if bits.bit()? == 1 {
-            // Scaling matrices: no live encoder sends them here.
-            return None;
-        }
-    }
-    let _frame_num = bits.golomb()?;
-    match bits.golomb()? {
-        0 => {
-            bits.golomb()?;
-        }
-        1 => {
-            let (_delta, _a, _b) = (bits.bit()?, bits.golomb()?, bits.golomb()?);
-            for _ in 0..bits.golomb()?.min(255) {
-                bits.golomb()?;
-            }
-        }
-        _ => {}
-    }
-    let (_references, _gaps) = (bits.golomb()?, bits.bit()?);
-    let (columns, rows, progressive) = (bits.golomb()?, bits.golomb()?, bits.bit()?);
-    if progressive == 0 {
-        bits.bit()?;
-    }
-    let _direct = bits.bit()?;
-    let fields = 2 - progressive;
-    let mut crop = [0; 4];
-    if bits.bit()? == 1 {
-        crop = [bits.golomb()?, bits.golomb()?, bits.golomb()?, bits.golomb()?];
-    }
-    let [left, right, top, bottom] = crop;
-    // Table 6-1 and equations 7-19 to 7-22: crops count in samples of the coarsest plane.
-    let (unit_x, unit_y) = (if matches!(chroma, 1 | 2) { 2 } else { 1 }, if chroma == 1 { 2 } else { 1 });
-    let side = |blocks: u32, scale: u32, from: u32, to: u32, unit: u32| {
-        let cropped = from.checked_add(to)?.checked_mul(unit)?;
-        blocks.checked_add(1)?.checked_mul(16)?.checked_mul(scale)?.checked_sub(cropped)
-    };
-    Some((side(columns, 1, left, right, unit_x)?, side(rows, fields, top, bottom, unit_y * fields)?))
-}
-
-/// Bits of a header; of a NAL unit's without its emulation prevention bytes (ITU-T H.264 7.4.1).
-struct Bits<'a> {
-    data: std::slice::Iter<'a, u8>,
-    escaped: bool,
-    zeros: u8,
-    byte: u8,
-    left: u8,
-}
-
-impl<'a> Bits<'a> {
-    fn new(data: &'a [u8]) -> Self {
-        Self { data: data.iter(), escaped: true, zeros: 0, byte: 0, left: 0 }
-    }
-
-    fn plain(data: &'a [u8]) -> Self {
-        Self { escaped: false, ..Self::new(data) }
-    }
-
-    /// An unsigned number of so many bits, at most 16 here.
-    fn number(&mut self, bits: u32) -> Option<u32> {
-        (0..bits).try_fold(0, |value, _| Some(value << 1 | self.bit()?))
-    }
-
-    fn bit(&mut self) -> Option<u32> {
-        if self.left == 0 {
-            let mut byte = *self.data.next()?;
-            if self.escaped && self.zeros >= 2 && byte == 3 {
-                self.zeros = 0;
-                byte = *self.data.next()?;
-            }
-            self.zeros = if byte == 0 { self.zeros.saturating_add(1) } else { 0 };
-            (self.byte, self.left) = (byte, 8);
-        }
-        self.left -= 1;
-        Some(u32::from(self.byte >> self.left & 1))
-    }
-
-    /// An Exp-Golomb code (ITU-T H.264 9.1), read as unsigned.
-    fn golomb(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while self.bit()? == 0 {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
-            }
-        }
-        let mut value = 1u64;
-        for _ in 0..zeros {
-            value = value << 1 | u64::from(self.bit()?);
-        }
-        u32::try_from(value - 1).ok()
-    }
+fn sps(nal: &[u8]) -> Option<(u32, u32)> {
+    let bits = rbsp::BitReader::new(ByteReader::skipping_h264_header(nal));
+    SeqParameterSet::from_bits(bits).ok()?.pixel_dimensions().ok()
 }
 
 #[cfg(test)]
@@ -257,6 +163,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_parameter_set_is_survived(
+            body in proptest::collection::vec(prop_oneof![Just(0u8), Just(0xff), any::<u8>()], 0..128),
+            profile in prop_oneof![Just(66u8), Just(100), Just(244), any::<u8>()],
+        ) {
+            let _ = size(Codec::H264, &[&[0x67, profile, 0, 31][..], &body].concat());
+        }
+
         #[test]
         fn any_payload_is_survived(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
             for codec in [Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1] {

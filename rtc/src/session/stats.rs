@@ -49,10 +49,15 @@ pub struct SessionStats {
     /// Interarrival jitter: our own measure of a publisher's video (else audio), or what the viewer
     /// last reported.
     pub jitter: Duration,
-    /// Publisher: packets taken from an address that no check had come from yet.
+    /// Packets taken from an address that no check had come from yet: a publisher's media, a viewer's
+    /// reports.
     pub roamed: u64,
+    /// Checks of our own that asked an address whether the peer is there.
+    pub checks_sent: u64,
     /// How often the peer was followed to another address.
     pub moves: u64,
+    /// Its media goes over a TCP connection.
+    pub over_tcp: bool,
     /// Datagrams and packets thrown away, by reason.
     pub drops: Drops,
     /// SRTP profile in use, once DTLS is done.

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Instant};
 
 use bytes::{Bytes, BytesMut};
-use weir_source::{MediaKind, TrackId};
+use weir_source::{MediaKind, TemporalPlace, TrackId};
 
 use super::{
     gaps::{Arrival, Gaps, Repair},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     sdp::{CodecParams, MediaParams},
-    wire::{rtcp::ReportBlock, rtp::Fields},
+    wire::{dependency::Dependencies, rtcp::ReportBlock, rtp::Fields},
 };
 
 /// Payloads are cut from blocks of this size: one allocation for some fifty packets. A block lives
@@ -63,6 +63,8 @@ pub(super) struct Stream {
     pub(super) headless: u32,
     keyframe_seen: bool,
     detector: KeyframeDetector,
+    /// How its frames depend on each other, if it says so.
+    dependencies: Dependencies,
     /// Passed-on number minus SRTP index, modulo 2^64, but for the paddings below.
     shift: u64,
     /// Numbers of padding packets that no later packet has been passed on with yet, or lately.
@@ -92,6 +94,7 @@ impl Stream {
             headless: 0,
             keyframe_seen: false,
             detector: KeyframeDetector::default(),
+            dependencies: Dependencies::default(),
             shift: 0,
             paddings: VecDeque::new(),
             follows: None,
@@ -144,6 +147,12 @@ impl Stream {
         self.headless = if self.keyframe_seen { 0 } else { self.headless.saturating_add(1) };
         let recovered = if let Arrival::Recovered(repair) = arrival { Some(repair) } else { None };
         Ok(Accepted { seq, keyframe, in_order: arrival == Arrival::Newest, recovered })
+    }
+
+    /// Where the frame stands among temporal layers that comes with this dependency descriptor.
+    pub(super) fn temporal_place(&mut self, descriptor: Option<&[u8]>) -> Option<TemporalPlace> {
+        let place = self.dependencies.read(descriptor?)?;
+        Some(TemporalPlace { layer: place.layer, needed: place.needed, switch: place.switch })
     }
 
     /// A payload that outlives the datagram.

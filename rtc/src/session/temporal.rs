@@ -1,7 +1,7 @@
 //! Which pictures of one layer a viewer gets whose line does not carry them all: the upper temporal
 //! layers, on which nothing below builds, are left out.
 
-use weir_source::{Codec, Packet};
+use weir_source::{Codec, Packet, TemporalPlace};
 
 use super::descriptor::Descriptor;
 
@@ -57,7 +57,7 @@ impl Temporal {
 
     /// Whether a packet goes on. Packets of one picture share one fate.
     pub(super) fn takes(&mut self, codec: Codec, packet: &Packet, descriptor: &Descriptor) -> bool {
-        self.highest = self.highest.max(descriptor.temporal);
+        self.highest = self.highest.max(descriptor.place.map_or(descriptor.temporal, |place| place.layer));
         if self.limit == ALL && self.wanted == ALL {
             return true;
         }
@@ -67,6 +67,30 @@ impl Temporal {
             return taken;
         }
         self.limit = self.limit.min(self.wanted);
+        let taken = match descriptor.place {
+            Some(place) => self.takes_place(packet.keyframe, place),
+            None => self.takes_layer(codec, packet.keyframe, descriptor),
+        };
+        if self.limit >= self.highest && self.wanted == ALL {
+            self.limit = ALL;
+        }
+        self.picture = Some((packet.timestamp, taken));
+        taken
+    }
+
+    /// AV1 RTP 1.0 A.4.4: more is sent from a frame on that can be decoded and says that it may be.
+    fn takes_place(&mut self, keyframe: bool, place: TemporalPlace) -> bool {
+        let part = |bits: u8, part: u8| bits.checked_shr(part.into()).unwrap_or(0) & 1 == 1;
+        let taken = keyframe || part(place.needed, self.limit);
+        if keyframe {
+            self.limit = self.wanted;
+        } else if taken && let Some(more) = (self.limit..=self.wanted).rev().find(|more| part(place.switch, *more)) {
+            self.limit = more;
+        }
+        taken
+    }
+
+    fn takes_layer(&mut self, codec: Codec, keyframe: bool, descriptor: &Descriptor) -> bool {
         let layer = descriptor.temporal;
         // RFC 7741 4.2, Y: it builds on layer 0 alone, so those above the limit are not missed.
         if codec == Codec::Vp8 && descriptor.sync && layer == self.limit.saturating_add(1) && layer <= self.wanted {
@@ -75,13 +99,9 @@ impl Temporal {
         let taken = layer <= self.limit;
         // RFC 9628 4.2, U: what follows builds on nothing before it of layers above its own. After a
         // keyframe nothing builds on what was before it.
-        if packet.keyframe || codec == Codec::Vp9 && descriptor.sync && taken {
+        if keyframe || codec == Codec::Vp9 && descriptor.sync && taken {
             self.limit = self.wanted;
         }
-        if self.limit >= self.highest && self.wanted == ALL {
-            self.limit = ALL;
-        }
-        self.picture = Some((packet.timestamp, taken));
         taken
     }
 }

@@ -1,9 +1,10 @@
 //! ICE, DTLS and SRTP of one peer: datagrams in, plain RTP and RTCP out of them, and back.
 //!
 //! It owns all keys. Nothing but STUN is read before ICE has chosen a path, and DTLS is spoken on
-//! that path only, so that nobody gets an answer who has not shown the ICE password.
+//! that path only, so that nobody gets an answer who has not shown the ICE password. Media from an
+//! address without a check is tried on the keys: what opens is the peer's, which has moved.
 
-use std::time::Instant;
+use std::{net::SocketAddr, time::Instant};
 
 use bytes::Bytes;
 
@@ -102,7 +103,22 @@ impl Transport {
 
     /// Where media goes.
     pub(super) fn path(&self) -> Option<Path> {
-        self.ice.selected()
+        self.ice.path()
+    }
+
+    /// Forgets the addresses that the peer has left.
+    pub(super) fn forget_left(&mut self, now: Instant) {
+        self.ice.forget_left(now);
+    }
+
+    /// See [`IceLite::is_around`].
+    pub(super) fn is_around(&self, now: Instant, remote: &SocketAddr) -> bool {
+        self.ice.is_around(now, remote)
+    }
+
+    /// Whether `data` looks like the peer's next report. Nothing is proven.
+    pub(super) fn expects_report(&self, data: &[u8]) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.unprotect.expects_rtcp(data))
     }
 
     /// Where media came from last.
@@ -133,17 +149,17 @@ impl Transport {
         outputs: &mut Outputs,
         stats: &mut SessionStats,
     ) -> Incoming {
-        match classify(data) {
+        let incoming = match classify(data) {
             Class::Stun => {
                 self.handle_stun(now, path, data, outputs, stats);
-                self.drain_dtls(outputs, stats)
+                self.drain_dtls(now, outputs, stats)
             }
-            class if !self.ice.is_proven(&path) => self.handle_roaming(class, data, stats),
+            class if !self.ice.is_proven(&path) => self.handle_roaming(now, path, class, data, stats),
             Class::Dtls => {
                 if let Some(dtls) = self.dtls.get() {
                     dtls.handle_datagram(now, data);
                 }
-                self.drain_dtls(outputs, stats)
+                self.drain_dtls(now, outputs, stats)
             }
             Class::Rtp | Class::Rtcp if self.keys.is_none() => {
                 stats.drops.early += 1;
@@ -169,23 +185,42 @@ impl Transport {
                 stats.drops.unknown += 1;
                 Incoming::Nothing
             }
-        }
+        };
+        self.send_checks(now, outputs, stats);
+        incoming
     }
 
-    /// Media from where no check came from: a NAT forgot its publisher, whose next check may be seconds
-    /// away. What authenticates is the publisher's own, whoever sent it, and moves nothing; all else
+    /// Media from where no check came from: a NAT forgot its peer, whose next check may be seconds
+    /// away. What authenticates is the peer's own, whoever sent it, and the address is asked; all else
     /// is not looked at.
-    fn handle_roaming(&mut self, class: Class, data: &mut [u8], stats: &mut SessionStats) -> Incoming {
-        let opened = match &mut self.keys {
-            Some(keys) if self.may_roam && class == Class::Rtp => keys.unprotect.rtp(data).ok(),
+    fn handle_roaming(&mut self, now: Instant, path: Path, class: Class, data: &mut [u8], stats: &mut SessionStats) -> Incoming {
+        let opened = self.keys.as_mut().and_then(|keys| match class {
+            Class::Rtp if self.may_roam => {
+                let opened = keys.unprotect.rtp(data).ok()?;
+                Some((Incoming::Rtp { index: opened.index, len: opened.plain_len }, opened.newest))
+            }
+            Class::Rtcp => {
+                let opened = keys.unprotect.rtcp(data).ok()?;
+                Some((Incoming::Rtcp { len: opened.plain_len }, opened.newest))
+            }
             _ => None,
-        };
-        let Some(opened) = opened else {
+        });
+        let Some((incoming, newest)) = opened else {
             stats.drops.unproven += 1;
             return Incoming::Nothing;
         };
         stats.roamed += 1;
-        Incoming::Rtp { index: opened.index, len: opened.plain_len }
+        moved(self.ice.handle_media(now, path, newest), stats);
+        incoming
+    }
+
+    /// Asks where the peer seems to be.
+    #[inline]
+    fn send_checks(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) {
+        while let Some((path, data)) = self.ice.poll_check(now) {
+            stats.checks_sent += 1;
+            outputs.push(Output::Transmit { path, data: data.into() });
+        }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
@@ -193,7 +228,9 @@ impl Transport {
         if let Some(dtls) = self.dtls.get() {
             dtls.handle_timeout(now);
         }
-        self.drain_dtls(outputs, stats)
+        let incoming = self.drain_dtls(now, outputs, stats);
+        self.send_checks(now, outputs, stats);
+        incoming
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -206,14 +243,14 @@ impl Transport {
         if let Some(dtls) = self.dtls.get() {
             dtls.close(now);
         }
-        self.drain_dtls(outputs, stats);
+        self.drain_dtls(now, outputs, stats);
     }
 
     fn handle_stun(&mut self, now: Instant, path: Path, data: &[u8], outputs: &mut Outputs, stats: &mut SessionStats) {
-        let reply = self.ice.handle_request(now, path, data);
+        let reply = self.ice.handle_stun(now, path, data);
         match reply.reply {
             Some(reply) => outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) }),
-            None => stats.drops.stun += 1,
+            None => stats.drops.stun += u64::from(!reply.is_answer),
         }
         moved(reply.event, stats);
         if self.ice.selected().is_some() {
@@ -223,7 +260,7 @@ impl Transport {
 
     /// Seals compound RTCP packets and queues them.
     pub(super) fn send_rtcp(&mut self, compounds: &Compounds, outputs: &mut Outputs, stats: &mut SessionStats) {
-        let (Some(path), Some(keys)) = (self.ice.selected(), &mut self.keys) else { return };
+        let (Some(path), Some(keys)) = (self.ice.path(), &mut self.keys) else { return };
         for plain in compounds.iter() {
             self.sealed.clear();
             if keys.protect.rtcp(plain, &mut self.sealed) {
@@ -233,11 +270,12 @@ impl Transport {
         }
     }
 
-    fn drain_dtls(&mut self, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
+    fn drain_dtls(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
         let (Some(dtls), Some(path)) = (self.dtls.get(), self.ice.selected()) else { return Incoming::Nothing };
         while let Some(data) = dtls.poll_transmit() {
             stats.bytes_out += data.len() as u64;
             outputs.push(Output::Transmit { path, data });
+            self.ice.handle_spoken();
         }
         let mut incoming = Incoming::Nothing;
         while let Some(event) = dtls.poll_event() {
@@ -246,6 +284,7 @@ impl Transport {
                     Ok(keys) => {
                         stats.profile = Some(material.profile);
                         self.keys = Some(keys);
+                        moved(self.ice.handle_connected(now), stats);
                         Incoming::Connected
                     }
                     Err(_) => Incoming::Over(CloseReason::DtlsFailed),

@@ -16,6 +16,9 @@ const STREAMS_MAX: usize = 32;
 /// A stream whose first packet is below this may have wrapped already: what came before is as much
 /// as a sender of 20 Mb/s emits in a second or two while the handshake ends.
 const WRAPPED_START_MAX: u16 = 4096;
+/// How far ahead of the newest a report may be to be taken for its sender's next one: what a peer may
+/// have sent in a second that was lost.
+const RTCP_AHEAD_MAX: u64 = 64;
 /// Packets longer than this are not tried twice. Nothing on the Internet's paths is.
 const RETRY_LEN_MAX: usize = 1500;
 
@@ -147,6 +150,17 @@ impl Unprotect {
         self.cipher.open_rtcp(ssrc, trailer, packet).ok_or(UnprotectError::BadTag)?;
         self.rtcp.mark(ssrc, index);
         Ok(UnprotectedRtcp { plain_len, newest: newest.is_none_or(|newest| index > newest) })
+    }
+
+    /// Whether `packet` looks like the next compound RTCP packet, or one soon after it, of a sender that is
+    /// known. From what is not encrypted: nothing is proven.
+    #[must_use]
+    pub fn expects_rtcp(&self, packet: &[u8]) -> bool {
+        let newest = u32_at(packet, 4).and_then(|ssrc| self.rtcp.find(ssrc).ok()??.newest());
+        let trailer = self.cipher.rtcp_trailer(packet).filter(|trailer| trailer & ENCRYPTED != 0);
+        let (Some(newest), Some(trailer)) = (newest, trailer) else { return false };
+        let ahead = u64::from(trailer & !ENCRYPTED).saturating_sub(newest);
+        (1..=RTCP_AHEAD_MAX).contains(&ahead)
     }
 }
 

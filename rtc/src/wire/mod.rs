@@ -4,7 +4,9 @@
 //! one of them refuses, without a panic, what it does not understand. Keys are used only to check
 //! and to write STUN's MESSAGE-INTEGRITY; SRTP is another room.
 
+pub(crate) mod bits;
 pub mod demux;
+pub mod dependency;
 pub mod ext;
 pub mod framing;
 pub mod ntp;

@@ -10,7 +10,10 @@ use super::{
     plan::{Filling, Plan},
     ports::{Port, Ports},
 };
-use crate::{net::Target, session::Session};
+use crate::{
+    net::Target,
+    session::{Fill, Session},
+};
 
 /// Consecutive packets of a ring.
 pub(super) struct Batch<'a> {
@@ -53,6 +56,8 @@ impl Batch<'_> {
     /// Seals its share for one viewer, straight into the send arena. Equal packets of one viewer
     /// become one message. Whether anything was sent.
     fn to_viewer(&self, session: &mut Session, port: &mut Port, target: Target, share: &Share) -> bool {
+        // A stream of bytes is cut anywhere: equal lengths gain nothing there.
+        let is_stream = matches!(port, Port::Tcp(_));
         let mut filling = Filling::default();
         let mut sent = false;
         for step in self.plan.steps() {
@@ -61,7 +66,7 @@ impl Batch<'_> {
             if !share.has(position, packet) {
                 continue;
             }
-            let fill = filling.next(step.size);
+            let fill = if is_stream { Fill::None } else { filling.next(step.size) };
             let len = port.write(target, |room| session.forward(self.now, position, packet, fill, room));
             if let Some(len) = len {
                 filling.made(step.size, len);

@@ -1,6 +1,6 @@
 //! Whose a datagram is. STUN finds its peer by the user name it carries and proves its address by
-//! the password (over TCP that is the first thing a connection must say); everything else must come
-//! from an address that was proven.
+//! the password (over TCP that is the first thing a connection must say); everything else comes from an
+//! address that was proven, or is a stranger's (`strangers`).
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,6 +15,7 @@ use super::{
     mailbox::{HandedOver, Home},
     peers::{Peer, PeerKey, Role, Viewer},
     settle::End,
+    strangers::Heard,
 };
 use crate::{
     ice::{self, Path},
@@ -38,48 +39,23 @@ pub(super) enum Whose {
 
 impl Worker {
     /// One datagram, from a socket of this worker or handed over by another.
-    pub(super) fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+    pub(super) fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8], heard: Heard) {
         match classify(data) {
-            Class::Stun => self.handle_stun(now, remote, local, data),
+            Class::Stun => self.handle_stun(now, remote, local, data, heard),
             Class::Dtls | Class::Rtp | Class::Rtcp => {
                 if let Some(key) = self.peers.by_address(&remote) {
                     self.input(now, key, Path::udp(remote, local), data);
                 } else if let Some(owner) = self.foreign.find(&remote) {
                     self.hand_over(owner, remote, local, data);
                 } else {
-                    self.handle_stranger(now, remote, local, data);
+                    self.handle_stranger(now, remote, local, data, heard);
                 }
             }
             Class::Unknown => self.traffic.unknown += 1,
         }
     }
 
-    /// Not STUN, and from where nobody is known to be. Nothing is said, and nothing is believed but
-    /// media that a publisher's own keys open: its NAT may have forgotten it.
-    fn handle_stranger(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
-        let ssrc = rtp_ssrc(data);
-        let Some(key) = ssrc.and_then(|ssrc| self.peers.by_ssrc(ssrc)) else {
-            // Our own peers were looked for already.
-            match ssrc.and_then(|ssrc| self.lobby.owner_of_ssrc(ssrc)).filter(|owner| *owner != self.index) {
-                Some(owner) => self.hand_over(owner, remote, local, data),
-                None => self.traffic.unproven_tuple += 1,
-            }
-            return;
-        };
-        let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.roams_left > 0) else {
-            self.traffic.unproven_tuple += 1;
-            return;
-        };
-        let before = peer.session.roamed();
-        self.input(now, key, Path::udp(remote, local), data);
-        if let Some(peer) = self.peers.get_mut(key) {
-            let forged = peer.session.roamed() == before;
-            peer.roams_left = peer.roams_left.saturating_sub(u32::from(forged));
-            self.traffic.unproven_tuple += u64::from(forged);
-        }
-    }
-
-    fn handle_stun(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8]) {
+    fn handle_stun(&mut self, now: Instant, remote: SocketAddr, local: IpAddr, data: &mut [u8], heard: Heard) {
         if let Some(key) = self.peers.by_address(&remote) {
             let ufrag = ice::username_local_ufrag(data);
             if ufrag.is_none_or(|ufrag| self.peers.is_named(key, ufrag)) {
@@ -87,6 +63,11 @@ impl Worker {
                 return;
             }
             // The address serves another session now, or pretends to: that is to be proven below.
+        }
+        // Answers carry no name: they are their address's, and its session knows what it asked.
+        if stun::peek_class(data).is_some_and(|class| class != stun::Class::Request) {
+            self.handle_stray_answer(remote, local, data, heard);
+            return;
         }
         match self.whose(now, data) {
             Whose::Ours(key) => {
@@ -194,7 +175,7 @@ impl Worker {
         }
     }
 
-    fn hand_over(&mut self, owner: usize, remote: SocketAddr, local: IpAddr, data: &[u8]) {
+    pub(super) fn hand_over(&mut self, owner: usize, remote: SocketAddr, local: IpAddr, data: &[u8]) {
         // Never to ourselves: a peer of ours that has just ended is still named for a moment.
         let Some(mailbox) = self.mailboxes.get(owner).filter(|_| owner != self.index) else {
             self.traffic.unproven_tuple += 1;
@@ -212,12 +193,4 @@ impl Worker {
 fn is_proof(data: &[u8], pwd: &str) -> bool {
     let key = stun::IntegrityKey::new(pwd);
     stun::Message::parse(data).is_ok_and(|message| message.class == stun::Class::Request && message.verify(&key))
-}
-
-/// The synchronisation source of what looks like an RTP packet.
-fn rtp_ssrc(data: &[u8]) -> Option<u32> {
-    if classify(data) != Class::Rtp {
-        return None;
-    }
-    Some(u32::from_be_bytes(*data.get(8..)?.first_chunk()?))
 }

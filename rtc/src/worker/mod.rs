@@ -23,6 +23,7 @@ mod plan;
 mod ports;
 mod settle;
 mod sources;
+mod strangers;
 mod streams;
 mod timers;
 
@@ -45,6 +46,7 @@ use self::{
     ports::Ports,
     settle::End,
     sources::Sources,
+    strangers::{Heard, LOOKS_MAX},
     streams::Streams,
     timers::Timers,
 };
@@ -104,6 +106,8 @@ pub(crate) struct Worker {
     peers: Peers,
     sources: Sources,
     foreign: Foreign,
+    /// Datagrams of strangers that may still be looked at in this second.
+    looks_left: u32,
     timers: Timers,
     /// Peers that were touched and must be settled. Each at most once.
     dirty: Vec<PeerKey>,
@@ -124,6 +128,7 @@ impl Worker {
         let Parts { index, sockets, listeners, gate, inbox, mailboxes, lobby, hub, identity, session, coalesce_max } = parts;
         let streams = if listeners.is_empty() { None } else { Some(Streams::new(listeners, gate)?) };
         let now = Instant::now();
+        let peers = Peers::new(Arc::clone(&lobby), index);
         Ok(Self {
             index,
             inbox,
@@ -133,7 +138,8 @@ impl Worker {
             identity,
             session,
             ports: Ports::new(sockets, streams),
-            peers: Peers::default(),
+            peers,
+            looks_left: LOOKS_MAX,
             sources: Sources::default(),
             foreign: Foreign::default(),
             timers: Timers::default(),
@@ -199,7 +205,7 @@ impl Worker {
             for _ in 0..BATCHES_PER_TURN {
                 let more = self.ports.recv(port, receiver);
                 for datagram in receiver.datagrams() {
-                    self.handle_datagram(now, datagram.remote, datagram.local, datagram.data);
+                    self.handle_datagram(now, datagram.remote, datagram.local, datagram.data, Heard::Here);
                 }
                 // Publishers' packets must not pile up in their sessions over several batches.
                 self.settle_dirty(now);
@@ -214,7 +220,7 @@ impl Worker {
         self.handle_handed_streams(now);
         for _ in 0..HANDED_OVER_PER_TURN {
             let Ok(mut datagram) = self.inbox.datagrams.try_recv() else { return };
-            self.handle_datagram(now, datagram.remote, datagram.local, &mut datagram.data);
+            self.handle_datagram(now, datagram.remote, datagram.local, &mut datagram.data, Heard::Elsewhere);
         }
         // There may be more, and nobody will say so.
         self.inbox.mailbox.waker().wake();

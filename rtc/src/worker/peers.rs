@@ -1,6 +1,11 @@
 //! The peers of one worker, and the tables that find them.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use foldhash::quality::RandomState;
 use slab::Slab;
@@ -8,7 +13,7 @@ use smallvec::SmallVec;
 use weir_source::{ClientGuard, Packet, Publisher};
 
 use super::sources::SourceKey;
-use crate::{ice::ConnectionId, net::Target, record::Record, sdp::IceCredentials, session::Session};
+use crate::{ice::ConnectionId, lobby::Lobby, net::Target, record::Record, sdp::IceCredentials, session::Session};
 
 /// Proven addresses per peer. A browser checks from a handful of interfaces; the oldest is
 /// forgotten for a new one, but neither where media goes nor where it came from last: the true
@@ -18,9 +23,12 @@ const ADDRESSES_MAX: usize = 8;
 /// TCP connections per peer: a browser opens one from each of its addresses to each of ours that it
 /// can reach, and keeps one.
 const CONNECTIONS_MAX: usize = 8;
-/// Forged packets from unknown addresses that a publisher's keys are tried on, per second: 100 µs of
+/// Forged packets from unknown addresses that a peer's keys are tried on, per second: 100 µs of
 /// work. Its own do not count.
 pub(super) const ROAMS_MAX: u32 = 100;
+/// Peers at one IP address that are found by it: the office behind a NAT. In a larger one the others
+/// are found by their checks only.
+const AT_IP_MAX: usize = 64;
 /// Names per peer: the one it came with, and those of its latest restarts.
 pub(crate) const NAMES_MAX: usize = 3;
 
@@ -125,13 +133,16 @@ impl Peer {
 }
 
 /// All peers of a worker. A peer may be taken out for its turn; its place is kept.
-#[derive(Default)]
 pub(super) struct Peers {
+    lobby: Arc<Lobby>,
+    worker: usize,
     slots: Slab<Slot>,
     generation: u64,
     by_address: HashMap<SocketAddr, PeerKey, RandomState>,
     by_ufrag: HashMap<String, PeerKey, RandomState>,
     by_ssrc: HashMap<u32, PeerKey, RandomState>,
+    /// A peer is listed once for each of its addresses there.
+    by_ip: HashMap<IpAddr, SmallVec<[PeerKey; 2]>, RandomState>,
 }
 
 struct Slot {
@@ -141,6 +152,19 @@ struct Slot {
 }
 
 impl Peers {
+    pub(super) fn new(lobby: Arc<Lobby>, worker: usize) -> Self {
+        Self {
+            lobby,
+            worker,
+            slots: Slab::new(),
+            generation: 0,
+            by_address: HashMap::default(),
+            by_ufrag: HashMap::default(),
+            by_ssrc: HashMap::default(),
+            by_ip: HashMap::default(),
+        }
+    }
+
     pub(super) fn insert(&mut self, peer: Peer) -> PeerKey {
         self.generation += 1;
         let generation = self.generation;
@@ -175,9 +199,7 @@ impl Peers {
             self.slots.remove(key.index);
         }
         for address in &peer.addresses {
-            if self.by_address.get(address) == Some(&key) {
-                self.by_address.remove(address);
-            }
+            self.unlist(key, address);
         }
         for name in &peer.names {
             self.forget_name(key, &name.ufrag);
@@ -280,18 +302,60 @@ impl Peers {
         };
         peer.addresses.push(remote);
         if let Some(evicted) = evicted {
-            self.by_address.remove(&evicted);
+            self.unlist(key, &evicted);
         }
-        self.by_address.insert(remote, key);
+        self.list(key, remote);
     }
 
     /// The address belongs to nobody here any longer.
     pub(super) fn forget_address(&mut self, remote: &SocketAddr) {
-        if let Some(former) = self.by_address.remove(remote)
-            && let Some(peer) = self.get_mut(former)
-        {
+        let Some(former) = self.by_address(remote) else { return };
+        self.unlist(former, remote);
+        if let Some(peer) = self.get_mut(former) {
             peer.addresses.retain(|address| address != remote);
         }
+    }
+
+    /// Forgets the addresses that a connected peer has left: who gets its former port is a stranger.
+    pub(super) fn forget_left(&mut self, key: PeerKey, now: Instant) {
+        let Some(peer) = self.get_mut(key).filter(|peer| peer.connected && peer.addresses.len() > 1) else { return };
+        peer.session.forget_left(now);
+        let left: SmallVec<[SocketAddr; 2]> =
+            peer.addresses.iter().filter(|address| !peer.session.is_around(now, address)).copied().collect();
+        peer.addresses.retain(|address| !left.contains(address));
+        for address in left {
+            self.unlist(key, &address);
+        }
+    }
+
+    /// Peers with an address at `ip`. One with several may come several times.
+    pub(super) fn at_ip(&self, ip: IpAddr) -> SmallVec<[PeerKey; 2]> {
+        self.by_ip.get(&ip).cloned().unwrap_or_default()
+    }
+
+    fn list(&mut self, key: PeerKey, remote: SocketAddr) {
+        self.by_address.insert(remote, key);
+        let listed = self.by_ip.entry(remote.ip()).or_default();
+        if listed.len() < AT_IP_MAX {
+            listed.push(key);
+        }
+        self.lobby.homes.enter(remote.ip(), self.worker);
+    }
+
+    fn unlist(&mut self, key: PeerKey, remote: &SocketAddr) {
+        if self.by_address(remote) != Some(key) {
+            return;
+        }
+        self.by_address.remove(remote);
+        if let Some(listed) = self.by_ip.get_mut(&remote.ip()) {
+            if let Some(at) = listed.iter().position(|other| *other == key) {
+                listed.swap_remove(at);
+            }
+            if listed.is_empty() {
+                self.by_ip.remove(&remote.ip());
+            }
+        }
+        self.lobby.homes.leave(remote.ip(), self.worker);
     }
 
     pub(super) fn keys(&self) -> Vec<PeerKey> {

@@ -13,6 +13,7 @@ use weir_source::{Lane, MediaKind, TrackId, Tracks};
 use super::{
     Worker, guarded,
     peers::{Peer, PeerKey, ROAMS_MAX, Role},
+    strangers::LOOKS_MAX,
 };
 use crate::{
     ice::Path,
@@ -180,6 +181,7 @@ impl Worker {
     /// Once a second: publishes every peer's figures and ends those that nobody wants.
     pub(super) fn handle_tick(&mut self, now: Instant) {
         self.look_at_streams(now);
+        self.looks_left = LOOKS_MAX;
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key) else { continue };
             if let Some(end) = unwanted(peer) {
@@ -188,6 +190,8 @@ impl Worker {
             }
             show(peer, now);
             peer.roams_left = ROAMS_MAX;
+            self.peers.forget_left(key, now);
+            let Some(peer) = self.peers.get_mut(key) else { continue };
             let ssrcs: SmallVec<[u32; 2]> = peer.session.ssrcs().collect();
             if ssrcs != peer.ssrcs {
                 let (lobby, index) = (&self.lobby, self.index);

@@ -11,7 +11,7 @@ use weir_rtc::{
     srtp::{Protect, Unprotect},
     wire::{
         demux::{Class, classify},
-        stun::{IntegrityKey, Message, Request, Role, TransactionId},
+        stun::{self, IntegrityKey, Message, Request, Role, TransactionId},
     },
 };
 
@@ -28,6 +28,12 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     username: String,
     key: IntegrityKey,
+    /// What the server asks under.
+    own: (String, IntegrityKey),
+    /// It hears what is sent to its address but answers no checks: somebody else's address.
+    pub(crate) is_deaf: bool,
+    /// Checks of the server.
+    pub(crate) asked: u32,
     dtls: Dtls,
     keys: Option<(Protect, Unprotect)>,
     pub(crate) next_check: Instant,
@@ -58,6 +64,9 @@ impl Client {
             address,
             username: format!("{}:{}", ends.remote.ufrag, ends.local.ufrag),
             key: IntegrityKey::new(&ends.remote.pwd),
+            own: (format!("{}:{}", ends.local.ufrag, ends.remote.ufrag), IntegrityKey::new(&ends.local.pwd)),
+            is_deaf: false,
+            asked: 0,
             dtls: Dtls::new(ends.identity, DtlsRole::Active, vec![ends.fingerprint.clone()], now),
             keys: None,
             next_check: now,
@@ -107,6 +116,10 @@ impl Client {
         match classify(&data) {
             Class::Stun => {
                 let message = Message::parse(&data).expect("the server writes well");
+                if message.class == stun::Class::Request {
+                    self.answer(&message);
+                    return None;
+                }
                 assert!(message.verify(&self.key));
                 self.answered = true;
                 None
@@ -131,6 +144,19 @@ impl Client {
                 Some(index.map_or_else(|| Plain::Rtcp(data.clone()), |index| Plain::Rtp { index, data: data.clone() }))
             }
             Class::Unknown => panic!("the server sent noise"),
+        }
+    }
+
+    /// RFC 8445 section 7.3: a full agent answers whoever knows its password.
+    fn answer(&mut self, message: &Message<'_>) {
+        assert_eq!(message.username, Some(self.own.0.as_str()));
+        assert!(message.verify(&self.own.1) && matches!(message.role, Some(Role::Controlled(_))));
+        self.asked += 1;
+        if !self.is_deaf {
+            let mut out = [0; stun::REPLY_LEN_MAX];
+            let server = SocketAddr::new(SERVER, 8_000);
+            let len = stun::emit_success(&message.transaction, server, &self.own.1, &mut out).expect("it fits");
+            self.out.push(out[..len].to_vec());
         }
     }
 

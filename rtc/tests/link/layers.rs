@@ -5,9 +5,15 @@ use std::time::Instant;
 
 use super::{
     millis,
-    parts::{netem::Weather, tape::Tape, world::World},
+    parts::{
+        netem::{Random, Weather},
+        tape::Tape,
+        world::World,
+    },
     seconds,
 };
+
+const SEEDS: u64 = 100;
 
 /// A publisher of three layers that has been sending for a while.
 fn world() -> World {
@@ -176,4 +182,31 @@ fn a_path_that_narrows_and_widens_is_followed_by_what_its_viewer_says_of_it() {
         assert!(*took < seconds(4), "{seen:#?}");
     }
     tape(&world, viewer).check();
+}
+
+/// By what the line carries then (500, 720 and 1,000 kb/s), its queue, its length and its loss.
+#[test]
+fn a_line_that_narrows_all_at_once_freezes_the_picture_for_less_than_two_seconds() {
+    let mut freezes = Vec::new();
+    for seed in 0..SEEDS {
+        let mut random = Random(seed);
+        let mut any = |of: &[u64]| of[random.below(of.len() as u64) as usize];
+        let (rate, queue, delay) = (any(&[62, 90, 125]), millis(any(&[100, 250, 300, 500])), millis(any(&[5, 25, 75])));
+        let (jitter, loss) = (millis(any(&[0, 3, 9])), any(&[0, 0, 5, 20]));
+        let line = |rate| Weather { rate, queue, delay, jitter, loss, ..Weather::FINE };
+        let mut world = world();
+        let viewer = world.tape_with_feedback(line(375));
+        world.run(seconds(5) + millis(any(&[0, 130, 410, 690])));
+        let step = world.now;
+        world.viewers[viewer].wire.down.weather = line(rate);
+        world.run(seconds(10));
+        let tape = tape(&world, viewer);
+        tape.check();
+        freezes.push((tape.longest_still(step), seed, line(rate), rids(&world, viewer)));
+    }
+    freezes.sort_by_key(|(freeze, ..)| *freeze);
+    let (median, worst) = (freezes[freezes.len() / 2].0, freezes.last().unwrap());
+    println!("median {median:?}, worst {worst:?}");
+    // libwebrtc waits for three before it asks for a keyframe.
+    assert!(worst.0 < seconds(2), "{worst:?}");
 }

@@ -4,6 +4,7 @@
 //! frame is shown or skipped to a keyframe, numbers are never used twice, requests do not storm.
 
 mod layers;
+mod moves;
 #[path = "parts.rs"]
 mod parts;
 mod seeds;
@@ -202,7 +203,7 @@ fn a_peer_that_moves_is_followed() {
 }
 
 #[test]
-fn a_peer_that_does_not_nominate_again_is_followed_within_a_second_of_its_first_check() {
+fn a_peer_that_does_not_nominate_again_is_followed_too() {
     let mut world = World::new();
     world.publish(Weather::FINE).wire.client.nominates_once = true;
     world.view(Weather::FINE);
@@ -216,24 +217,20 @@ fn a_peer_that_does_not_nominate_again_is_followed_within_a_second_of_its_first_
     }
     world.run(seconds(2));
     let wires = |world: &World| [world.publisher.as_ref().unwrap().wire.session.stats(), world.viewers[0].wire.session.stats()];
-    for stats in wires(&world) {
-        assert!(stats.moves == 0 && stats.drops.unproven > 0, "media from an unproven address moves nothing: {stats:?}");
-    }
-    world.run(millis(990));
-    assert!(wires(&world).iter().all(|stats| stats.moves == 1));
+    assert!(wires(&world).iter().all(|stats| stats.moves == 1 && stats.drops.unproven == 0));
     let publisher = world.publisher.as_ref().unwrap();
     assert_eq!(publisher.wire.session.path().unwrap().remote.port(), 20_000);
     assert_eq!(world.viewers[0].wire.session.path().unwrap().remote.port(), 20_001);
 }
 
 #[test]
-fn captured_datagrams_from_elsewhere_gain_the_stream_until_the_next_packet_at_most() {
+fn captured_datagrams_from_elsewhere_gain_nothing() {
     let mut world = World::new();
     world.publish(Weather::FINE);
     world.view(Weather::FINE);
     world.run(seconds(3));
     let thief = "127.0.0.9:9".parse().unwrap();
-    for round in 0..5 {
+    for _ in 0..5 {
         let now = world.now;
         let wire = &mut world.viewers[0].wire;
         let (check, report) = wire.client.captured.clone();
@@ -242,12 +239,12 @@ fn captured_datagrams_from_elsewhere_gain_the_stream_until_the_next_packet_at_mo
         assert_eq!(wire.session.path().unwrap().remote, home, "replayed media moves nothing");
         wire.session.handle_datagram(now, thief, parts::client::SERVER, &mut check.clone());
         wire.session.handle_datagram(now, thief, parts::client::SERVER, &mut report.clone());
-        let taken = wire.session.path().unwrap().remote == thief;
-        assert_eq!(taken, round == 0, "a replayed check is believed once");
+        assert_eq!(wire.session.path().unwrap().remote, home, "nobody answers there");
         world.run(millis(1_600));
-        assert_eq!(world.viewers[0].wire.session.path().unwrap().remote, home, "its next report brings it back");
+        assert_eq!(world.viewers[0].wire.session.path().unwrap().remote, home);
     }
-    assert_eq!(world.viewers[0].wire.session.stats().moves, 2);
+    let stats = world.viewers[0].wire.session.stats();
+    assert_eq!((stats.moves, stats.checks_sent), (0, 3));
 }
 
 #[test]

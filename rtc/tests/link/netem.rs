@@ -21,12 +21,21 @@ pub(crate) struct Weather {
     pub(crate) jitter: Duration,
     /// Bytes a millisecond that the pipe takes; 0 is no limit.
     pub(crate) rate: u64,
+    /// What the pipe holds back before it drops.
+    pub(crate) queue: Duration,
 }
 
 impl Weather {
     /// A line of 20 ms that loses nothing.
-    pub(crate) const FINE: Self =
-        Self { loss: 0, burst: Duration::ZERO, duplicates: 0, delay: Duration::from_millis(20), jitter: Duration::ZERO, rate: 0 };
+    pub(crate) const FINE: Self = Self {
+        loss: 0,
+        burst: Duration::ZERO,
+        duplicates: 0,
+        delay: Duration::from_millis(20),
+        jitter: Duration::ZERO,
+        rate: 0,
+        queue: Duration::from_millis(250),
+    };
 
     /// A line of 20 ms and `jitter_ms` that loses `percent` and duplicates one in a hundred.
     pub(crate) const fn rough(percent: u64, jitter_ms: u64) -> Self {
@@ -49,9 +58,6 @@ pub(crate) struct Link {
     /// When the pipe has let through all that it took.
     busy_until: Option<Instant>,
 }
-
-/// What a narrow pipe holds back before it drops.
-const QUEUE: Duration = Duration::from_millis(250);
 
 impl Link {
     pub(crate) fn new(weather: Weather, seed: u64) -> Self {
@@ -96,7 +102,7 @@ impl Link {
     fn through_pipe(&mut self, now: Instant, len: usize) -> Option<Instant> {
         let Some(micros) = (len as u64 * 1_000).checked_div(self.weather.rate) else { return Some(now) };
         let start = self.busy_until.map_or(now, |busy| busy.max(now));
-        if start - now > QUEUE {
+        if start - now > self.weather.queue {
             return None;
         }
         let out = start + Duration::from_micros(micros);

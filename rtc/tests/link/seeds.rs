@@ -42,6 +42,7 @@ fn weather(random: &mut Random) -> Weather {
         jitter: Duration::from_millis(random.below(61)),
         // From a quarter over what the stream needs.
         rate: if random.below(4) == 0 { 100 + random.below(400) } else { 0 },
+        ..Weather::FINE
     }
 }
 

@@ -16,6 +16,9 @@ use super::{
     screen::{AUDIO_SSRC, RTX_SSRC, VIDEO_SSRC},
 };
 
+/// How long libwebrtc's receiver waits for what it has asked for in vain, before it asks for a keyframe.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 struct Packet {
     at: Instant,
     timestamp: u32,
@@ -39,8 +42,12 @@ pub(crate) struct Picture {
 pub(crate) struct Tape {
     packets: BTreeMap<u64, Packet>,
     asked: BTreeMap<u64, (Instant, u32)>,
-    /// Something is lost for good: a keyframe must come.
+    /// The beginning was missed: a keyframe must come.
     broken: Option<Instant>,
+    /// The newest packet that was asked for in vain.
+    given_up: Option<u64>,
+    /// When a picture could be shown last.
+    last_shown: Option<Instant>,
     /// What arrived since the last feedback, by transport-wide number, and when that was.
     arrived: BTreeMap<u64, Duration>,
     reported: u64,
@@ -56,6 +63,8 @@ impl Tape {
             packets: BTreeMap::new(),
             asked: BTreeMap::new(),
             broken: None,
+            given_up: None,
+            last_shown: None,
             arrived: BTreeMap::new(),
             reported: 0,
             feedback_at: None,
@@ -130,18 +139,38 @@ impl Tape {
         }
         let new = Packet { at: now, timestamp: fields.timestamp, marker: fields.marker, picture, label };
         assert!(self.packets.insert(index, new).is_none(), "one number, one packet");
+        self.progress(now, index, label);
+    }
+
+    /// As browsers do: what is older than a whole keyframe is asked for no more.
+    fn progress(&mut self, now: Instant, index: u64, label: Label) {
+        let first = index - u64::from(label.index);
+        let mut all = first..first + u64::from(label.count);
+        if !all.all(|index| self.packets.contains_key(&index)) {
+            return;
+        }
+        if label.keyframe {
+            self.asked = self.asked.split_off(&first);
+            self.given_up = self.given_up.filter(|given_up| *given_up >= first);
+        }
+        if self.given_up.is_none() && self.asked.range(..first).next().is_none() {
+            self.last_shown = Some(now);
+        }
     }
 
     pub(crate) fn poll(&mut self, now: Instant, client: &mut Client) {
         self.feed_back(now, client);
-        let before = self.asked.len();
+        let hopeless = self.asked.iter().filter(|(_, (_, tries))| *tries >= 10).map(|(index, _)| *index);
+        self.given_up = self.given_up.max(hopeless.max());
         self.asked.retain(|_, (_, tries)| *tries < 10);
         let started = self.packets.first_key_value().is_none_or(|(_, first)| first.label.keyframe && first.label.index == 0);
-        if self.asked.len() < before || !started && self.packets.len() == 1 {
+        if !started && self.packets.len() == 1 {
             self.broken.get_or_insert(now);
         }
-        if self.broken.is_some_and(|since| since <= now) {
+        let stands = self.last_shown.is_some_and(|shown| now - shown >= PATIENCE);
+        if self.broken.is_some_and(|since| since <= now) || stands {
             self.broken = None;
+            self.last_shown = self.last_shown.map(|_| now);
             let mut data = Vec::new();
             rtcp::emit_rr(9, &[], &mut data);
             rtcp::emit_pli(9, VIDEO_SSRC, &mut data);
@@ -149,7 +178,7 @@ impl Tape {
         }
         let mut lost = Vec::new();
         for (index, (due, tries)) in self.asked.iter_mut().filter(|(_, (due, _))| *due <= now) {
-            (*due, *tries) = (now + Duration::from_millis(60), *tries + 1);
+            (*due, *tries) = (now + Duration::from_millis(100), *tries + 1);
             lost.push(*index as u16);
         }
         if !lost.is_empty() {
@@ -170,8 +199,10 @@ impl Tape {
         let mut pictures = Vec::new();
         let mut got = 0;
         let mut last: Option<(u64, u32)> = None;
+        let mut whole_at = self.start;
         for (&index, packet) in &self.packets {
             let follows = last == Some((index.wrapping_sub(1), packet.timestamp));
+            whole_at = if packet.label.index == 0 { packet.at } else { packet.at.max(whole_at) };
             if packet.label.index == 0 {
                 got = 1;
             } else if follows && got > 0 {
@@ -182,7 +213,7 @@ impl Tape {
             last = Some((index, packet.timestamp));
             if packet.marker && got == packet.label.count {
                 pictures.push(Picture {
-                    at: packet.at,
+                    at: whole_at,
                     rid: LAYERS[usize::from(packet.picture.layer)].rid,
                     frame: packet.label.frame,
                     timestamp: packet.timestamp,
@@ -222,6 +253,25 @@ impl Tape {
     pub(crate) fn freeze(&self, from: Instant) -> Duration {
         let times: Vec<Instant> = self.pictures().iter().map(|picture| picture.at).filter(|at| *at >= from).collect();
         times.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0])).max().unwrap_or(Duration::MAX)
+    }
+
+    /// The longest time that a screen stands still from `from` on: pictures are shown in their order, each
+    /// when all that it builds on has come, or after a keyframe.
+    pub(crate) fn longest_still(&self, from: Instant) -> Duration {
+        let mut shown: Vec<Instant> = Vec::new();
+        let mut next = None;
+        let mut due = None;
+        for picture in self.pictures() {
+            if next != Some(picture.first) && !picture.keyframe {
+                continue;
+            }
+            next = Some(picture.first + u64::from(self.packets[&picture.first].label.count));
+            // It waits for those before it.
+            due = due.max(Some(picture.at));
+            shown.extend(due);
+        }
+        let since = shown.windows(2).filter(|pair| pair[1] >= from);
+        since.map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
     }
 
     /// The layers seen, one after the other, with the time each began.

@@ -2,6 +2,7 @@
 
 mod fan_out;
 mod media;
+mod moves;
 mod peer;
 mod server;
 mod strangers;

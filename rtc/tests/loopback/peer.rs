@@ -60,6 +60,8 @@ pub(crate) struct Peer {
     pub(crate) checked: Option<Instant>,
     /// It makes no checks any more.
     pub(crate) is_mute: bool,
+    /// It answers no checks any more.
+    pub(crate) is_deaf: bool,
     /// The user name and the key for checks that do not nominate.
     plain: Option<(String, IntegrityKey)>,
     pub(crate) state: RTCPeerConnectionState,
@@ -127,6 +129,7 @@ impl Peer {
             wire: Wire::Udp(socket),
             checked: None,
             is_mute: false,
+            is_deaf: false,
             plain: None,
             state: RTCPeerConnectionState::New,
             got: Vec::new(),
@@ -166,13 +169,14 @@ impl Peer {
         self.state == RTCPeerConnectionState::Connected
     }
 
-    /// From now on it is heard from another port, as behind a NAT that forgot it.
-    pub(crate) fn move_away(&mut self) {
-        self.wire = match &self.wire {
+    /// From now on it is heard from another port, as behind a NAT that forgot it. What it was heard by.
+    pub(crate) fn move_away(&mut self) -> Wire {
+        let wire = match &self.wire {
             Wire::Tcp(tcp) => Wire::Tcp(Box::new(Tcp::to(tcp.server))),
             _ => Wire::Udp(bind()),
         };
         self.checked = None;
+        std::mem::replace(&mut self.wire, wire)
     }
 
     /// From now on its checks do not nominate: some clients do so once only.
@@ -241,6 +245,10 @@ impl Peer {
     fn drain(&mut self) {
         while let Some(message) = self.pc.poll_write() {
             let mut plain = None;
+            // RFC 8489 section 5: a success response.
+            if message.message.starts_with(&[1, 1]) && self.is_deaf {
+                continue;
+            }
             // RFC 8489 section 5: a Binding request.
             if message.message.starts_with(&[0, 1]) {
                 if self.is_mute {

@@ -26,7 +26,7 @@ fn media_goes_over_tcp_both_ways_whatever_worker_accepts() {
         let server = Server::start_tcp(workers, Protocols::Tcp);
         let (mut publisher, published) = server.publish_from(Peer::tcp_publisher(), "a");
         let mut stream = Stream::new();
-        let (mut early, _) = server.play_to(Peer::tcp_viewer(), "a");
+        let (mut early, played) = server.play_to(Peer::tcp_viewer(), "a");
         run_until(&mut [&mut early], "the early viewer connects", |peers| peers[0].is_connected());
         stream.run(&mut [&mut publisher, &mut early], 45);
         let (mut late, _) = server.play_to(Peer::tcp_viewer(), "a");
@@ -36,6 +36,8 @@ fn media_goes_over_tcp_both_ways_whatever_worker_accepts() {
         assert_eq!(check_video(&early, 0), 85 * 2 + 3 * 2, "all frames");
         assert_eq!(check_video(&late, 30), 55 * 2 + 2 * 2, "from the last keyframe on");
         run_for(&mut [&mut publisher, &mut early, &mut late], Duration::from_millis(1_100));
+        let stats = server.rtc.info(&played.session).expect("it lives").stats;
+        assert_eq!((stats.over_tcp, stats.padding_out), (true, 0), "equal lengths are for UDP");
         let traffic = server.rtc.stats().traffic;
         assert_eq!((traffic.tcp.open, traffic.tcp.accepted, traffic.tcp.dropped), (3, 3, 0));
         assert_eq!((traffic.recv.datagrams, traffic.send.datagrams), (0, 0), "nothing by UDP");

@@ -6,6 +6,33 @@ const BEEP_SECONDS = 0.1;
 const canvas = document.getElementById("canvas");
 const paint = canvas.getContext("2d", { alpha: false });
 
+/** The longest time in seconds that the page itself made nothing new: what no viewer can have. */
+const still = { drawn: 0, captured: 0, sound: 0 };
+const longer = (kind, seconds) => (still[kind] = Math.max(still[kind], seconds));
+const CAPTURE_LOOK_MS = 100;
+
+/** How far the sound's clock falls behind the page's, each time that it moves. */
+function watchSound(context) {
+  let [seen, at] = [context.currentTime, performance.now()];
+  return () => {
+    if (context.currentTime === seen) return;
+    const now = performance.now();
+    longer("sound", (now - at) / 1000 - (context.currentTime - seen));
+    [seen, at] = [context.currentTime, now];
+  };
+}
+
+/** Between drawing and encoding the browser may stand still as well: no sooner found than with two looks. */
+async function watchCapture(sender) {
+  let [seen, at] = [-1, 0];
+  while (sender.transport.state !== "closed") {
+    const source = [...(await sender.getStats()).values()].find((entry) => entry.type === "media-source");
+    if (source && source.frames === seen) longer("captured", (source.timestamp - at) / 1000);
+    else if (source) [seen, at] = [source.frames, source.timestamp];
+    await new Promise((resolve) => setTimeout(resolve, CAPTURE_LOOK_MS));
+  }
+}
+
 /** Beeps for the next hour; returns the audio track's stream. */
 function startSound(context) {
   const oscillator = new OscillatorNode(context, { frequency: 1000 });
@@ -36,10 +63,15 @@ function startPicture(context) {
     paint.fillText(String(count), 20, 60);
   };
   let due = Math.ceil(context.currentTime * FPS);
+  let drawn = performance.now();
+  const listen = watchSound(context);
   const look = () => {
     const now = Math.floor(context.currentTime * FPS);
+    listen();
     if (now >= due) {
       draw(now);
+      longer("drawn", (performance.now() - drawn) / 1000);
+      drawn = performance.now();
       due = now + 1;
     }
     setTimeout(look, Math.max(1, (due / FPS - context.currentTime) * 1000));
@@ -55,6 +87,15 @@ function prefer(transceiver, name) {
   const wanted = codecs.filter((codec) => [`video/${name}`, "video/rtx"].includes(codec.mimeType));
   if (wanted.every((codec) => codec.mimeType === "video/rtx")) throw new Error(`this browser has no ${name} encoder`);
   transceiver.setCodecPreferences(wanted);
+}
+
+/** Chromium tells where AV1's frames stand among temporal layers only if it is asked to. */
+function tellDependencies(transceiver) {
+  const extensions = transceiver.getHeaderExtensionsToNegotiate();
+  for (const extension of extensions) {
+    if (extension.uri.endsWith("#dependency-descriptor-rtp-header-extension")) extension.direction = "sendrecv";
+  }
+  transceiver.setHeaderExtensionsToNegotiate(extensions);
 }
 
 /** Three layers in an order that says nothing of their sizes. Of smaller pictures Chromium makes only two. */
@@ -84,6 +125,7 @@ window.publish = async (url, [codec = "H264", kind] = []) => {
   const sendEncodings = kind === "simulcast" ? layers : [{ maxBitrate: 1_000_000 }];
   const sender = peer.addTransceiver(video, { direction: "sendonly", streams: [stream], sendEncodings });
   prefer(sender, codec);
+  if (codec === "AV1") tellDependencies(sender);
   // The tests expect one size; rather fewer pictures than smaller ones.
   await sender.sender.setParameters({ ...sender.sender.getParameters(), degradationPreference: "maintain-resolution" });
   await peer.setLocalDescription(await peer.createOffer());
@@ -102,6 +144,8 @@ window.publish = async (url, [codec = "H264", kind] = []) => {
     look();
   });
   const connected = performance.now();
+  Object.assign(still, { drawn: 0, captured: 0, sound: 0 });
+  watchCapture(sender.sender).catch((error) => console.log(String(error)));
   window.layers = async (active) => {
     const parameters = sender.sender.getParameters();
     for (const encoding of parameters.encodings) encoding.active = active.includes(encoding.rid);
@@ -114,6 +158,6 @@ window.publish = async (url, [codec = "H264", kind] = []) => {
     const fps = (pictures * 1000) / (performance.now() - connected);
     await fetch(location, { method: "DELETE" });
     peer.close();
-    return JSON.parse(JSON.stringify({ fps, stats }));
+    return JSON.parse(JSON.stringify({ fps, still, stats }));
   };
 };

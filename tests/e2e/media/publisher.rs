@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     process::{self, ffmpeg, scratch},
+    report::Expected,
     server::Server,
 };
 
@@ -42,6 +43,34 @@ pub enum Kind {
 impl Kind {
     const fn is_browser(self) -> bool {
         matches!(self, Self::ChromiumWhip | Self::ChromiumSimulcast(_) | Self::ChromiumWhipRestarts(_))
+    }
+}
+
+/// What a publisher says of itself at its end. A busy browser skips pictures and stands still, which
+/// no viewer can see otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// Pictures a second.
+    pub fps: f64,
+    /// The longest time in seconds beyond a picture's own that it made none, or no sound.
+    pub still: f64,
+}
+
+impl Sent {
+    /// A source that keeps its time.
+    const STEADY: Self = Self { fps: FPS, still: 0.0 };
+
+    /// What can be expected of a viewer of it, where a steady source would give `expected`.
+    pub fn of(self, expected: Expected) -> Expected {
+        Expected { pictures: expected.pictures * self.fps / FPS, step_max: expected.step_max + self.still, ..expected }
+    }
+
+    /// From what the page says.
+    fn read(said: &serde_json::Value) -> Self {
+        let number = |value: &serde_json::Value| value.as_f64().unwrap_or_else(|| panic!("no number in {said}"));
+        let pictures = number(&said["still"]["drawn"]).max(number(&said["still"]["captured"])) - 1.0 / FPS;
+        let still = pictures.max(number(&said["still"]["sound"])).max(0.0);
+        Self { fps: number(&said["fps"]), still }
     }
 }
 
@@ -99,9 +128,8 @@ impl Publisher {
         stdin.write_all(format!("layers {rids}\n").as_bytes()).await.expect("the page listens");
     }
 
-    /// Ends it as its user would: ffmpeg by SIGINT, the page by closing. Returns how many pictures
-    /// a second it sent: a busy browser skips some, which no viewer can have.
-    pub async fn stop(mut self) -> f64 {
+    /// Ends it as its user would: ffmpeg by SIGINT, the page by closing.
+    pub async fn stop(mut self) -> Sent {
         if self.kind.is_browser() {
             drop(self.child.stdin.take());
         } else if let Some(pid) = self.child.id() {
@@ -112,10 +140,13 @@ impl Publisher {
         let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait_with_output()).await;
         let Ok(Ok(output)) = ended else { panic!("{:?} did not end", self.kind) };
         if !self.kind.is_browser() {
-            return FPS;
+            return Sent::STEADY;
         }
         let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the page says what it sent");
-        said["fps"].as_f64().expect("a picture rate")
+        let sent = Sent::read(&said);
+        eprintln!("the page sent {:.1} pictures a second and stood still for {}", sent.fps, said["still"]);
+        assert!(sent.fps >= 10.0, "the publisher sent {:.1} pictures a second", sent.fps);
+        sent
     }
 }
 

@@ -150,7 +150,9 @@ async fn client(socket: Arc<UdpSocket>, at: SocketAddr, server: SocketAddr, shar
         loop {
             // A refused port upstream is the server's end, no matter of ours.
             let Ok(len) = upstream.recv(&mut buffer).await else { continue };
-            let Some(weather) = shared.meet() else { continue };
+            // The NAT has forgotten this port, whether its client has spoken since or not.
+            let is_former = shared.generation.load(Ordering::Relaxed) != generation;
+            let Some(weather) = shared.meet().filter(|_| !is_former) else { continue };
             let now = Instant::now();
             if let Some(rate) = weather.down_rate {
                 free_at = free_at.max(now);

@@ -78,6 +78,7 @@ fn of_rtc(stats: &RtcStats) -> Value {
             "unproven_tuple": traffic.unproven_tuple,
             "unknown_ufrag": traffic.unknown_ufrag,
             "bad_mac": traffic.bad_mac,
+            "stray_answers": traffic.stray_answers,
             "inbox_full": traffic.inbox_full,
             "lagged": traffic.lagged,
             "send_full": send.full,

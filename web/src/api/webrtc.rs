@@ -27,6 +27,10 @@ impl Sessions {
 pub(super) struct WebRtc {
     connected: bool,
     remote: Option<String>,
+    /// `udp` or `tcp`: what its packets come by.
+    transport: &'static str,
+    /// How often it was followed to another address.
+    moves: u64,
     codecs: Vec<&'static str>,
     recv_kbps: u64,
     send_kbps: u64,
@@ -125,6 +129,8 @@ impl WebRtc {
         Self {
             connected: info.connected,
             remote: info.remote.map(|remote| remote.to_string()),
+            transport: if stats.over_tcp { "tcp" } else { "udp" },
+            moves: stats.moves,
             codecs: info.codecs.iter().map(|codec| codec.name()).collect(),
             recv_kbps: info.recv_bps / 1_000,
             send_kbps: info.send_bps / 1_000,

@@ -3,6 +3,7 @@
 mod abuse;
 mod handshake;
 mod link;
+mod odd;
 mod units;
 
 use std::sync::Arc;
@@ -104,14 +105,21 @@ impl Theirs {
     fn client(now: Instant, profiles: &[SrtpProtectionProfile], has_certificate: bool) -> Self {
         let provider: Arc<dyn RTCCryptoProvider> = Arc::new(AwsLcRsProvider::new());
         let certificate = Certificate::generate_self_signed(vec!["them".to_owned()], provider.crypto()).unwrap();
-        let digest = digest_of(&certificate.certificate[0], HashAlgorithm::Sha256).as_ref().to_vec();
+        Self::with(now, profiles, has_certificate.then_some(certificate))
+    }
+
+    /// A client that shows this certificate.
+    fn with(now: Instant, profiles: &[SrtpProtectionProfile], certificate: Option<Certificate>) -> Self {
+        let provider: Arc<dyn RTCCryptoProvider> = Arc::new(AwsLcRsProvider::new());
+        let der = certificate.as_ref().map(|certificate| &certificate.certificate[0][..]).unwrap_or_default();
+        let digest = digest_of(der, HashAlgorithm::Sha256).as_ref().to_vec();
         let mut builder = ConfigBuilder::default()
             .with_crypto_provider(provider)
             .with_srtp_protection_profiles(profiles.to_vec())
             .with_insecure_skip_verify(true)
             .with_flight_interval(Duration::from_millis(60))
             .with_server_name("localhost".to_owned());
-        if has_certificate {
+        if let Some(certificate) = certificate {
             builder = builder.with_certificates(vec![certificate]);
         }
         let mut endpoint = Endpoint::new(US, TransportProtocol::UDP, None);

@@ -163,10 +163,19 @@ fn the_query_forces_a_publisher_and_guides_a_player() {
 }
 
 #[test]
+fn header_extensions_may_be_mixed_where_that_was_offered() {
+    for direction in [Direction::Publish, Direction::Play] {
+        let (answer, _) = answer(&offers::chrome(if direction == Direction::Play { "recvonly" } else { "sendonly" }), direction);
+        assert!(answer.attributes.iter().any(|a| a.key == "extmap-allow-mixed"));
+    }
+}
+
+#[test]
 fn the_answer_says_ice_lite_and_one_bundle_in_the_order_of_the_offer() {
     let (answer, _) = answer(&offers::gstreamer(), Direction::Publish);
     assert!(answer.attributes.iter().any(|a| a.key == "ice-lite"));
     assert_eq!(session_attribute(&answer, "group"), "BUNDLE video0 audio1");
+    assert!(answer.attributes.iter().all(|a| a.key != "extmap-allow-mixed"), "it was not offered");
     assert!(answer.origin.session_id <= i64::MAX.cast_unsigned());
 }
 

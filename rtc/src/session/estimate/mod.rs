@@ -36,6 +36,14 @@ const RATE_MAX: f64 = 100_000_000.0;
 /// beginning low would give every viewer a poor picture first.
 const RATE_START: f64 = 3_000_000.0;
 
+/// A path whose queue is short does not delay what is too much for it but loses it. Where this percentage is
+/// lost, …
+const SPILL_PERCENT: usize = 25;
+/// … of at least so many packets in each …
+const SPILL_PACKETS_MIN: usize = 8;
+/// … of so many feedbacks one after the other, that is no noise but a queue that spills.
+const SPILLS: u32 = 2;
+
 /// A viewer's bandwidth.
 pub(super) struct Estimator {
     start: Instant,
@@ -49,6 +57,8 @@ pub(super) struct Estimator {
     probe: Probe,
     /// Feedback has come.
     heard: bool,
+    /// Feedbacks in a row that told of heavy loss.
+    spills: u32,
 }
 
 /// What to send so that the path shows what it carries.
@@ -71,6 +81,7 @@ impl Estimator {
             loss: LossController::new(RATE_START, RATE_MIN, RATE_MAX),
             probe: Probe::default(),
             heard: false,
+            spills: 0,
         }
     }
 
@@ -110,7 +121,10 @@ impl Estimator {
         }
         self.heard = true;
         let standing = self.queue.judge(now_us);
-        let usage = if over || standing { Usage::Over } else { usage };
+        if total >= SPILL_PACKETS_MIN {
+            self.spills = if lost * 100 >= total * SPILL_PERCENT { self.spills.saturating_add(1) } else { 0 };
+        }
+        let usage = if over || standing || self.spills >= SPILLS { Usage::Over } else { usage };
         if self.rate.update(now_us, usage, &self.received, rtt) && standing {
             self.queue.sent_less(now_us);
         }

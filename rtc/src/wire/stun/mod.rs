@@ -269,6 +269,12 @@ fn attribute_at(data: &[u8], at: usize) -> Result<(u16, &[u8], usize), StunError
     Ok((kind, value, next))
 }
 
+/// What kind of Binding message it is, from its header alone.
+#[must_use]
+pub fn peek_class(data: &[u8]) -> Option<Class> {
+    parse_header(data).ok().map(|(class, _)| class)
+}
+
 /// The USERNAME of a Binding request, from its form alone: nothing is proven. For finding the peer
 /// whose key proves it.
 #[must_use]
