@@ -141,9 +141,7 @@ pub fn main() -> ExitCode {
         }
         Command::Run { scenario, run } => Plan::open(&scenario).map(|plan| merged(plan, *run)),
         Command::Cost(args) => return done(cost::run(&args)),
-        Command::Compare(args) => {
-            return done(proc::raise_file_limit().and_then(|_| compare::run(&args)));
-        }
+        Command::Compare(args) => return done(compare::run(&args)),
     };
     carry_out(made)
 }

@@ -63,8 +63,7 @@ impl Measured {
         if failed > 0 {
             return Some(format!("{failed} of {asked} sessions failed"));
         }
-        // What is no number was not to be told: then nothing was sent.
-        if let Some(delivered) = self.delivered.filter(|delivered| !(*delivered >= DELIVERED_MIN)) {
+        if let Some(delivered) = self.delivered.filter(|delivered| *delivered < DELIVERED_MIN) {
             return Some(format!("{:.1} % delivered", delivered * 100.0));
         }
         (self.load > LOAD_MAX).then(|| format!("the load was at {:.0} % of its core", self.load * 100.0))
@@ -165,7 +164,8 @@ fn count(
     let sent_end = sources.map(Collector::snapshot);
     let load = (own_cpu() - own).as_secs_f64() / took.as_secs_f64();
     let cpu = used_end.cpu.saturating_sub(used.cpu).as_secs_f64();
-    let (packets, bytes) = if workload.clients.publishes() { (Count::SentPackets, Count::SentBytes) } else { (Count::Packets, Count::Bytes) };
+    let (packets, bytes) =
+        if workload.clients.publishes() { (Count::SentPackets, Count::SentBytes) } else { (Count::Packets, Count::Bytes) };
     let (packets, bytes) = (seen_end.grown(packets, &seen), seen_end.grown(bytes, &seen));
     let lost = seen_end.grown(Count::Lost, &seen);
     let delivered = match (&sent, &sent_end) {
@@ -195,7 +195,8 @@ fn count(
 /// Frames that all clients got of those that the publisher sent them.
 fn delivered(workload: &Workload, (sent, sent_end): (&Snapshot, &Snapshot), (seen, seen_end): (&Snapshot, &Snapshot)) -> f64 {
     let sent = sent_end.grown(Count::SentFrames, sent) * workload.count as u64;
-    seen_end.grown(Count::Frames, seen) as f64 / sent as f64
+    // Where nothing was sent nothing was delivered.
+    seen_end.grown(Count::Frames, seen) as f64 / sent.max(1) as f64
 }
 
 /// CPU time and resident bytes of a server.

@@ -69,7 +69,8 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     ensure!(cores >= 2, "one core for the server and one for the load are needed, there is one in all");
     proc::pin_thread(1)?;
     let peers = Peer::all(args);
-    let workloads: Vec<Workload> = workload::all(args.scale).filter(|w| args.only.is_empty() || args.only.contains(&w.protocol)).collect();
+    let workloads: Vec<Workload> =
+        workload::all(args.scale).filter(|w| args.only.is_empty() || args.only.contains(&w.protocol)).collect();
     println!("machine   {machine}");
     println!("placement servers on core 0, the load on core 1");
     for peer in &peers {

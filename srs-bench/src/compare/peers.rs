@@ -248,7 +248,10 @@ mod tests {
 
     #[test]
     fn a_server_of_the_users_is_asked_for_what_its_urls_are_for() {
-        let srs: Foreign = "srs=rtmp://h/live/x,http://h/rtc/v1/whip/?stream=x{n},http://h/rtc/v1/whep/?stream=x,http://h/live/x.flv,pid=7".parse().unwrap();
+        let srs: Foreign =
+            "srs=rtmp://h/live/x,http://h/rtc/v1/whip/?stream=x{n},http://h/rtc/v1/whep/?stream=x,http://h/live/x.flv,pid=7"
+                .parse()
+                .unwrap();
         assert_eq!((srs.name.as_str(), srs.pid), ("srs", 7));
         assert_eq!(srs.find(Kind::WebrtcPublish, 9), Some("http://h/rtc/v1/whip/?stream=x{n}"));
         assert_eq!(srs.find(Kind::WebrtcPlay, 1), Some("http://h/rtc/v1/whep/?stream=x"));

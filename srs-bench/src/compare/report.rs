@@ -56,7 +56,10 @@ fn table(text: &mut String, report: &Report<'_>, w: usize, workload: &Workload) 
     let _ = writeln!(text, "\n## {}\n", workload.describe());
     let churns = workload.churn.is_some();
     let unit = if churns { "µs a session" } else { "µs a packet" };
-    let _ = writeln!(text, "| server | CPU-ms a client-second | {unit} | ratio | KB a client | set-up | first picture | latency p99 | lost |");
+    let _ = writeln!(
+        text,
+        "| server | CPU-ms a client-second | {unit} | ratio | KB a client | set-up | first picture | latency p99 | lost |"
+    );
     text.push_str("|---|---|---|---|---|---|---|---|---|\n");
     let figures: Vec<_> = (0..report.peers.len()).map(|p| Figures::of(report.runs.get(&(w, p)))).collect();
     let weir = report.peers.iter().position(Peer::is_weir).and_then(|p| figures.get(p)?.as_ref()?.cpu_ms());
@@ -100,13 +103,18 @@ impl<'a> Figures<'a> {
         let Some(cpu_ms) = self.cpu_ms() else {
             return format!(" no run counts: {} | | | | | | | |", self.bad.join("; ").replace('|', "/"));
         };
-        let number = |value: Option<f64>, digits: usize| value.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
+        let number =
+            |value: Option<f64>, digits: usize| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"));
         let millis = |of: fn(&Measured) -> Option<Duration>| {
             let value = self.median(|measured| of(measured).map(|time| time.as_secs_f64() * 1e3));
-            value.map_or("–".to_owned(), |value| format!("{value:.0} ms"))
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0} ms"))
         };
         let micros = self.median(|measured| if churns { measured.micros_per_session } else { Some(measured.micros) });
-        let bad = if self.bad.is_empty() { String::new() } else { format!(" ({} of {} runs do not count)", self.bad.len(), self.bad.len() + self.good.len()) };
+        let bad = if self.bad.is_empty() {
+            String::new()
+        } else {
+            format!(" ({} of {} runs do not count)", self.bad.len(), self.bad.len() + self.good.len())
+        };
         format!(
             " {}{bad} | {} | {} | {} | {} | {} | {} | {} |",
             number(Some(cpu_ms), 3),
@@ -125,7 +133,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = values.get(middle).copied()?;
-    let lower = if values.len() % 2 == 0 { values.get(middle - 1).copied()? } else { upper };
+    let lower = if values.len().is_multiple_of(2) { values.get(middle - 1).copied()? } else { upper };
     Some((lower + upper) / 2.0)
 }
 

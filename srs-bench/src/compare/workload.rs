@@ -51,7 +51,8 @@ pub(super) const SHAPE: Shape = Shape { kbps: 670, fps: 25, gop: 50 };
 /// All of them, with `scale` per cent of their clients.
 pub(super) fn all(scale: u32) -> impl Iterator<Item = Workload> {
     use Kind::{FlvPlay, HlsPlay, RtmpPlay, RtmpPublish, WebrtcPlay, WebrtcPublish};
-    let plain = |protocol, source, clients, count| Workload { protocol, tuning: Tuning::Default, source, clients, count, churn: None };
+    let plain =
+        |protocol, source, clients, count| Workload { protocol, tuning: Tuning::Default, source, clients, count, churn: None };
     let fast = |workload| Workload { tuning: Tuning::LowLatency, ..workload };
     let churning = |source, clients, count| Workload {
         churn: Some(Churn { stay: Duration::from_secs(1), pause: Duration::from_millis(100) }),
@@ -83,7 +84,11 @@ impl Workload {
             return format!("{} × {}, no viewers", self.count, self.clients.name());
         }
         let churn = self.churn.map_or(String::new(), |churn| {
-            format!(", each leaves {} s after its first media and comes back {} ms later", churn.stay.as_secs(), churn.pause.as_millis())
+            format!(
+                ", each leaves {} s after its first media and comes back {} ms later",
+                churn.stay.as_secs(),
+                churn.pause.as_millis()
+            )
         });
         format!("{} × {} of one stream by {}{tuning}{churn}", self.count, self.clients.name(), by(self.source))
     }

@@ -199,7 +199,10 @@ fn is_kept(line: &str, format: &str, feedback: Feedback) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clients::{Cipher, webrtc::{answer::Answer, offer::Wish}};
+    use crate::clients::{
+        Cipher,
+        webrtc::{answer::Answer, offer::Wish},
+    };
 
     const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=room\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
         a=fingerprint:sha-256 6F:F1:9D:DF:32:CD:4A:9C:D2:44:79:66:80:C0:70:0F:55:0D:87:4C:A0:1E:68:47:DB:A8:B1:BD:BA:80:AE:06\r\n\

@@ -11,8 +11,19 @@ const PROGRAM: &str = "/usr/bin/janus";
 /// One for each publisher that a workload may have: those in one room would all be told of each other.
 const ROOMS: usize = 1_500;
 /// What else there is of plugins and transports, and is not needed.
-const UNUSED_PLUGINS: [&str; 11] =
-    ["audiobridge", "duktape", "echotest", "lua", "nosip", "recordplay", "sip", "streaming", "textroom", "videocall", "voicemail"];
+const UNUSED_PLUGINS: [&str; 11] = [
+    "audiobridge",
+    "duktape",
+    "echotest",
+    "lua",
+    "nosip",
+    "recordplay",
+    "sip",
+    "streaming",
+    "textroom",
+    "videocall",
+    "voicemail",
+];
 const UNUSED_TRANSPORTS: [&str; 5] = ["mqtt", "nanomsg", "pfunix", "rabbitmq", "websockets"];
 
 #[derive(Debug)]
@@ -24,7 +35,8 @@ impl Janus {
     pub(super) fn find() -> Option<Self> {
         let said = Command::new(PROGRAM).arg("--version").output().ok()?;
         let text = String::from_utf8_lossy(&said.stdout);
-        let version = text.lines().find_map(|line| line.strip_prefix("Janus version: ")).unwrap_or("of an unknown version").to_owned();
+        let version =
+            text.lines().find_map(|line| line.strip_prefix("Janus version: ")).unwrap_or("of an unknown version").to_owned();
         Some(Self { version })
     }
 

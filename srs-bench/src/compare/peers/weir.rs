@@ -38,7 +38,8 @@ impl Weir {
         let Ports { rtmp, api, http, rtc } = ports;
         let to_rtc = if workload.clients == Kind::WebrtcPlay { "on" } else { "off" };
         let hls = if workload.clients == Kind::HlsPlay { "hls { enabled on; hls_fragment 2; hls_window 10; }" } else { "" };
-        let flv = if workload.clients == Kind::FlvPlay { "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }" } else { "" };
+        let flv =
+            if workload.clients == Kind::FlvPlay { "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }" } else { "" };
         let play = match workload.tuning {
             Tuning::Default => "",
             Tuning::LowLatency => "min_latency on; tcp_nodelay on; play { mw_latency 0; }",
