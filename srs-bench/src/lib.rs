@@ -16,9 +16,7 @@ pub mod measure;
 pub mod media;
 pub mod plan;
 mod proc;
-mod rtmp;
 pub mod run;
-mod webrtc;
 mod yardstick;
 
 pub use command::main;

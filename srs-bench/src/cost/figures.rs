@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::Cores;
 use crate::{
-    http::Api,
+    clients::Cipher,
+    http,
     proc::{self, Usage},
-    webrtc::Cipher,
     yardstick,
 };
 
@@ -31,17 +31,12 @@ pub(super) struct Run {
 impl Run {
     /// Counts for `seconds`. `idle` is the usage before the clients came.
     pub(super) fn count(pid: u32, api: SocketAddr, idle: Usage, seconds: u64) -> anyhow::Result<Self> {
-        let api = Api::new(api)?;
-        let earlier = api.counters()?;
+        let earlier = http::counters(api)?;
         let start = Instant::now();
         let before = proc::usage(pid)?;
         thread::sleep(Duration::from_secs(seconds));
         let (after, wall) = (proc::usage(pid)?, start.elapsed());
-        Ok(Self { idle, before, after, wall, counters: [earlier, api.counters()?] })
-    }
-
-    pub(super) fn new(idle: Usage, before: Usage, after: Usage, wall: Duration) -> Self {
-        Self { idle, before, after, wall, counters: [Value::Null, Value::Null] }
+        Ok(Self { idle, before, after, wall, counters: [earlier, http::counters(api)?] })
     }
 
     pub(super) fn cpu(&self) -> Duration {
@@ -65,6 +60,13 @@ impl Run {
     /// Datagrams by message sent.
     pub(super) fn segments(&self) -> f64 {
         self.grown("/send/datagrams") as f64 / self.grown("/send/messages").max(1) as f64
+    }
+
+    /// Writes to RTMP players, if the server counts them.
+    pub(super) fn rtmp_writes(&self) -> Option<u64> {
+        let [earlier, later] = &self.counters;
+        let of = |counters: &Value| counters.pointer("/rtmp/writes").and_then(Value::as_u64);
+        Some(of(later)?.saturating_sub(of(earlier)?))
     }
 
     pub(super) fn print_usage(&self, clients: usize, what: &str) {

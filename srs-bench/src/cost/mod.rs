@@ -6,6 +6,7 @@
 //! run. Every run has a server of its own.
 
 mod figures;
+mod load;
 mod play;
 mod publish;
 mod server;
@@ -14,7 +15,7 @@ mod view;
 use std::path::PathBuf;
 
 use self::figures::Row;
-use crate::{media::Shape, proc, webrtc::Cipher};
+use crate::{clients::Cipher, media::Shape, proc};
 
 /// What to measure and how long. Lists make one run for each combination.
 #[derive(Debug, clap::Args)]

@@ -1,70 +1,40 @@
 //! What an RTMP player costs.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
-
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::{
     Setup,
     figures::{Run, mb},
+    load::{Load, STREAM},
     server::Server,
 };
-use crate::{http, media::flv, proc, rtmp, yardstick};
+use crate::{clients::Kind, measure::Count, proc, yardstick};
+
+/// Before each message: the header of its first chunk. There is one chunk to a message here.
+const HEADER_BYTES: u64 = 12;
 
 pub(super) fn measure(setup: &Setup<'_>) -> anyhow::Result<()> {
     let (args, pin) = (setup.args, setup.cores.pin);
     let server = Server::start(setup)?;
-    let publisher = rtmp::Publisher::start(server.ports.rtmp, "live", "bench", flv::Source::new(setup.shape))?;
-    thread::sleep(Duration::from_secs(2));
+    let publisher = Load::start(setup, Kind::RtmpPublish, &server.rtmp(STREAM), 1)?;
     let idle = proc::usage(server.pid())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (bytes, ready) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let run = runtime.block_on(async {
-        let mut players = tokio::task::JoinSet::new();
-        for _ in 0..args.rtmp {
-            players.spawn(rtmp::play(server.ports.rtmp, "live".into(), "bench".into(), Arc::clone(&bytes), Arc::clone(&ready)));
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while (ready.load(Ordering::Relaxed) as usize) < args.rtmp {
-            if Instant::now() > deadline {
-                bail!("only {} of {} players were served", ready.load(Ordering::Relaxed), args.rtmp);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let (messages, payload) = publisher.sent();
-        let (start, received, earlier) = (Instant::now(), bytes.load(Ordering::Relaxed), writes(server.ports.api).await?);
-        let before = proc::usage(server.pid())?;
-        tokio::time::sleep(Duration::from_secs(args.seconds)).await;
-        let after = proc::usage(server.pid())?;
-        let writes = writes(server.ports.api).await?.saturating_sub(earlier);
-        let received = bytes.load(Ordering::Relaxed) - received;
-        let (messages, payload) = (publisher.sent().0 - messages, publisher.sent().1 - payload);
-        if let Some(Ok(Err(error))) = players.try_join_next() {
-            bail!("a player was lost: {error:#}");
-        }
-        Ok((Run::new(idle, before, after, start.elapsed()), received, messages, payload, writes))
-    });
-    let (run, received, messages, payload, writes) = run?;
-    drop(publisher);
+    let players = Load::start(setup, Kind::RtmpPlay, &server.rtmp(STREAM), args.rtmp)?;
+    let (sent, seen) = (publisher.seen(), players.seen());
+    let run = Run::count(server.pid(), server.ports.api, idle, args.seconds)?;
+    let (sent_end, seen_end) = (publisher.seen(), players.seen());
+    drop((players, publisher));
+    let (messages, payload) = (sent_end.grown(Count::SentPackets, &sent), sent_end.grown(Count::SentBytes, &sent));
+    let (received, bytes) = (seen_end.grown(Count::Packets, &seen), seen_end.grown(Count::Bytes, &seen));
+    let writes = run.rtmp_writes().context("the server does not count its RTMP writes")?;
     let delivered = messages * args.rtmp as u64;
-    let size = usize::try_from(received / writes.max(1)).unwrap_or(0).max(64);
+    let size = usize::try_from((bytes + received * HEADER_BYTES) / writes.max(1)).unwrap_or(0).max(64);
     let yard = yardstick::writev(size, args.rtmp, pin)?;
     let gathered = yardstick::writev_back_to_back(size, pin)?;
     let per_write = run.cpu().as_secs_f64() * 1e6 / writes.max(1) as f64;
     println!("\nRTMP, {} players", args.rtmp);
     println!(
         "  work      {messages} messages published, {delivered} delivered in {writes} writes of {size} bytes; {:.1} MB received of {:.1} MB expected",
-        mb(received),
+        mb(bytes),
         mb(payload * args.rtmp as u64)
     );
     run.print_usage(args.rtmp, "player");
@@ -79,13 +49,8 @@ pub(super) fn measure(setup: &Setup<'_>) -> anyhow::Result<()> {
         per_write / gathered.as_secs_f64() / 1e6,
         gathered.as_secs_f64() * 1e6,
     );
-    if (received as f64) < payload as f64 * args.rtmp as f64 * 0.98 {
+    if (bytes as f64) < payload as f64 * args.rtmp as f64 * 0.98 {
         println!("  WARNING   less than 98 % arrived: the clients were too slow, the figure does not count");
     }
     Ok(())
-}
-
-/// Socket writes of the server towards RTMP players so far.
-async fn writes(api: SocketAddr) -> anyhow::Result<u64> {
-    http::counters(api).await?["rtmp"]["writes"].as_u64().context("the server does not count its RTMP writes")
 }

@@ -1,43 +1,36 @@
 //! What a WHIP publisher costs that nobody watches.
 
-use std::time::Duration;
-
 use super::{
     Setup,
     figures::{Row, Run, Yard},
+    load::Load,
     server::Server,
 };
-use crate::{proc, webrtc::publishers::Publishers};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{clients::Kind, measure::Count, proc};
 
 pub(super) fn measure(setup: &Setup<'_>, count: usize) -> anyhow::Result<Row> {
     let mut yard = Yard::begin(count, setup.cores)?;
     let server = Server::start(setup)?;
-    let api = server.ports.api;
     // The first one brings what the server makes once.
-    let first = Publishers::start(api, "live", &["first".to_owned()], setup.shape, setup.cipher)?;
-    first.wait_until_all_send(PATIENCE)?;
-    drop(first);
+    drop(Load::start(setup, Kind::WebrtcPublish, &server.whip("first"), 1)?);
     let idle = proc::usage(server.pid())?;
-    let streams: Vec<String> = (0..count).map(|n| format!("bench{n}")).collect();
-    let publishers = Publishers::start(api, "live", &streams, setup.shape, setup.cipher)?;
-    publishers.wait_until_all_send(PATIENCE)?;
-    let earlier = publishers.counted();
-    let run = Run::count(server.pid(), api, idle, setup.args.seconds)?;
-    let sent = publishers.counted().since(&earlier);
+    let publishers = Load::start(setup, Kind::WebrtcPublish, &server.whip("bench{n}"), count)?;
+    let earlier = publishers.seen();
+    let run = Run::count(server.pid(), server.ports.api, idle, setup.args.seconds)?;
+    let seen = publishers.seen();
     let cipher = publishers.cipher();
     drop(publishers);
     yard.end(count, setup.cores)?;
-    let lost = u64::try_from(sent.lost).unwrap_or(0);
-    let received = sent.packets.saturating_sub(lost);
+    let grown = |count| seen.grown(count, &earlier);
+    let (sent, lost) = (grown(Count::SentPackets), grown(Count::SentLost));
+    let received = sent.saturating_sub(lost);
     println!("\nWHIP, {count} publishers without viewers");
     println!(
         "  work      {received} RTP packets received ({:.0} a second and publisher, {:.0} bytes each); {lost} lost, {} asked for again, {} keyframes asked for",
         received as f64 / count as f64 / run.wall.as_secs_f64(),
-        sent.bytes as f64 / sent.packets.max(1) as f64,
-        sent.nacked,
-        sent.plis
+        grown(Count::SentBytes) as f64 / sent.max(1) as f64,
+        grown(Count::Nacked),
+        grown(Count::KeyframesAsked)
     );
     println!("  cipher    {cipher}");
     run.print_usage(count, "publisher");

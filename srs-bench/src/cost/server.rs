@@ -54,6 +54,19 @@ impl Server {
         Ok(server)
     }
 
+    /// Where a stream is published to and played from.
+    pub(super) fn rtmp(&self, stream: &str) -> String {
+        format!("rtmp://{}/live/{stream}", self.ports.rtmp)
+    }
+
+    pub(super) fn whip(&self, stream: &str) -> String {
+        format!("http://{}/rtc/v1/whip/?app=live&stream={stream}", self.ports.api)
+    }
+
+    pub(super) fn whep(&self, stream: &str) -> String {
+        format!("http://{}/rtc/v1/whep/?app=live&stream={stream}", self.ports.api)
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }

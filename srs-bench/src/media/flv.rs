@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::{Codec, Format, Frame, Shape, Sound, Studio, Track, Wish};
+use super::{Codec, Format, Frame, Track};
 
 /// One message of the stream.
 #[derive(Clone, Debug)]
@@ -40,36 +40,18 @@ pub(crate) fn message(frame: &Frame) -> Message {
     Message { video, timestamp_ms: frame.dts.as_millis() as u32, body: body.freeze() }
 }
 
-/// Makes messages in the order of their timestamps, without stamps: the stream that `cost` sends.
-pub(crate) struct Source(super::Source);
-
-impl Source {
-    pub(crate) fn new(shape: Shape) -> Self {
-        Self(Studio::plain(Wish { shape, stamp: false, ..Wish::default() }).source(Sound::Aac))
-    }
-
-    /// The two sequence headers.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = Message> {
-        let formats = [Track::Video, Track::Audio].map(|track| self.0.format(track).and_then(header));
-        formats.into_iter().flatten()
-    }
-
-    /// The next message.
-    pub(crate) fn next(&mut self) -> Message {
-        message(&self.0.frame())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::{Shape, Sound, Studio, Wish};
 
     #[test]
     fn the_stream_has_the_bitrate_and_packets_that_were_asked_for() {
-        let mut source = Source::new(Shape { kbps: 670, fps: 25, gop: 50 });
+        let shape = Shape { kbps: 670, fps: 25, gop: 50 };
+        let mut source = Studio::plain(Wish { shape, stamp: false, ..Wish::default() }).source(Sound::Aac);
         let (mut bytes, mut frames, mut sounds) = (0, 0, 0);
         loop {
-            let message = source.next();
+            let message = message(&source.frame());
             if message.timestamp_ms >= 20_000 {
                 break;
             }

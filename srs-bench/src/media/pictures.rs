@@ -39,11 +39,7 @@ pub(crate) struct Pictures {
 }
 
 impl Pictures {
-    /// 640×360; `other_kbps` of the shape's bitrate is left to the sound.
-    pub(crate) fn new(shape: Shape, other_kbps: u32) -> Self {
-        Self::sized(shape, other_kbps, 640, 360)
-    }
-
+    /// Of this size in pixels; `other_kbps` of the shape's bitrate is left to the sound.
     pub(crate) fn sized(shape: Shape, other_kbps: u32, width: u32, height: u32) -> Self {
         let kbps = u64::from(shape.kbps.saturating_sub(other_kbps));
         let per_gop = kbps * 1_000 / 8 * u64::from(shape.gop) / u64::from(shape.fps.max(1));

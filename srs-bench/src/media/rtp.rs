@@ -3,14 +3,8 @@
 
 use bytes::Bytes;
 
-use super::{
-    Codec, Format, Frame, Picture, Track,
-    h264::{self, Coder},
-    sound,
-};
+use super::{Codec, Format, Frame, Track, h264};
 
-/// Of an Opus packet: 80 to 160 bytes, 120 on average.
-pub(crate) const SOUND_KBPS: u32 = sound::OPUS_KBPS;
 /// Packets of 1,200 bytes, less an RTP header with three extensions.
 const PAYLOAD_MAX: usize = 1_172;
 const FU_HEADERS: usize = 2;
@@ -115,48 +109,42 @@ fn vp8(data: &[u8]) -> Vec<Bytes> {
     data.chunks(PAYLOAD_MAX - 1).enumerate().map(piece).collect()
 }
 
-/// The payloads of one 640×360 picture without a stamp: the stream that `cost` sends.
-pub(crate) fn of_picture(picture: &Picture) -> Vec<Vec<u8>> {
-    let mut payloads = Vec::new();
-    if picture.keyframe {
-        let coder = Coder::new(640, 360, 25);
-        payloads.extend(together(&[&coder.sps(), &coder.pps()]));
-    }
-    fragments(&picture.unit, &mut payloads);
-    payloads
-}
-
-/// The payload of the `n`th Opus packet: 20 ms of full-band stereo.
-pub(crate) fn of_sound(n: u64) -> Vec<u8> {
-    sound::opus(n).to_vec()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{Pictures, Shape};
+    use crate::media::{Shape, Sound, Studio, Wish};
+
+    const SHAPE: Shape = Shape { kbps: 670, fps: 25, gop: 50 };
+
+    /// The payloads of the first frames.
+    fn payloads(frames: usize) -> Vec<(Frame, Vec<Bytes>)> {
+        let mut source = Studio::plain(Wish { shape: SHAPE, stamp: false, ..Wish::default() }).source(Sound::Opus);
+        let packetizer = Packetizer::new(source.format(Track::Video));
+        (0..frames).map(|_| source.frame()).map(|frame| (frame.clone(), packetizer.payloads(&frame))).collect()
+    }
 
     #[test]
     fn pictures_are_cut_into_equal_pieces_and_keyframes_bring_their_parameters() {
-        let mut pictures = Pictures::new(Shape { kbps: 670, fps: 25, gop: 50 }, SOUND_KBPS);
-        let key = pictures.next();
-        let payloads = of_picture(&key);
-        assert_eq!(payloads[0][0] & 0x1f, STAP_A);
-        let lens: Vec<usize> = payloads[1..].iter().map(Vec::len).collect();
+        let pictures: Vec<_> = payloads(10).into_iter().filter(|(frame, _)| frame.track == Track::Video).collect();
+        let (key, first) = &pictures[0];
+        assert_eq!(first[0][0] & 0x1f, STAP_A);
+        let lens: Vec<usize> = first[1..].iter().map(Bytes::len).collect();
         assert!(lens.iter().all(|len| *len <= PAYLOAD_MAX) && lens[lens.len() - 1] - lens[0] <= 1, "{lens:?}");
-        assert_eq!(lens.iter().map(|len| len - FU_HEADERS).sum::<usize>(), key.unit.len() - 1);
-        assert_eq!((payloads[1][1], payloads.last().unwrap()[1]), (0x85, 0x45), "start and end of an IDR slice");
-        let next = of_picture(&pictures.next());
-        assert!((2..=4).contains(&next.len()), "no parameter sets before other pictures: {}", next.len());
+        // Without the length before the unit and its first byte.
+        assert_eq!(lens.iter().map(|len| len - FU_HEADERS).sum::<usize>(), key.data.len() - 5);
+        assert_eq!((first[1][1], first.last().unwrap()[1]), (0x85, 0x45), "start and end of an IDR slice");
+        let next = pictures[1].1.len();
+        assert!((2..=4).contains(&next), "no parameter sets before other pictures: {next}");
     }
 
     #[test]
     fn a_second_has_about_as_many_packets_as_a_talking_head() {
-        let mut pictures = Pictures::new(Shape { kbps: 670, fps: 25, gop: 50 }, SOUND_KBPS);
-        let packets: usize = (0..500).map(|_| of_picture(&pictures.next()).len()).sum();
-        let each_second = packets / 20 + 50;
+        // 20 seconds: 25 pictures and 50 packets of sound each.
+        let (sound, pictures): (Vec<_>, Vec<_>) = payloads(1_500).into_iter().partition(|(frame, _)| frame.track == Track::Audio);
+        assert_eq!((sound.len(), pictures.len()), (1_000, 500));
+        let each_second = pictures.iter().map(|(_, payloads)| payloads.len()).sum::<usize>() / 20 + 50;
         assert!((120..140).contains(&each_second), "{each_second}");
-        let sound: usize = (0..500).map(|n| of_sound(n).len()).sum();
-        assert!((115..125).contains(&(sound / 500)), "{}", sound / 500);
+        let bytes = sound.iter().map(|(frame, _)| frame.data.len()).sum::<usize>() / sound.len();
+        assert!((115..125).contains(&bytes), "{bytes}");
     }
 }
