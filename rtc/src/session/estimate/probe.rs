@@ -6,8 +6,12 @@ const BYTES: usize = 4_500;
 const PACKETS: usize = 10;
 /// Fewer say nothing.
 const PACKETS_MIN: usize = 3;
-/// Between two probes: a path that has become better is found within three seconds.
-const EVERY_US: u64 = 2_000_000;
+/// Probes take one part in so many of what the path is known to carry, …
+const PARTS: u64 = 7;
+/// … within these bounds: a path that has become better is found within three seconds, and mostly, when one
+/// probe was lost, too.
+const EVERY_MIN_US: u64 = 1_000_000;
+const EVERY_MAX_US: u64 = 2_000_000;
 /// A path that is not calm is looked at again after this.
 const LATER_US: u64 = 100_000;
 /// A probe without an answer by then had none.
@@ -117,8 +121,13 @@ impl Probe {
     /// When [`Probe::poll`] has something to do next, in microseconds.
     pub(super) fn next_due(&self, target: u64) -> Option<u64> {
         self.wanted.filter(|wanted| *wanted > target)?;
-        Some(self.asked.map_or(0, |asked| asked.saturating_add(EVERY_US)).max(self.later))
+        Some(self.asked.map_or(0, |asked| asked.saturating_add(every(target))).max(self.later))
     }
+}
+
+/// Between two probes of a path that carries `target`, in microseconds.
+fn every(target: u64) -> u64 {
+    (BYTES as u64 * 8 * PARTS * 1_000_000 / target.max(1)).clamp(EVERY_MIN_US, EVERY_MAX_US)
 }
 
 impl Running {
