@@ -62,6 +62,23 @@ fn the_independent_stack_agrees_with_the_light_one() {
 }
 
 #[test]
+fn viewers_that_see_less_than_the_independent_stack_do_not_count() {
+    let weir = Weir::start();
+    let _source = publish(&weir);
+    let lossy = Lossy::before(&weir, 7);
+    // Only the sampled viewer asks for what is dropped.
+    let scenario = format!(
+        "duration = '5s'\n[[play]]\nurl = '{}'\nclients = {{ count = 2, sample = 1, without = ['nack', 'rtx'] }}\n",
+        lossy.whep_url("x")
+    );
+    let outcome = run::run(&Plan::parse(&scenario).unwrap(), &mut Screen::silent()).unwrap();
+    let text = outcome.to_string();
+    assert!(text.contains("WARNING   the independent stack disagrees by") && text.contains("figures do not count"), "{text}");
+    let json = outcome.json();
+    assert_eq!((&json["counts"], &json["groups"][0]["sampled"]["agrees"]), (&false.into(), &false.into()), "{json}");
+}
+
+#[test]
 fn sampled_viewers_see_whole_frames_and_leave() {
     let weir = Weir::start();
     let _source = publish(&weir);

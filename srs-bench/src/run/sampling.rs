@@ -247,11 +247,12 @@ impl fmt::Display for Sampled {
         )?;
         writeln!(f, "    {:<22}{:>10}{:>10}", "for each viewer", "light", "sampled")?;
         for row in self.rows.iter().filter(|row| row.figures != Pair::default()) {
-            let unit = match row.unit {
-                Unit::Percent => " %",
-                Unit::Millis => " ms",
-                Unit::Kbps | Unit::Number => "",
+            let (unit, digits) = match row.unit {
+                Unit::Percent => (" %", 3),
+                Unit::Millis => (" ms", 1),
+                Unit::Kbps | Unit::Number => ("", 1),
             };
+            let shown = |figure: Option<f64>| figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.digits$}"));
             writeln!(f, "    {:<22}{:>10}{:>10}{unit}", row.name, shown(row.figures.light), shown(row.figures.sampled))?;
         }
         for failure in self.seen.failures() {
