@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   srs-bench publish -n 10 'http://127.0.0.1:1985/rtc/v1/whip/?app=live&stream=s{n}' -d 1m
   srs-bench play -n 500 --ramp 30s 'http://127.0.0.1:1985/rtc/v1/whep/?app=live&stream=s0' --pid $(pidof weir)
+  srs-bench play -n 300 --sample 2 'http://127.0.0.1:1985/rtc/v1/whep/?app=live&stream=s0' -d 1m
   srs-bench play -n 1000 --threads 2 rtmp://127.0.0.1/live/s0 http://127.0.0.1:8080/live/s0.flv -d 5m
   srs-bench play http://127.0.0.1:8080/live/s0.m3u8 --expect connected=100% --expect 'p99-latency<10s' -d 1m
   srs-bench churn -n 100 --stay 2s webrtc://127.0.0.1/live/s0 --expect failed=0 -d 10m
@@ -49,7 +50,7 @@ A scenario:
 
   [[play]]
   url = \"http://127.0.0.1:1985/rtc/v1/whep/?app=live&stream=s{n}\"
-  clients = { count = 300, streams = 3, ramp = \"30s\" }
+  clients = { count = 300, streams = 3, ramp = \"30s\", sample = 2 }
 
   [[play]]
   url = \"http://127.0.0.1:8080/live/s0.flv\"

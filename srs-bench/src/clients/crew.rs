@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Counts, Kind, Options, Target, flv, hls, request::Http, rtmp, webrtc};
+use super::{Counts, Kind, Options, Stack, Target, flv, hls, request::Http, rtmp, webrtc};
 use crate::measure::{Collector, Recorder, Stage, Tally};
 
 /// How long the clients have to leave.
@@ -43,7 +43,7 @@ pub(super) fn start(
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let threads = options.threads.clamp(1, options.count.max(1));
     let fleets = match target.kind() {
-        kind if kind.is_webrtc() => Some(webrtc::Fleets::start(threads, options, collector)?),
+        kind if kind.is_webrtc() && options.stack == Stack::Light => Some(webrtc::Fleets::start(threads, options, collector)?),
         _ => None,
     };
     let crews = if fleets.is_some() { 1 } else { threads };
@@ -61,7 +61,8 @@ pub(super) fn start(
             share: (share, crews),
             fleets: fleets.clone(),
         };
-        let thread = thread::Builder::new().name(format!("crew-{share}"));
+        let name = if options.stack == Stack::Light { "crew" } else { "sample" };
+        let thread = thread::Builder::new().name(format!("{name}-{share}"));
         thread.spawn(move || hiring.run(&runtime)).context("no thread")
     };
     (0..crews).map(start).collect()

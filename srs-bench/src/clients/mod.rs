@@ -27,7 +27,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::sync::watch;
 
-pub use options::{Churn, Cipher, Feedback, Options, Verify};
+pub use options::{Churn, Cipher, Feedback, Options, Stack, Verify};
 pub use target::{Kind, Target};
 
 use crate::measure::Collector;
@@ -50,6 +50,8 @@ use crate::measure::Collector;
 /// The URL does not suit the kind, or the system refused a thread, a socket or randomness.
 pub fn start(kind: Kind, url: &str, options: &Options, collector: &Collector) -> anyhow::Result<Handle> {
     let target = Target::parse(kind, url).with_context(|| format!("cannot use {url:?}"))?;
+    let can_be_independent = kind == Kind::WebrtcPlay && target.url(0)?.scheme() != "janus";
+    anyhow::ensure!(options.stack == Stack::Light || can_be_independent, "no client on an independent stack for {url:?}");
     descriptors::make_room(options.count)?;
     let (stop, stopping) = watch::channel(false);
     let counts = Arc::new(Counts::default());

@@ -37,6 +37,8 @@ pub struct Options {
     pub verify: Verify,
     /// Which SRTP profile WebRTC clients offer.
     pub cipher: Cipher,
+    /// What WebRTC clients are made of.
+    pub stack: Stack,
     /// What WebRTC viewers send back.
     pub feedback: Feedback,
     /// Bytes of the kernel's receive buffer of each WebRTC viewer.
@@ -64,6 +66,7 @@ impl Default for Options {
             bearer: None,
             verify: Verify::All,
             cipher: Cipher::Any,
+            stack: Stack::Light,
             feedback: Feedback::default(),
             recv_buffer: 512 << 10,
             spread_sources: false,
@@ -79,6 +82,16 @@ pub struct Churn {
     pub stay: Duration,
     /// How long it is away.
     pub pause: Duration,
+}
+
+/// What does a WebRTC client's ICE, SRTP and feedback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// Ours, made for thousands of clients.
+    Light,
+    /// webrtc-rs's peer connection, for a few viewers that check ours. They take no notice of [`Options::verify`],
+    /// [`Options::feedback`], [`Options::churn`] and [`Options::recv_buffer`].
+    Independent,
 }
 
 /// Which packets are decrypted and checked. The others are counted by their header, which SRTP leaves

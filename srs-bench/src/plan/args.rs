@@ -50,6 +50,9 @@ impl RunArgs {
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ClientArgs {
+    /// So many WebRTC viewers more, at most 16, on an independent stack: their figures are set beside the others'.
+    #[arg(long, value_name = "N")]
+    pub(crate) sample: Option<usize>,
     /// Clients for each URL.
     #[arg(short = 'n', long)]
     pub(crate) count: Option<usize>,
@@ -212,6 +215,21 @@ impl MediaArgs {
     }
 }
 
+/// Sampled viewers at most. Two say whether the stacks agree, sixteen whether they do on many streams; more would be
+/// a load of their own. Each costs three times what a light one does, so that their one thread has 4 % of its core
+/// for sixteen at 650 kb/s, and has room for streams of ten times that.
+const SAMPLE_MAX: usize = 16;
+
+/// Whether so many of a group can be sampled.
+fn check_sample(sample: usize, kind: Kind, url: &str, options: &Options) -> anyhow::Result<()> {
+    ensure!(sample <= SAMPLE_MAX, "--sample {sample}: at most {SAMPLE_MAX}");
+    ensure!(sample <= options.count, "--sample {sample}: no more than there are viewers to compare with, {}", options.count);
+    ensure!(kind == Kind::WebrtcPlay, "--sample is of WebRTC viewers, and {url} is {}", kind.name());
+    ensure!(!url.starts_with("janus:"), "--sample: the independent stack is signalled by WHEP and SRS's API, not by Janus's");
+    ensure!(options.churn.is_none(), "--sample: viewers that come and go have no steady time to compare");
+    Ok(())
+}
+
 /// Clients of one URL.
 pub(crate) fn group(
     url: &str,
@@ -231,6 +249,10 @@ pub(crate) fn group(
     if publish && options.count > 1 && !numbered(url) {
         bail!("{} publishers of one stream: write {{n}} where the URL's streams differ", options.count);
     }
+    let sample = clients.sample.unwrap_or(0);
+    if sample > 0 {
+        check_sample(sample, kind, url, &options)?;
+    }
     let (name, url) = (kind.name().to_owned(), url.to_owned());
-    Ok(Group { name, kind, url, options, after: Duration::ZERO, expects: Vec::new() })
+    Ok(Group { name, kind, url, options, sample, after: Duration::ZERO, expects: Vec::new() })
 }

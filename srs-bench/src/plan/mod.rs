@@ -47,6 +47,8 @@ pub struct Group {
     pub url: String,
     /// How many, and how they behave.
     pub options: Options,
+    /// Viewers on an independent stack beside them, to compare with.
+    pub sample: usize,
     /// How long after the start of the run they come.
     pub after: Duration,
     /// What is expected of this group's own figures.

@@ -140,6 +140,23 @@ mod tests {
     }
 
     #[test]
+    fn a_few_webrtc_viewers_may_be_sampled() {
+        let play = |url: &str, rest: &str| Plan::parse(&format!("[[play]]\nurl = '{url}'\nclients = {{ {rest} }}"));
+        assert_eq!(play("http://h/whep", "count = 3, sample = 2").unwrap().groups[0].sample, 2);
+        assert_eq!(play("http://h/whep", "count = 3").unwrap().groups[0].sample, 0);
+        for (url, rest, why) in [
+            ("http://h/whep", "count = 100, sample = 17", "at most 16"),
+            ("http://h/whep", "sample = 2", "no more than"),
+            ("rtmp://h/a/b", "count = 3, sample = 1", "of WebRTC viewers"),
+            ("janus://h/janus?room=1", "count = 3, sample = 1", "Janus"),
+            ("http://h/whep", "count = 3, sample = 1 }\nchurn = { stay = '1s'", "come and go"),
+        ] {
+            let error = format!("{:#}", play(url, rest).unwrap_err());
+            assert!(error.contains(why), "{url} {rest}: {error}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_its_place() {
         let error = |text: &str| format!("{:#}", Plan::parse(text).unwrap_err());
         assert!(error("").contains("no [[publish]]"));

@@ -1,6 +1,7 @@
 //! Carries a plan out: starts the groups, shows how it goes, and judges at the end.
 
 mod outcome;
+mod sampling;
 mod screen;
 mod watch;
 
@@ -13,6 +14,8 @@ use std::{
 use anyhow::Context as _;
 
 pub use self::outcome::{GroupOutcome, Outcome};
+use self::sampling::{Beside, Sampling};
+pub use self::sampling::{Pair, Row, Sampled};
 pub use self::screen::Screen;
 use self::watch::Watch;
 use crate::{
@@ -68,6 +71,8 @@ struct Party<'a> {
     group: &'a Group,
     collector: Collector,
     started: Option<(Instant, Handle)>,
+    /// The viewers on an independent stack beside the light ones.
+    sampling: Option<Sampling>,
 }
 
 impl Party<'_> {
@@ -75,7 +80,7 @@ impl Party<'_> {
         let group = self.group;
         let handle = clients::start(group.kind, &group.url, &group.options, &self.collector);
         self.started = Some((now, handle.with_context(|| group.name.clone())?));
-        Ok(())
+        self.sampling.as_mut().map_or(Ok(()), |sampling| sampling.start(group))
     }
 
     fn is_over(&self) -> bool {
@@ -96,9 +101,9 @@ impl Party<'_> {
 /// Nothing can be run at all: an address that makes no sense, a process that is not there, no threads.
 /// Sessions that fail are no error but a result.
 pub fn run(plan: &Plan, screen: &mut Screen) -> anyhow::Result<Outcome> {
-    let mut parties: Vec<Party<'_>> =
-        plan.groups.iter().map(|group| Party { group, collector: Collector::new(), started: None }).collect();
     let begin = Instant::now();
+    let party = |group| Party { group, collector: Collector::new(), started: None, sampling: Sampling::of(group, begin) };
+    let mut parties: Vec<Party<'_>> = plan.groups.iter().map(party).collect();
     let mut watch = Watch::begin(plan.pid, begin)?;
     let (mut next_look, mut all_up) = (begin + LOOK_EVERY, None);
     loop {
@@ -110,13 +115,16 @@ pub fn run(plan: &Plan, screen: &mut Screen) -> anyhow::Result<Outcome> {
         if now >= next_look {
             next_look = now + LOOK_EVERY;
             let seen = look(&parties);
-            let pending: u64 = seen.iter().map(Snapshot::pending).sum();
+            let sampled = parties.iter().filter_map(|party| party.sampling.as_ref()).map(Sampling::pending);
+            let pending: u64 = seen.iter().map(Snapshot::pending).chain(sampled).sum();
             let since_up = all_up.map(|up| now.saturating_duration_since(up));
             let is_settled = |since: Duration| (pending == 0 && since >= SETTLE) || since >= SETUP_LATE_MAX;
             if !watch.is_steady() && since_up.is_some_and(is_settled) {
                 watch.steady(&plan.groups, &seen, now);
+                samplings(&mut parties, &seen, |sampling, light| sampling.steady(light, now));
             }
             watch.turn(&plan.groups, &seen, now);
+            samplings(&mut parties, &seen, |sampling, light| sampling.turn(light, now));
             screen.show(&Snapshot::sum(&seen), begin, now);
         }
         let is_time = plan.duration.zip(watch.steady_since()).is_some_and(|(lasts, since)| now >= since + lasts);
@@ -128,14 +136,28 @@ pub fn run(plan: &Plan, screen: &mut Screen) -> anyhow::Result<Outcome> {
     }
     // The figures are of the clients at work: their leaving is seen in the sessions only.
     let working = look(&parties);
-    watch.end(&plan.groups, &working);
+    samplings(&mut parties, &working, |sampling, light| sampling.end(light, Instant::now()));
+    let beside: Vec<Beside> = parties.iter().filter_map(|party| party.sampling.as_ref()).map(Sampling::beside).collect();
+    watch.end(&plan.groups, &working, &beside);
     screen.clear();
+    parties.iter_mut().filter_map(|party| party.sampling.as_mut()).for_each(Sampling::stop);
     // Publishers last: else their viewers would be told that the stream is over.
     for publishes in [false, true] {
         parties.iter_mut().filter(|party| party.group.kind.publishes() == publishes).for_each(|party| drop(party.started.take()));
     }
     let ended = look(&parties);
-    Ok(Outcome::new(plan, begin.elapsed(), watch, ended))
+    let sampled = parties.iter().zip(&ended).map(|(party, light)| Some(party.sampling.as_ref()?.outcome(light)));
+    let sampled: Vec<Option<Sampled>> = sampled.collect();
+    Ok(Outcome::new(plan, begin.elapsed(), watch, ended, sampled))
+}
+
+/// Tells those that are sampled what the light viewers beside them have seen.
+fn samplings(parties: &mut [Party<'_>], seen: &[Snapshot], tell: impl Fn(&mut Sampling, &Snapshot)) {
+    for (party, light) in parties.iter_mut().zip(seen) {
+        if let Some(sampling) = &mut party.sampling {
+            tell(sampling, light);
+        }
+    }
 }
 
 fn look(parties: &[Party<'_>]) -> Vec<Snapshot> {

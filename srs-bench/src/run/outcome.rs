@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::watch::Watch;
+use super::{sampling::Sampled, watch::Watch};
 use crate::{
     expect::Verdict,
     figures::Figures,
@@ -42,11 +42,13 @@ pub struct GroupOutcome {
     pub group: Group,
     /// Its figures.
     pub figures: Figures,
+    /// What viewers on an independent stack saw beside it.
+    pub sampled: Option<Sampled>,
     seen: Snapshot,
 }
 
 impl Outcome {
-    pub(super) fn new(plan: &Plan, lasted: Duration, watch: Watch, seen: Vec<Snapshot>) -> Self {
+    pub(super) fn new(plan: &Plan, lasted: Duration, watch: Watch, seen: Vec<Snapshot>, sampled: Vec<Option<Sampled>>) -> Self {
         let all = Snapshot::sum(&seen);
         let mut figures = Figures::of_clients(&all);
         watch.put(plan, &mut figures);
@@ -54,11 +56,16 @@ impl Outcome {
         for (group, _) in plan.groups.iter().zip(&seen).filter(|(_, seen)| is_dark(seen)) {
             warnings.push(format!("no session of {} {} had media", group.name, group.url));
         }
+        warnings.extend(sampled.iter().flatten().flat_map(Sampled::warnings));
         figures.put("warnings", warnings.len() as f64);
         let mut verdicts: Vec<Verdict> = plan.expects.iter().map(|expect| expect.judge(&figures)).collect();
-        let of_group =
-            |(group, seen): (&Group, Snapshot)| GroupOutcome { group: group.clone(), figures: Figures::of_clients(&seen), seen };
-        let groups: Vec<GroupOutcome> = plan.groups.iter().zip(seen).map(of_group).collect();
+        let of_group = |((group, seen), sampled): ((&Group, Snapshot), _)| GroupOutcome {
+            group: group.clone(),
+            figures: Figures::of_clients(&seen),
+            sampled,
+            seen,
+        };
+        let groups: Vec<GroupOutcome> = plan.groups.iter().zip(seen).zip(sampled).map(of_group).collect();
         for outcome in &groups {
             verdicts.extend(outcome.group.expects.iter().map(|expect| expect.judge(&outcome.figures).of(&outcome.group.name)));
         }
@@ -93,11 +100,10 @@ impl Outcome {
                     "url": group.group.url,
                     "clients": group.group.options.count,
                     "figures": table(&group.figures),
+                    "sampled": group.sampled.as_ref().map(Sampled::json),
                 })
             })
             .collect();
-        let failures =
-            |failure: &Failure| json!({ "stage": failure.stage.name(), "reason": failure.reason, "count": failure.count });
         let verdict = |v: &Verdict| json!({ "expect": v.text, "measured": v.measured, "met": v.met });
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -107,11 +113,15 @@ impl Outcome {
             "measured_seconds": self.measured.as_secs_f64(),
             "figures": table(&self.figures),
             "groups": groups,
-            "failures": self.failures.iter().map(failures).collect::<Vec<_>>(),
+            "failures": self.failures.iter().map(failure_json).collect::<Vec<_>>(),
             "expectations": self.verdicts.iter().map(verdict).collect::<Vec<_>>(),
             "warnings": self.warnings,
         })
     }
+}
+
+pub(super) fn failure_json(failure: &Failure) -> Value {
+    json!({ "stage": failure.stage.name(), "reason": failure.reason, "count": failure.count })
 }
 
 /// Not one of the sessions had media.
@@ -181,6 +191,9 @@ impl fmt::Display for GroupOutcome {
                 count(Count::Nacked),
                 count(Count::KeyframesAsked)
             )?;
+        }
+        if let Some(sampled) = &self.sampled {
+            write!(f, "{sampled}")?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::in_bursts;
+use super::{in_bursts, sampling::Beside};
 use crate::{
     figures::{Figures, share},
     measure::{Count, Snapshot},
@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_millis(500);
 /// Less than this of what was expected is too little.
 const DELIVERED: f64 = 98.0;
 /// Shares of a shorter time say nothing.
-const STEADY_MIN: Duration = Duration::from_secs(3);
+pub(super) const STEADY_MIN: Duration = Duration::from_secs(3);
 
 /// The two processes at one moment.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub(super) struct Watch {
     /// Seconds of viewers and of publishers in the steady time; of viewers, those whose media does
     /// not come in bursts apart.
     seconds: Seconds,
+    /// What the server does for viewers on an independent stack, in the steady time.
+    beside: Beside,
     last: Instant,
     latest: Duration,
 }
@@ -59,8 +61,8 @@ impl Watch {
         if let Some(pid) = pid.filter(|_| idle.server.is_none()) {
             proc::usage(pid).with_context(|| format!("--pid {pid}"))?;
         }
-        let seconds = Seconds::default();
-        Ok(Self { pid, idle, steady: None, end: None, seconds, last: now, latest: Duration::ZERO })
+        let (seconds, beside) = (Seconds::default(), Beside::default());
+        Ok(Self { pid, idle, steady: None, end: None, seconds, beside, last: now, latest: Duration::ZERO })
     }
 
     pub(super) const fn is_steady(&self) -> bool {
@@ -99,8 +101,13 @@ impl Watch {
         self.latest = self.latest.max(now.saturating_duration_since(due));
     }
 
-    pub(super) fn end(&mut self, groups: &[Group], seen: &[Snapshot]) {
+    pub(super) fn end(&mut self, groups: &[Group], seen: &[Snapshot], beside: &[Beside]) {
         let now = Instant::now();
+        self.beside = Beside {
+            packets: beside.iter().map(|each| each.packets).sum(),
+            seconds: beside.iter().map(|each| each.seconds).sum(),
+            clients: beside.iter().map(|each| each.clients).sum(),
+        };
         self.turn(groups, seen, now);
         self.end = Some(look(self.pid, now, seen.to_vec()));
     }
@@ -132,14 +139,15 @@ impl Watch {
             }
         }
         if let (Some(before), Some(after), Some(idle)) = (&from.server, &to.server, &self.idle.server) {
-            let packets = of(&viewers, Count::Packets);
+            let packets = of(&viewers, Count::Packets) + self.beside.packets;
             let packets = if packets > 0.0 { packets } else { of(&|_| true, Count::SentPackets) };
-            let clients = to.seen.iter().map(Snapshot::active).sum::<u64>() as f64;
+            let clients = to.seen.iter().map(Snapshot::active).sum::<u64>() as f64 + self.beside.clients;
+            let seconds = self.seconds.viewers + self.seconds.publishers + self.beside.seconds;
             let wall = self.measured().as_secs_f64();
             let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
             figures.put("server-cpu", share(cpu, wall));
             figures.put("server-cpu-us-per-packet", cpu * 1e6 / packets);
-            figures.put("server-cpu-ms-per-client-second", cpu * 1e3 / (self.seconds.viewers + self.seconds.publishers));
+            figures.put("server-cpu-ms-per-client-second", cpu * 1e3 / seconds);
             figures.put("server-rss-mb", after.rss_bytes as f64 / 1e6);
             figures.put("server-kb-per-client", after.rss_bytes.saturating_sub(idle.rss_bytes) as f64 / 1024.0 / clients);
             figures.put("server-udp-drops", after.udp_drops.saturating_sub(idle.udp_drops) as f64);

@@ -1,7 +1,8 @@
 //! WebRTC without a browser: real ICE, DTLS and SRTP, no codecs behind them.
 //!
 //! A session is signalled by its crew's thread (`signal`), then a fleet's thread has it (`fleet`): that
-//! drives `client`s, each a `transport` with a `viewer` or a `publisher` on it.
+//! drives `client`s, each a `transport` with a `viewer` or a `publisher` on it. `sample` has viewers on a stack that
+//! is not ours instead.
 
 mod answer;
 mod client;
@@ -11,6 +12,7 @@ mod janus;
 mod offer;
 mod picture;
 mod publisher;
+mod sample;
 mod signal;
 mod transport;
 mod viewer;
@@ -38,7 +40,7 @@ use self::{
     viewer::Viewer,
 };
 use super::{
-    Kind, Options,
+    Kind, Options, Stack,
     crew::{Crew, Failure, Report, Stop},
 };
 use crate::measure::{Collector, Stage};
@@ -64,6 +66,9 @@ impl Fleets {
 
 /// One session of client number `number`.
 pub(super) async fn session(crew: &Crew, number: usize, report: Report, stop: &mut Stop) {
+    if crew.options.stack == Stack::Independent {
+        return Box::pin(sample::session(crew, number, report, stop)).await;
+    }
     let Some(fleets) = &crew.fleets else { return };
     let outcome = tokio::select! {
         biased;
