@@ -49,7 +49,8 @@ impl Load {
         let progress = handle.progress();
         if progress.media < count || progress.failed > 0 {
             let failures = collector.snapshot().failures();
-            let why = failures.first().map_or_else(String::new, |failure| format!(": {}: {}", failure.stage.name(), failure.reason));
+            let why =
+                failures.first().map_or_else(String::new, |failure| format!(": {}: {}", failure.stage.name(), failure.reason));
             bail!("only {} of {count} clients ({}) had media{why}", progress.media, kind.name());
         }
         thread::sleep(SETTLE);
@@ -69,7 +70,12 @@ impl Load {
             Cipher::Cm80 => "AES_CM_128_HMAC_SHA1_80",
         };
         let seen = self.seen();
-        format!("{} of {} on {name}, {} packets failed their check", seen.count(Count::Connected), self.count, seen.count(Count::Bad))
+        format!(
+            "{} of {} on {name}, {} packets failed their check",
+            seen.count(Count::Connected),
+            self.count,
+            seen.count(Count::Bad)
+        )
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) fn measure(setup: &Setup<'_>, count: usize, published: Published) -> 
         bytes as f64 / packets.max(1) as f64
     );
     println!("  cipher    {}", viewers.cipher());
-    let gro = if load::receivers_coalesce()? { "UDP_GRO" } else { "no UDP_GRO: the sender is charged for the receivers' segments" };
+    let gro =
+        if load::receivers_coalesce()? { "UDP_GRO" } else { "no UDP_GRO: the sender is charged for the receivers' segments" };
     println!("  receivers use {gro}");
     run.print_usage(count, "viewer");
     run.print_counters();
