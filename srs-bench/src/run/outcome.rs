@@ -92,6 +92,7 @@ impl Outcome {
                     "kind": group.group.kind.name(),
                     "url": group.group.url,
                     "clients": group.group.options.count,
+                    "insecure": group.group.options.insecure,
                     "figures": table(&group.figures),
                 })
             })
@@ -210,6 +211,9 @@ impl fmt::Display for Outcome {
                 f,
                 "          {packet:.2} µs per packet, {client:.3} ms per client-second; {rss:.1} MB, {each:.1} KB per client"
             )?;
+        }
+        if self.groups.iter().any(|group| group.group.options.insecure) {
+            writeln!(f, "note      certificates were not checked (--insecure)")?;
         }
         for failure in self.failures.iter().take(SHOWN_FAILURES) {
             writeln!(f, "failed    {} × {}: {}", failure.count, failure.stage.name(), failure.reason)?;
