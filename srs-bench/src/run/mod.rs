@@ -110,6 +110,8 @@ pub fn run(plan: &Plan, screen: &mut Screen) -> anyhow::Result<Outcome> {
         if now >= next_look {
             next_look = now + LOOK_EVERY;
             let seen = look(&parties);
+            // A thread that is busy may let a look wait.
+            let now = Instant::now();
             let pending: u64 = seen.iter().map(Snapshot::pending).sum();
             let since_up = all_up.map(|up| now.saturating_duration_since(up));
             let is_settled = |since: Duration| (pending == 0 && since >= SETTLE) || since >= SETUP_LATE_MAX;

@@ -50,7 +50,7 @@ impl Outcome {
         let all = Snapshot::sum(&seen);
         let mut figures = Figures::of_clients(&all);
         watch.put(plan, &mut figures);
-        let mut warnings = watch.warnings(&figures);
+        let mut warnings = watch.warnings(plan, &figures);
         for (group, _) in plan.groups.iter().zip(&seen).filter(|(_, seen)| is_dark(seen)) {
             warnings.push(format!("no session of {} {} had media", group.name, group.url));
         }
