@@ -30,8 +30,8 @@ Examples:
   srs-bench churn -n 100 --stay 2s webrtc://127.0.0.1/live/s0 --expect failed=0 -d 10m
   srs-bench run evening.toml --json evening.json
 
-The URL says which client comes: webrtc:// and other http(s):// WebRTC (WHIP, WHEP, SRS's API), rtmp:// RTMP,
-http://….flv HTTP-FLV, http(s)://….m3u8 HLS. {n} in it is the number of the stream.
+The URL says which client comes: webrtc:// and other http(s):// WebRTC (WHIP, WHEP, SRS's API), rtmp(s):// RTMP,
+http(s)://….flv HTTP-FLV, http(s)://….m3u8 HLS. {n} in it is the number of the stream.
 
 The flags of SRS's tools work too, without a sub-command:
   srs-bench -sr webrtc://127.0.0.1/live/livestream -nn 100

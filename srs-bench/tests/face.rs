@@ -5,12 +5,14 @@ mod server;
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use server::Weir;
+use server::{Weir, eventually, tls};
 use srs_bench::{
     measure::Stage,
     plan::Plan,
@@ -19,6 +21,22 @@ use srs_bench::{
 
 fn bench(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_srs-bench")).args(args).output().expect("it starts")
+}
+
+/// The program in the background.
+fn start(args: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_srs-bench"));
+    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+fn tell(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, signal).expect("it is there");
+}
+
+/// Clients that the server knows of, publishers among them.
+fn clients_of(weir: &Weir) -> u64 {
+    weir.get("/api/v1/clients/")["total"].as_u64().expect("a number")
 }
 
 fn out(output: &Output) -> String {
@@ -100,6 +118,97 @@ fn a_run_says_whether_its_expectations_were_met_and_writes_its_figures() {
     let output = bench(&[&fixed[..], &["-d", "1s", "--expect", "connected<50%"]].concat());
     assert_eq!(output.status.code(), Some(1));
     assert!(out(&output).contains("MISS connected<50%: 100.000 %, off by 50.000 %"), "{}", out(&output));
+}
+
+#[test]
+fn ctrl_c_ends_with_the_summary_and_every_client_says_goodbye() {
+    let weir = Weir::start();
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("endless.toml");
+    let text = format!(
+        "[[publish]]\nurl = 'rtmp://{rtmp}/live/x'\n[[play]]\nurl = 'webrtc://{api}/live/x'\nclients = {{ count = 2 }}\n\
+         [[play]]\nurl = '{whep}'\nclients = {{ count = 3 }}\n[[play]]\nurl = 'rtmp://{rtmp}/live/x'\nclients = {{ count = 2 }}\n",
+        rtmp = weir.rtmp,
+        api = weir.api,
+        whep = weir.whep_url("x"),
+    );
+    std::fs::write(&scenario, text).unwrap();
+    let running = start(&["run", scenario.to_str().unwrap()]);
+    eventually("all clients are there", || (clients_of(&weir) == 8).then_some(()));
+    thread::sleep(Duration::from_secs(2));
+    tell(running.id(), Signal::INT);
+    let output = running.wait_with_output().unwrap();
+    let left = Instant::now();
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+    let summary = String::from_utf8_lossy(&output.stdout);
+    for line in ["1 asked, 1 connected, 1 with media, 1 left, 0 failed", "3 asked, 3 connected, 3 with media, 3 left, 0 failed"] {
+        assert!(summary.contains(line), "{summary}");
+    }
+    eventually("they are gone", || (clients_of(&weir) == 0).then_some(()));
+    // Sooner than the server gives silent ones up.
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let weir = Weir::start();
+    let _source = Ended(start(&["publish", &weir.rtmp_url("x")]));
+    let mut running = Ended(start(&["play", "-n", "2", &weir.whep_url("x")]));
+    eventually("all clients are there", || (clients_of(&weir) == 3).then_some(()));
+    // A server that stands still has its viewers wait for the end of their farewell.
+    tell(weir.pid(), Signal::STOP);
+    tell(running.0.id(), Signal::INT);
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(running.0.try_wait().unwrap(), None, "it waits for the farewell");
+    tell(running.0.id(), Signal::INT);
+    let asked = Instant::now();
+    let status = eventually("it ends", || running.0.try_wait().unwrap());
+    assert_eq!(status.code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+/// A program in the background that does not outlive the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn a_server_that_dies_in_mid_run_ends_it_with_the_summary() {
+    let mut weir = Weir::start();
+    let _source = Ended(start(&["publish", &weir.rtmp_url("x")]));
+    let (whep, rtmp) = (weir.whep_url("x"), weir.rtmp_url("x"));
+    let fixed = ["play", "-n", "2", "-d", "5m", &whep, &rtmp];
+    let (careless, careful) = (start(&fixed), start(&[&fixed[..], &["--expect", "stayed=100%"]].concat()));
+    eventually("all clients are there", || (clients_of(&weir) == 9).then_some(()));
+    thread::sleep(Duration::from_secs(2));
+    weir.kill();
+    // They had media, so that only an expectation makes a failure of it.
+    for (running, status) in [(careless, 0), (careful, 1)] {
+        let output = running.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{}", out(&output));
+        let summary = String::from_utf8_lossy(&output.stdout);
+        assert!(summary.contains("2 asked, 2 connected, 2 with media, 0 left, 2 failed"), "{summary}");
+        assert!(summary.contains("2 × ended: the server does not answer any more"), "{summary}");
+        assert_eq!(summary.contains("MISS stayed=100%"), status == 1, "{summary}");
+    }
+}
+
+#[test]
+fn certificates_that_were_not_checked_are_told() {
+    let weir = Weir::start();
+    let _source = Ended(start(&["publish", &weir.rtmp_url("x")]));
+    let url = format!("https://{}/live/x.flv", tls::before(weir.http));
+    let output = bench(&["play", &url, "--insecure", "-d", "1s"]);
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("note      certificates were not checked"), "{}", out(&output));
+    let refused = bench(&["play", &url, "-d", "1s"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", out(&refused));
+    assert!(out(&refused).contains("1 × connect") && out(&refused).contains("--insecure accepts any"), "{}", out(&refused));
 }
 
 #[test]

@@ -1,17 +1,38 @@
-//! What the clients themselves cost: CPU of their threads and memory, by client. A measurement, run by hand:
-//! `cargo test --release -p srs-bench --test own_cost -- --ignored --nocapture`; `CLIENTS=3000` sets how many.
+//! What the clients themselves cost: CPU of their threads and memory, by client. A measurement, run by hand as the
+//! README's "What it costs itself" says.
 
 mod server;
 
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use server::Weir;
 use srs_bench::{
     clients::{self, Kind, Options},
-    measure::{Collector, Count, Times},
+    measure::{Collector, Count, Snapshot, Times},
 };
 
-const SECONDS: u64 = 10;
+const MEASURED: Duration = Duration::from_secs(10);
+
+/// What the clients have seen and used, at one moment.
+struct Look {
+    seen: Snapshot,
+    cpu_ms: f64,
+    /// When it was taken: a busy thread lets a look wait.
+    at: Instant,
+}
+
+impl Look {
+    fn take(collector: &Collector) -> Self {
+        let seen = collector.snapshot();
+        let threads = threads();
+        let cpu_ms = ["fleet", "crew"].iter().filter_map(|name| threads.get(*name)).sum();
+        Self { seen, cpu_ms, at: Instant::now() }
+    }
+}
 
 /// CPU milliseconds of this process's threads, by the start of their names.
 fn threads() -> BTreeMap<String, f64> {
@@ -31,36 +52,37 @@ fn resident_kb() -> f64 {
     line.trim().trim_end_matches("kB").trim().parse().expect("a number")
 }
 
-fn measure(weir: &Weir, kind: Kind, url: &str) {
-    let count = std::env::var("CLIENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
-    let _ = weir;
+fn of_environment(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+fn measure(kind: Kind, url: &str) {
+    let (count, setups_max) = (of_environment("CLIENTS", 300), of_environment("SETUPS", 64));
     let (idle, collector) = (resident_kb(), Collector::new());
-    let options = Options { count, spread_sources: true, setups_max: 64, stall: Duration::from_secs(60), ..Options::default() };
+    let options = Options { count, spread_sources: true, setups_max, stall: Duration::from_secs(60), ..Options::default() };
     let handle = clients::start(kind, url, &options, &collector).expect("they start");
     let ready = handle.wait_until(Duration::from_secs(120), |progress| progress.media + progress.failed >= count);
     thread::sleep(Duration::from_secs(2));
-    let (before, earlier) = (threads(), collector.snapshot());
-    thread::sleep(Duration::from_secs(SECONDS));
-    let (after, later, resident) = (threads(), collector.snapshot(), resident_kb());
-    let cpu: f64 = ["fleet", "crew"]
-        .iter()
-        .map(|name| after.get(*name).copied().unwrap_or(0.0) - before.get(*name).copied().unwrap_or(0.0))
-        .sum();
-    let packets = later.grown(Count::Packets, &earlier);
+    let before = Look::take(&collector);
+    thread::sleep(MEASURED);
+    let after = Look::take(&collector);
+    let resident = resident_kb();
+    let (seconds, clients) = (after.at.duration_since(before.at).as_secs_f64(), count as f64);
+    let (cpu, packets) = (after.cpu_ms - before.cpu_ms, after.seen.grown(Count::Packets, &before.seen) as f64);
     println!(
-        "{}: {count} clients (all there: {ready}), {:.1} packets and {:.0} kb/s each, {} lost; {:.1} % of a core, {:.3} CPU-ms a client and second, \
-         {:.2} us a packet, {:.1} KB a client; setup p50 {:?} p99 {:?}; failures {:?}",
+        "{}: {count} clients (all there: {ready}), {seconds:.1} s, {:.1} packets and {:.0} kb/s each, {} lost; {:.1} % of a core, \
+         {:.3} CPU-ms a client and second, {:.2} us a packet, {:.1} KB a client; setup p50 {:?} p99 {:?}; failures {:?}",
         kind.name(),
-        packets as f64 / count as f64 / SECONDS as f64,
-        later.grown(Count::Bytes, &earlier) as f64 * 8e-3 / count as f64 / SECONDS as f64,
-        later.count(Count::Lost),
-        cpu / SECONDS as f64 / 10.0,
-        cpu / count as f64 / SECONDS as f64,
-        cpu * 1e3 / packets.max(1) as f64,
-        (resident - idle) / count as f64,
-        later.percentile(Times::Setup, 50.0),
-        later.percentile(Times::Setup, 99.0),
-        later.failures()
+        packets / clients / seconds,
+        after.seen.grown(Count::Bytes, &before.seen) as f64 * 8e-3 / clients / seconds,
+        after.seen.count(Count::Lost),
+        cpu / seconds / 10.0,
+        cpu / clients / seconds,
+        cpu * 1e3 / packets.max(1.0),
+        (resident - idle) / clients,
+        after.seen.percentile(Times::Setup, 50.0),
+        after.seen.percentile(Times::Setup, 99.0),
+        after.seen.failures()
     );
     handle.stop();
 }
@@ -72,7 +94,7 @@ fn what_a_client_costs() {
     let collector = Collector::new();
     let source = clients::start(Kind::RtmpPublish, &weir.rtmp_url("x"), &Options::default(), &collector).expect("it starts");
     assert!(source.wait_until(Duration::from_secs(10), |progress| progress.media == 1));
-    measure(&weir, Kind::WebrtcPlay, &weir.whep_url("x"));
-    measure(&weir, Kind::RtmpPlay, &weir.rtmp_url("x"));
-    measure(&weir, Kind::FlvPlay, &weir.http_url("x.flv"));
+    measure(Kind::WebrtcPlay, &weir.whep_url("x"));
+    measure(Kind::RtmpPlay, &weir.rtmp_url("x"));
+    measure(Kind::FlvPlay, &weir.http_url("x.flv"));
 }

@@ -40,6 +40,7 @@ impl Weir {
     }
 
     fn start_configured(vhost: &str, rtc_server: &str) -> Self {
+        know_tls();
         let dir = tempfile::tempdir().expect("a directory");
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
         let rtc = free_both();
@@ -167,8 +168,14 @@ fn free_both() -> SocketAddr {
     free.expect("a port that is free for TCP and UDP")
 }
 
+/// In a workspace whose load tool speaks TLS, reqwest wants to know of a provider before it speaks to anybody.
+fn know_tls() {
+    let _known = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// One GET; status and body, or `None` if nobody answers.
 pub fn http_get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    know_tls();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(15)).build().ok()?;

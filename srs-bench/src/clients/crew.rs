@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustls::ClientConfig;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -16,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Counts, Kind, Options, Stack, Target, flv, hls, request::Http, rtmp, webrtc};
+use super::{Counts, Kind, Options, Stack, Target, flv, hls, request::Http, rtmp, tls, webrtc};
 use crate::measure::{Collector, Recorder, Stage, Tally};
 
 /// How long the clients have to leave.
@@ -48,6 +49,7 @@ pub(super) fn start(
     };
     let crews = if fleets.is_some() { 1 } else { threads };
     let setups_max = (options.setups_max / crews).max(1);
+    let tls = tls::config(options.insecure)?;
     let start = |share: usize| {
         let builder = Builder::new_current_thread().enable_all().max_io_events_per_tick(EVENTS_MAX).build();
         let runtime = builder.context("no runtime")?;
@@ -60,6 +62,8 @@ pub(super) fn start(
             setups: Arc::new(Semaphore::new(setups_max)),
             share: (share, crews),
             fleets: fleets.clone(),
+            http: Http::new(options, &tls)?,
+            tls: Arc::clone(&tls),
         };
         let name = if options.stack == Stack::Light { "crew" } else { "sample" };
         let thread = thread::Builder::new().name(format!("{name}-{share}"));
@@ -95,11 +99,12 @@ struct Hiring {
     /// Which of how many threads: it has every so-manieth client.
     share: (usize, usize),
     fleets: Option<webrtc::Fleets>,
+    http: Http,
+    tls: Arc<ClientConfig>,
 }
 
 impl Hiring {
     fn run(self, runtime: &Runtime) {
-        let http = Http::new(&self.options);
         let buffer = std::cell::RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice());
         let (share, stop) = (self.share, self.stop.clone());
         let crew = Rc::new(Crew {
@@ -109,7 +114,8 @@ impl Hiring {
             counts: self.counts,
             setups: self.setups,
             fleets: self.fleets,
-            http,
+            http: self.http,
+            tls: self.tls,
             buffer,
         });
         LocalSet::new().block_on(runtime, lead(crew, share, stop));
@@ -125,6 +131,7 @@ pub(super) struct Crew {
     setups: Arc<Semaphore>,
     pub(super) fleets: Option<webrtc::Fleets>,
     pub(super) http: Http,
+    pub(super) tls: Arc<ClientConfig>,
     /// What is read goes through here and is not kept.
     pub(super) buffer: std::cell::RefCell<Box<[u8]>>,
 }

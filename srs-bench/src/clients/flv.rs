@@ -4,11 +4,7 @@ mod body;
 mod tags;
 
 use reqwest::Url;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use self::{
     body::{Body, Head},
@@ -17,6 +13,7 @@ use self::{
 use super::{
     crew::{Crew, Failure, Report, Stop},
     player::{self, Intake, Player},
+    wire::Wire,
 };
 use crate::measure::{Stage, Tally};
 
@@ -34,12 +31,12 @@ pub(super) async fn play(crew: &Crew, number: usize, report: Report, stop: &mut 
         opened = Box::pin(open(crew, number)) => opened,
     };
     let outcome = match opened {
-        Ok((socket, mut stream, rest)) => {
+        Ok((mut wire, mut stream, rest)) => {
             player.connected(&mut crew.recorder.lock());
             let first = stream.handle(&rest, &mut player, std::time::Instant::now(), &mut crew.recorder.lock());
             drop(rest);
             match first {
-                Ok(_) => player::watch(crew, &socket, &mut player, &mut stream, stop).await,
+                Ok(_) => player::watch(crew, &mut wire, &mut player, &mut stream, stop).await,
                 Err(failure) => Err(failure),
             }
         }
@@ -79,21 +76,21 @@ impl Intake for Stream {
 }
 
 /// Asks for the stream, wherever it turns out to be.
-async fn open(crew: &Crew, number: usize) -> Result<(TcpStream, Stream, Vec<u8>), Failure> {
+async fn open(crew: &Crew, number: usize) -> Result<(Wire, Stream, Vec<u8>), Failure> {
     let mut url = crew.url(number).map_err(|error| Failure::of(Stage::Http, &error))?;
     for _ in 0..REDIRECTS_MAX {
-        let mut socket = player::connect(crew, number, &url, 80).await?;
-        let (head, rest) = timeout(crew.options.setup_patience, ask(crew, &mut socket, &url))
+        let mut wire = player::connect(crew, number, &url, 80).await?;
+        let (head, rest) = timeout(crew.options.setup_patience, ask(crew, &mut wire, &url))
             .await
             .map_err(|_| Failure::new(Stage::Http, "no answer in time"))??;
         match (head.status, &head.location) {
             (200, _) => {
                 let stream = Stream { body: Body::new(&head), tags: TagReader::default() };
-                return Ok((socket, stream, rest));
+                return Ok((wire, stream, rest));
             }
             (301 | 302 | 303 | 307 | 308, Some(to)) => {
                 url = url.join(to).map_err(|_| Failure::new(Stage::Http, "sent on to an odd place"))?;
-                if url.scheme() != "http" {
+                if !matches!(url.scheme(), "http" | "https") {
                     return Err(Failure::new(Stage::Http, format!("sent on to {}://, which is not spoken here", url.scheme())));
                 }
             }
@@ -104,15 +101,15 @@ async fn open(crew: &Crew, number: usize) -> Result<(TcpStream, Stream, Vec<u8>)
 }
 
 /// The request, and the head of its answer with what came behind it.
-async fn ask(crew: &Crew, socket: &mut TcpStream, url: &Url) -> Result<(Head, Vec<u8>), Failure> {
+async fn ask(crew: &Crew, wire: &mut Wire, url: &Url) -> Result<(Head, Vec<u8>), Failure> {
     let broke = |error: std::io::Error| Failure::new(Stage::Http, format!("the connection broke: {}", error.kind()));
     let host = url.host_str().unwrap_or_default();
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
     let bearer = crew.options.bearer.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: srs-bench\r\nAccept: */*\r\n{bearer}\r\n");
-    socket.write_all(request.as_bytes()).await.map_err(broke)?;
-    let mut data = Vec::with_capacity(1 << 10);
+    wire.write_all(request.as_bytes()).await.map_err(broke)?;
+    let (mut data, mut buffer) = (Vec::new(), [0; 1 << 10]);
     loop {
         if let Some(end) = data.windows(4).position(|window| window == b"\r\n\r\n") {
             let rest = data.split_off(end + 4);
@@ -122,8 +119,10 @@ async fn ask(crew: &Crew, socket: &mut TcpStream, url: &Url) -> Result<(Head, Ve
         if data.len() > HEAD_MAX {
             return Err(Failure::new(Stage::Http, "a head without end"));
         }
-        if socket.read_buf(&mut data).await.map_err(broke)? == 0 {
+        let len = wire.read(&mut buffer).await.map_err(broke)?;
+        if len == 0 {
             return Err(Failure::new(Stage::Http, "the server closed the connection"));
         }
+        data.extend_from_slice(buffer.get(..len).unwrap_or_default());
     }
 }

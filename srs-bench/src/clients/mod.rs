@@ -13,7 +13,9 @@ mod player;
 mod request;
 mod rtmp;
 mod target;
+mod tls;
 pub mod webrtc;
+mod wire;
 
 use std::{
     sync::{
@@ -40,10 +42,10 @@ use crate::measure::Collector;
 ///
 /// | kind | URL |
 /// |---|---|
-/// | WebRTC | `http://…` of a WHIP or WHEP endpoint, `webrtc://host[:1985]/app/stream` for SRS's JSON API, or `janus://host:8088/janus?room=1&feed=1` for Janus's VideoRoom |
-/// | RTMP | `rtmp://host[:1935]/app/stream[?params]` |
-/// | HTTP-FLV | `http://host/app/stream.flv` |
-/// | HLS | `http://host/app/stream.m3u8` |
+/// | WebRTC | `http(s)://…` of a WHIP or WHEP endpoint, `webrtc://host[:1985]/app/stream` for SRS's JSON API, or `janus://host:8088/janus?room=1&feed=1` for Janus's VideoRoom |
+/// | RTMP | `rtmp://host[:1935]/app/stream[?params]`, `rtmps://host[:443]/…` in TLS |
+/// | HTTP-FLV | `http(s)://host/app/stream.flv` |
+/// | HLS | `http(s)://host/app/stream.m3u8` |
 ///
 /// # Errors
 ///

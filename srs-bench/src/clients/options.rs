@@ -33,6 +33,8 @@ pub struct Options {
     pub churn: Option<Churn>,
     /// `Authorization: Bearer` of HTTP requests.
     pub bearer: Option<String>,
+    /// Any certificate of a TLS server is good enough.
+    pub insecure: bool,
     /// Which packets WebRTC viewers decrypt and check.
     pub verify: Verify,
     /// Which SRTP profile WebRTC clients offer.
@@ -64,6 +66,7 @@ impl Default for Options {
             stall: Duration::from_secs(10),
             churn: None,
             bearer: None,
+            insecure: false,
             verify: Verify::All,
             cipher: Cipher::Any,
             stack: Stack::Light,

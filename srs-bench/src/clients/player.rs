@@ -3,11 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::{net::TcpStream, time::sleep};
+use tokio::time::sleep;
 
 use super::{
     Options,
     crew::{Crew, Failure, Report, Stop},
+    tls,
+    wire::Wire,
 };
 use crate::measure::{Stage, Stamp, StreamMeter, Tally};
 
@@ -134,7 +136,7 @@ pub(super) trait Intake {
 /// Reads a connection to the end of the session: `Ok` is as planned.
 pub(super) async fn watch(
     crew: &Crew,
-    socket: &TcpStream,
+    wire: &mut Wire,
     player: &mut Player,
     intake: &mut impl Intake,
     stop: &mut Stop,
@@ -152,20 +154,20 @@ pub(super) async fn watch(
                 }
                 tick.as_mut().reset((now + WATCH_EVERY).into());
             }
-            ready = socket.readable() => {
+            ready = wire.readable() => {
                 ready.map_err(|error| ended(&error))?;
-                let Some(answer) = read(crew, socket, player, intake)? else { continue };
+                let Some(answer) = read(crew, wire, player, intake)? else { continue };
                 // A few bytes: a kernel that has no room for them has a server that does not read.
-                let _sent = socket.try_write(&answer);
+                let _sent = wire.try_write(&answer);
             }
         }
     }
 }
 
 /// One read, through the buffer that all share.
-fn read(crew: &Crew, socket: &TcpStream, player: &mut Player, intake: &mut impl Intake) -> Result<Option<Vec<u8>>, Failure> {
+fn read(crew: &Crew, wire: &mut Wire, player: &mut Player, intake: &mut impl Intake) -> Result<Option<Vec<u8>>, Failure> {
     let mut buffer = crew.buffer.borrow_mut();
-    match socket.try_read(&mut buffer) {
+    match wire.try_read(&mut buffer) {
         Ok(0) => Err(Failure::new(Stage::Ended, "the server closed the connection")),
         Ok(len) => {
             let data = buffer.get(..len).unwrap_or_default();
@@ -181,8 +183,8 @@ pub(super) fn ended(error: &std::io::Error) -> Failure {
     Failure::new(Stage::Ended, format!("the connection broke: {}", error.kind()))
 }
 
-/// Opens a connection from the client's own address, if it has one.
-pub(super) async fn connect(crew: &Crew, number: usize, url: &reqwest::Url, default_port: u16) -> Result<TcpStream, Failure> {
+/// Opens a connection from the client's own address, if it has one; in TLS if the URL says so.
+pub(super) async fn connect(crew: &Crew, number: usize, url: &reqwest::Url, default_port: u16) -> Result<Wire, Failure> {
     let remote = super::target::resolve(url, default_port).await.map_err(|error| Failure::of(Stage::Resolve, &error))?;
     let failed = |error: std::io::Error| Failure::new(Stage::Connect, format!("{remote}: {error}"));
     let socket = if remote.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() };
@@ -193,7 +195,13 @@ pub(super) async fn connect(crew: &Crew, number: usize, url: &reqwest::Url, defa
     let stream = tokio::time::timeout(crew.options.setup_patience, socket.connect(remote)).await;
     let stream = stream.map_err(|_| Failure::new(Stage::Connect, format!("{remote}: no answer")))?.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
-    Ok(stream)
+    if !matches!(url.scheme(), "https" | "rtmps") {
+        return Ok(Wire::plain(stream));
+    }
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let secured = tokio::time::timeout(crew.options.setup_patience, Wire::secure(stream, &crew.tls, host)).await;
+    let secured = secured.map_err(|_| Failure::new(Stage::Connect, format!("{remote}: no answer in TLS")))?;
+    secured.map_err(|error| Failure::new(Stage::Connect, tls::explained(format!("{remote}: {error}"))))
 }
 
 #[cfg(test)]

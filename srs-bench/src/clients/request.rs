@@ -2,9 +2,11 @@
 
 use std::{error::Error as _, time::Duration};
 
+use anyhow::Context as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
+use rustls::ClientConfig;
 
-use super::{Options, crew::Failure};
+use super::{Options, crew::Failure, tls};
 use crate::measure::Stage;
 
 /// Connections that are kept for the next request.
@@ -21,14 +23,10 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(options: &Options) -> Self {
-        let client = reqwest::Client::builder().pool_max_idle_per_host(IDLE_MAX).tcp_nodelay(true).build();
-        Self {
-            // What cannot be set is left as it is by default.
-            client: client.unwrap_or_default(),
-            bearer: options.bearer.clone(),
-            patience: options.setup_patience,
-        }
+    pub(super) fn new(options: &Options, tls: &ClientConfig) -> anyhow::Result<Self> {
+        let builder = reqwest::Client::builder().pool_max_idle_per_host(IDLE_MAX).tcp_nodelay(true);
+        let client = builder.use_preconfigured_tls(tls.clone()).build().context("HTTP")?;
+        Ok(Self { client, bearer: options.bearer.clone(), patience: options.setup_patience })
     }
 
     /// A request with the bearer token, if there is one.
@@ -94,7 +92,7 @@ pub(super) fn failure(error: &reqwest::Error) -> Failure {
         error if error.is_connect() => Stage::Connect,
         _ => Stage::Http,
     };
-    Failure::new(stage, reason)
+    Failure::new(stage, tls::explained(reason))
 }
 
 #[cfg(test)]

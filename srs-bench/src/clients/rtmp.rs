@@ -12,11 +12,7 @@ use rml_rtmp::{
     sessions::{ClientSession, ClientSessionResult},
     time::RtmpTimestamp,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::{sleep_until, timeout},
-};
+use tokio::time::{sleep_until, timeout};
 
 use self::{
     chunks::{COMMAND, ChunkReader, error_status},
@@ -26,6 +22,7 @@ use super::{
     crew::{Crew, Failure, Report, Stop},
     player::{self, Intake, Player},
     target,
+    wire::Wire,
 };
 use crate::{
     measure::{Count, Stage, Tally},
@@ -33,6 +30,7 @@ use crate::{
 };
 
 const PORT: u16 = 1935;
+const TLS_PORT: u16 = 443;
 /// A publisher that is further behind than this leaves frames out, as encoders do.
 const BEHIND_MAX: Duration = Duration::from_secs(2);
 /// Bytes read at a time until media comes.
@@ -52,9 +50,9 @@ pub(super) async fn play(crew: &Crew, number: usize, report: Report, stop: &mut 
             let mut stream = Stream { chunks: open.chunks };
             // Media that came with the grant.
             let first = stream.handle(&open.rest, &mut player, Instant::now(), &mut crew.recorder.lock());
-            let socket = open.socket;
+            let mut wire = open.wire;
             match first {
-                Ok(_) => player::watch(crew, &socket, &mut player, &mut stream, stop).await,
+                Ok(_) => player::watch(crew, &mut wire, &mut player, &mut stream, stop).await,
                 Err(failure) => Err(failure),
             }
         }
@@ -65,7 +63,7 @@ pub(super) async fn play(crew: &Crew, number: usize, report: Report, stop: &mut 
 
 /// A connection that was granted its wish.
 struct Open {
-    socket: TcpStream,
+    wire: Wire,
     session: ClientSession,
     chunks: ChunkReader,
     /// What came behind the grant and was not read yet.
@@ -75,31 +73,33 @@ struct Open {
 async fn open(crew: &Crew, number: usize, wish: fn(String) -> Wish) -> Result<Open, Failure> {
     let url = crew.url(number).map_err(|error| Failure::of(Stage::Resolve, &error))?;
     let (app, stream) = target::app_and_stream(&url).map_err(|error| Failure::of(Stage::Resolve, &error))?;
-    let tc_url = format!("rtmp://{}:{}/{app}", url.host_str().unwrap_or_default(), url.port().unwrap_or(PORT));
-    let socket = player::connect(crew, number, &url, PORT).await?;
+    let default = if url.scheme() == "rtmps" { TLS_PORT } else { PORT };
+    let port = url.port().unwrap_or(default);
+    let tc_url = format!("{}://{}:{port}/{app}", url.scheme(), url.host_str().unwrap_or_default());
+    let wire = player::connect(crew, number, &url, default).await?;
     let (setup, hello) = Setup::new(&app, &tc_url, wish(stream))?;
-    negotiate(socket, setup, &hello, crew.options.setup_patience).await
+    negotiate(wire, setup, &hello, crew.options.setup_patience).await
 }
 
-async fn negotiate(mut socket: TcpStream, mut setup: Setup, hello: &[u8], patience: Duration) -> Result<Open, Failure> {
+async fn negotiate(mut wire: Wire, mut setup: Setup, hello: &[u8], patience: Duration) -> Result<Open, Failure> {
     let deadline = Instant::now() + patience;
     let mut chunks = ChunkReader::default();
     let mut buffer = vec![0; SETUP_READ];
     let broke = |stage: Stage, error: std::io::Error| Failure::new(stage, format!("the connection broke: {}", error.kind()));
-    socket.write_all(hello).await.map_err(|error| broke(Stage::Handshake, error))?;
+    wire.write_all(hello).await.map_err(|error| broke(Stage::Handshake, error))?;
     loop {
         let stage = setup.stage();
-        let read = timeout(deadline.saturating_duration_since(Instant::now()), socket.read(&mut buffer)).await;
+        let read = timeout(deadline.saturating_duration_since(Instant::now()), wire.read(&mut buffer)).await;
         let len = read.map_err(|_| Failure::new(stage, "no answer in time"))?.map_err(|error| broke(stage, error))?;
         if len == 0 {
             return Err(Failure::new(stage, "the server closed the connection"));
         }
         let step = setup.feed(buffer.get(..len).unwrap_or_default())?;
-        socket.write_all(&step.out).await.map_err(|error| broke(stage, error))?;
+        wire.write_all(&step.out).await.map_err(|error| broke(stage, error))?;
         if setup.granted
             && let Some(session) = setup.session
         {
-            return Ok(Open { socket, session, chunks, rest: step.chunks });
+            return Ok(Open { wire, session, chunks, rest: step.chunks });
         }
         // The session answers for itself until then.
         chunks.feed(&step.chunks, |_| {}).map_err(|what| Failure::new(stage, what))?;
@@ -198,7 +198,7 @@ impl Publisher<'_> {
         };
         if let Ok(ClientSessionResult::OutboundResponse(packet)) = result {
             let stall = self.crew.options.stall;
-            let sent = timeout(stall, self.open.socket.write_all(&packet.bytes)).await;
+            let sent = timeout(stall, self.open.wire.write_all(&packet.bytes)).await;
             sent.map_err(|_| Failure::new(Stage::Stalled, format!("the server took nothing for {} s", stall.as_secs_f32())))?
                 .map_err(|error| player::ended(&error))?;
         }
@@ -211,10 +211,10 @@ impl Publisher<'_> {
             tokio::select! {
                 biased;
                 () = stop.wait() => return Ok(()),
-                ready = self.open.socket.readable() => {
+                ready = self.open.wire.readable() => {
                     ready.map_err(|error| player::ended(&error))?;
                     let mut data = [0; 1 << 10];
-                    match self.open.socket.try_read(&mut data) {
+                    match self.open.wire.try_read(&mut data) {
                         Ok(0) => return Err(Failure::new(Stage::Ended, "the server closed the connection")),
                         Ok(len) => self.hear(data.get(..len).unwrap_or_default())?,
                         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -240,7 +240,7 @@ impl Publisher<'_> {
         let answers = self.open.chunks.take_answers();
         if !answers.is_empty() {
             // A few bytes; a kernel without room for them has a server that does not read.
-            let _sent = self.open.socket.try_write(&answers);
+            let _sent = self.open.wire.try_write(&answers);
         }
         Ok(())
     }

@@ -34,13 +34,13 @@ impl Kind {
         Ok(match (parsed.scheme(), publish) {
             ("webrtc" | "janus", false) => Self::WebrtcPlay,
             ("webrtc" | "janus", true) => Self::WebrtcPublish,
-            ("rtmp", false) => Self::RtmpPlay,
-            ("rtmp", true) => Self::RtmpPublish,
-            ("http", false) if path.ends_with(".flv") => Self::FlvPlay,
+            ("rtmp" | "rtmps", false) => Self::RtmpPlay,
+            ("rtmp" | "rtmps", true) => Self::RtmpPublish,
+            ("http" | "https", false) if path.ends_with(".flv") => Self::FlvPlay,
             ("http" | "https", false) if path.ends_with(".m3u8") => Self::HlsPlay,
             ("http" | "https", false) => Self::WebrtcPlay,
             ("http" | "https", true) => Self::WebrtcPublish,
-            (scheme, _) => bail!("no client for {scheme}://; there are webrtc, rtmp, http and https"),
+            (scheme, _) => bail!("no client for {scheme}://; there are webrtc, janus, rtmp, rtmps, http and https"),
         })
     }
 
@@ -87,14 +87,13 @@ impl Target {
         let target = Self { kind, url: url.to_owned() };
         let first = target.url(0)?;
         let schemes: &[&str] = match kind {
-            Kind::WebrtcPlay | Kind::WebrtcPublish => &["http", "webrtc", "janus"],
-            Kind::RtmpPlay | Kind::RtmpPublish => &["rtmp"],
-            Kind::FlvPlay | Kind::HlsPlay => &["http"],
+            Kind::WebrtcPlay | Kind::WebrtcPublish => &["http", "https", "webrtc", "janus"],
+            Kind::RtmpPlay | Kind::RtmpPublish => &["rtmp", "rtmps"],
+            Kind::FlvPlay | Kind::HlsPlay => &["http", "https"],
         };
-        ensure!(first.scheme() != "https", "no TLS is built in: give the server's address without it");
         ensure!(schemes.contains(&first.scheme()), "{} wants {}://", kind.name(), schemes.join(":// or "));
         ensure!(first.host_str().is_some_and(|host| !host.is_empty()), "no host in it");
-        if matches!(first.scheme(), "rtmp" | "webrtc") {
+        if matches!(first.scheme(), "rtmp" | "rtmps" | "webrtc") {
             app_and_stream(&first)?;
         }
         Ok(target)
@@ -141,7 +140,9 @@ mod tests {
             ("http://a:1985/rtc/v1/whep/?app=live&stream=x", false, Kind::WebrtcPlay),
             ("https://a/whip/x", true, Kind::WebrtcPublish),
             ("rtmp://a/live/x", true, Kind::RtmpPublish),
+            ("rtmps://a/live/x", false, Kind::RtmpPlay),
             ("http://a/live/x.flv?token=1", false, Kind::FlvPlay),
+            ("https://a/live/x.flv", false, Kind::FlvPlay),
             ("http://a/live/x.m3u8", false, Kind::HlsPlay),
         ] {
             assert_eq!(Kind::of(url, publish).unwrap(), kind, "{url}");
@@ -165,8 +166,8 @@ mod tests {
         for (kind, url) in [
             (Kind::RtmpPlay, "http://a/live/x"),
             (Kind::RtmpPlay, "rtmp://a/onlyapp"),
-            (Kind::FlvPlay, "https://a/live/x.flv"),
-            (Kind::WebrtcPlay, "https://a/whep"),
+            (Kind::RtmpPlay, "rtmps://a/onlyapp"),
+            (Kind::FlvPlay, "rtmps://a/live/x.flv"),
             (Kind::WebrtcPlay, "webrtc://a"),
             (Kind::HlsPlay, "not a url"),
         ] {

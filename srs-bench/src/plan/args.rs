@@ -80,6 +80,9 @@ pub(crate) struct ClientArgs {
     /// Token of "Authorization: Bearer".
     #[arg(long)]
     pub(crate) bearer: Option<String>,
+    /// Accept any certificate of a TLS server.
+    #[arg(long)]
+    pub(crate) insecure: bool,
     /// Which packets of WebRTC are decrypted and checked: all, 1/N, none.
     #[arg(long)]
     pub(crate) verify: Option<String>,
@@ -164,6 +167,7 @@ impl ClientArgs {
             media_patience: patience.unwrap_or(base.media_patience),
             stall: self.stall.map_or(base.stall, |span| span.0),
             bearer: self.bearer.clone(),
+            insecure: self.insecure,
             verify,
             cipher,
             feedback: self.feedback()?,

@@ -115,6 +115,8 @@ pub fn run(plan: &Plan, screen: &mut Screen) -> anyhow::Result<Outcome> {
         if now >= next_look {
             next_look = now + LOOK_EVERY;
             let seen = look(&parties);
+            // A thread that is busy may let a look wait.
+            let now = Instant::now();
             let sampled = parties.iter().filter_map(|party| party.sampling.as_ref()).map(Sampling::pending);
             let pending: u64 = seen.iter().map(Snapshot::pending).chain(sampled).sum();
             let since_up = all_up.map(|up| now.saturating_duration_since(up));

@@ -52,7 +52,7 @@ impl Outcome {
         let all = Snapshot::sum(&seen);
         let mut figures = Figures::of_clients(&all);
         watch.put(plan, &mut figures);
-        let mut warnings = watch.warnings(&figures);
+        let mut warnings = watch.warnings(plan, &figures);
         for (group, _) in plan.groups.iter().zip(&seen).filter(|(_, seen)| is_dark(seen)) {
             warnings.push(format!("no session of {} {} had media", group.name, group.url));
         }
@@ -99,6 +99,7 @@ impl Outcome {
                     "kind": group.group.kind.name(),
                     "url": group.group.url,
                     "clients": group.group.options.count,
+                    "insecure": group.group.options.insecure,
                     "figures": table(&group.figures),
                     "sampled": group.sampled.as_ref().map(Sampled::json),
                 })
@@ -223,6 +224,9 @@ impl fmt::Display for Outcome {
                 f,
                 "          {packet:.2} µs per packet, {client:.3} ms per client-second; {rss:.1} MB, {each:.1} KB per client"
             )?;
+        }
+        if self.groups.iter().any(|group| group.group.options.insecure) {
+            writeln!(f, "note      certificates were not checked (--insecure)")?;
         }
         for failure in self.failures.iter().take(SHOWN_FAILURES) {
             writeln!(f, "failed    {} × {}: {}", failure.count, failure.stage.name(), failure.reason)?;

@@ -20,6 +20,8 @@ const WITHOUT_CORE: f64 = 0.2;
 const LATE: Duration = Duration::from_millis(500);
 /// Less than this of what was expected is too little.
 const DELIVERED: f64 = 98.0;
+/// More than this is more than the steady time's: what an overloaded machine held back came in it, too.
+const DELIVERED_MAX: f64 = 105.0;
 /// Shares of a shorter time say nothing.
 pub(super) const STEADY_MIN: Duration = Duration::from_secs(3);
 
@@ -172,10 +174,14 @@ impl Watch {
     }
 
     /// Why the figures do not count, if so.
-    pub(super) fn warnings(&self, figures: &Figures) -> Vec<String> {
+    pub(super) fn warnings(&self, plan: &Plan, figures: &Figures) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(delivered) = figures.get("delivered").filter(|delivered| *delivered < DELIVERED) {
             warnings.push(format!("only {delivered:.1} % of what was expected arrived"));
+        }
+        // A bitrate that somebody expected may be meant as a lower bound.
+        if let Some(delivered) = figures.get("delivered").filter(|d| *d > DELIVERED_MAX && plan.expected_kbps.is_none()) {
+            warnings.push(format!("{delivered:.1} % of what was sent arrived: with it came what was late from before"));
         }
         let Some((from, to)) = self.ends() else { return warnings };
         let wall = self.measured();
@@ -284,6 +290,20 @@ mod tests {
         usage.each = [(1, thread)].into();
         usage.udp_drops = udp_drops;
         usage
+    }
+
+    #[test]
+    fn too_little_and_more_than_was_sent_are_told() {
+        let watch = Watch::begin(None, Instant::now()).unwrap();
+        let warnings = |delivered: f64, expected_kbps| {
+            let mut figures = Figures::of_clients(&crate::measure::Collector::new().snapshot());
+            figures.put("delivered", delivered);
+            watch.warnings(&Plan { expected_kbps, ..Plan::default() }, &figures)
+        };
+        assert!(warnings(90.0, None)[0].contains("only 90.0 %"));
+        assert_eq!(warnings(101.0, None), Vec::<String>::new());
+        assert!(warnings(240.0, None)[0].contains("240.0 % of what was sent"));
+        assert_eq!(warnings(240.0, Some(300)), Vec::<String>::new());
     }
 
     #[test]

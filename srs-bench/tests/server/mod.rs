@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part of it")]
 
 pub mod lossy;
+pub mod tls;
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -27,6 +28,8 @@ pub struct Weir {
 impl Weir {
     /// Everything on, one-second HLS segments, on loopback.
     pub fn start() -> Self {
+        // reqwest wants to know of a provider before it speaks to anybody.
+        let _known = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a directory");
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
         let rtc = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free UDP port");
