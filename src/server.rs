@@ -12,8 +12,8 @@ use weir_bridge::{
     transcode,
 };
 use weir_rtc::{RtcConfig, RtcServer};
-use weir_source::{Bridge, Hub, Lane, RemuxJob};
-use weir_web::{AppState, ServeLimits, WebConfig};
+use weir_source::{Bridge, Hub, Lane, PerVhost, RemuxJob};
+use weir_web::{AppState, ServeLimits, VhostConfig, WebConfig};
 
 use crate::{Config, pulse};
 
@@ -69,7 +69,7 @@ impl Server {
 
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
         let web_config = WebConfig {
-            flv: config.flv,
+            vhosts: PerVhost::all(VhostConfig { flv: config.flv }),
             rtmp_port: port(&config.rtmp, 1935),
             api_port: port(&config.http_api, 1985),
             ..WebConfig::default()

@@ -241,7 +241,9 @@ fn a_player_gets_metadata_headers_cached_pictures_and_live_media() {
 
     let kinds: Vec<_> = server.hub.clients().list().iter().map(|client| client.info.kind).collect();
     assert_eq!(kinds, [ClientKind::RtmpPublish, ClientKind::RtmpPlay]);
-    assert!(server.hub.clients().list().iter().all(|client| client.recv_bytes.load(std::sync::atomic::Ordering::Relaxed) > 0));
+    assert!(
+        server.hub.clients().list().iter().all(|client| client.traffic.received.load(std::sync::atomic::Ordering::Relaxed) > 0)
+    );
     server.end();
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::Rng;
-use weir_source::{ClientInfo, ClientKind, Codec, Hub, Lane, Publisher, StreamKey, Track, TrackId, Tracks};
+use weir_source::{ClientInfo, Codec, Hub, Lane, Pass, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use crate::{
     Candidate, OpenError, Protocols, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
@@ -28,13 +28,12 @@ use crate::{
 /// a client that deletes a session and opens the next must find its stream name free.
 const CLOSE_WAIT: Duration = Duration::from_millis(50);
 
-/// What a client asks for by HTTP.
-#[derive(Clone, Debug)]
+/// What a client asks for by HTTP, once it has been let in.
+#[derive(Debug)]
 pub struct OpenRequest {
-    /// Publish or play.
-    pub direction: Direction,
-    /// The stream.
-    pub key: StreamKey,
+    /// Who it is, and whether it publishes or plays which stream. Its id must be unique among living
+    /// clients.
+    pub pass: Pass,
     /// The SDP offer.
     pub offer: String,
     /// An address of ours to name first.
@@ -43,16 +42,14 @@ pub struct OpenRequest {
     pub codec: Option<Codec>,
     /// Playing: of simulcast layers none better than the one of this name.
     pub layer_max: Option<String>,
-    /// The client's address as HTTP sees it.
-    pub client_ip: IpAddr,
-    /// The request's URL without its query.
-    pub url: String,
-    /// The page it came from.
-    pub page_url: String,
-    /// The trace id of the session: unique among living clients.
-    pub id: String,
     /// Our ICE credentials, where the client wants to choose them.
     pub ice: Option<IceCredentials>,
+}
+
+impl OpenRequest {
+    fn direction(&self) -> Direction {
+        if self.pass.info().kind.is_publisher() { Direction::Publish } else { Direction::Play }
+    }
 }
 
 /// A session that was opened.
@@ -277,13 +274,15 @@ impl RtcHandle {
         let shared = &*self.0;
         let now = Instant::now();
         shared.sweep(now);
-        shared.lobby.admits(request.client_ip)?;
+        let info = Arc::clone(request.pass.info());
+        shared.lobby.admits(info.ip)?;
         let ice = credentials(request.ice.as_ref())?;
         let (answer, mut params) = shared.negotiate(&request, &ice)?;
         params.layer_max.clone_from(&request.layer_max);
         let wake = Arc::new(PeerWake::default());
-        let publisher = match request.direction {
-            Direction::Publish => Some(shared.take_seat(&request, &wake, now)?),
+        let direction = request.direction();
+        let publisher = match direction {
+            Direction::Publish => Some(shared.take_seat(&info, &wake, now)?),
             Direction::Play => None,
         };
         let username = format!("{}:{}", ice.ufrag, params.remote_ice.ufrag);
@@ -291,10 +290,10 @@ impl RtcHandle {
         let codecs = params.media.iter().filter_map(|media| media.codecs.first()).map(|codec| codec.codec).collect();
         let facts = Facts {
             session: random_text(SESSION_CHARS),
-            id: request.id,
-            direction: request.direction,
-            key: request.key,
-            client_ip: request.client_ip,
+            id: info.id.clone(),
+            direction,
+            key: info.key.clone(),
+            client_ip: info.ip,
             since: now,
             ice,
             remote_ufrag: params.remote_ice.ufrag.clone(),
@@ -302,16 +301,7 @@ impl RtcHandle {
             fragment: sdp::fragment(&answer),
             codecs,
         };
-        let info = ClientInfo {
-            id: facts.id.clone(),
-            kind: if publisher.is_some() { ClientKind::RtcPublish } else { ClientKind::RtcPlay },
-            key: facts.key.clone(),
-            ip: facts.client_ip,
-            url: request.url,
-            page_url: request.page_url,
-            since: now,
-        };
-        let guard = shared.hub.clients().enter(info, Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
+        let guard = shared.hub.clients().enter(request.pass, Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
         let record = Record::new(facts, wake);
         let session = record.session.clone();
         tracing::debug!(id = %record.id, key = %record.key, direction = ?record.direction, "session negotiated");
@@ -423,9 +413,10 @@ impl Shared {
         };
         let candidates = named(self.protocols.has_udp(), &self.candidates, &self.bound);
         let tcp_candidates = named(self.protocols.has_tcp(), &self.tcp_candidates, &self.tcp_bound);
-        let prefer = match request.direction {
+        let key = &request.pass.info().key;
+        let prefer = match request.direction() {
             Direction::Publish => None,
-            Direction::Play => self.live_tracks(&request.key),
+            Direction::Play => self.live_tracks(key),
         };
         let mut rng = rand::rng();
         let audio_ssrc = rng.random_range(1..u32::MAX - 1);
@@ -439,11 +430,11 @@ impl Shared {
             // One more is another number each, and none is zero.
             video_ssrc: audio_ssrc + 1,
             rtx_ssrc: audio_ssrc + 2,
-            stream_id: &format!("{}/{}", request.key.app(), request.key.stream()),
+            stream_id: &format!("{}/{}", key.app(), key.stream()),
             prefer: prefer.as_deref(),
             codec: request.codec,
         };
-        Ok(negotiate(&request.offer, request.direction, &local)?)
+        Ok(negotiate(&request.offer, request.direction(), &local)?)
     }
 
     /// What a player of this stream will get, if somebody publishes it.
@@ -467,12 +458,12 @@ impl Shared {
 
     fn take_seat(
         &self,
-        request: &OpenRequest,
+        info: &ClientInfo,
         wake: &Arc<PeerWake>,
         now: Instant,
     ) -> Result<Publisher<weir_source::Packet>, OpenError> {
         let wake = Arc::clone(wake) as Arc<dyn weir_source::Wake>;
-        self.hub.publish_packets(&request.key, &request.id, wake, now).map_err(|_busy| OpenError::StreamBusy)
+        self.hub.publish_packets(&info.key, &info.id, wake, now).map_err(|_busy| OpenError::StreamBusy)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use weir_source::PerVhost;
+
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebConfig {
@@ -16,8 +18,6 @@ pub struct WebConfig {
     /// Let pages of any origin read `/api/v1`. Default off (SRS: on), for the lists name every
     /// stream and address.
     pub api_crossdomain: bool,
-    /// Serve HTTP-FLV (`http_remux`). Default on.
-    pub flv: bool,
     /// How long an HTTP-FLV viewer waits for a stream that nobody publishes yet. Default 5 min.
     pub first_publish_wait: Duration,
     /// How long an HTTP-FLV viewer waits for the publisher to come back. Default 30 s.
@@ -26,6 +26,21 @@ pub struct WebConfig {
     pub rtmp_port: u16,
     /// Where the API listens, for the URLs that the pages show. Default 1985.
     pub api_port: u16,
+    /// What differs by vhost.
+    pub vhosts: PerVhost<VhostConfig>,
+}
+
+/// Settings of one vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VhostConfig {
+    /// Serve HTTP-FLV (`http_remux`). Default on.
+    pub flv: bool,
+}
+
+impl Default for VhostConfig {
+    fn default() -> Self {
+        Self { flv: true }
+    }
 }
 
 impl Default for WebConfig {
@@ -35,11 +50,11 @@ impl Default for WebConfig {
             body_timeout: Duration::from_secs(10),
             kick_from_anywhere: false,
             api_crossdomain: false,
-            flv: true,
             first_publish_wait: Duration::from_secs(300),
             republish_wait: Duration::from_secs(30),
             rtmp_port: 1935,
             api_port: 1985,
+            vhosts: PerVhost::default(),
         }
     }
 }

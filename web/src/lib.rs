@@ -26,7 +26,7 @@ mod whip;
 mod testing;
 
 pub use api::Rates;
-pub use config::WebConfig;
+pub use config::{VhostConfig, WebConfig};
 pub use error::{Fault, Problem};
 pub use ids::{ServerIds, trace_id};
 pub use router::{AppState, api_router, http_router};

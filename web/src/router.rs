@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
+    extract::State,
     middleware::{map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
@@ -26,8 +28,8 @@ pub struct AppState {
     pub rtmp: Arc<RtmpStats>,
     /// What the routes count.
     pub http: Arc<HttpStats>,
-    /// Settings.
-    pub config: Arc<WebConfig>,
+    /// Settings. They may be replaced at any time: a request takes those of its beginning.
+    pub settings: Arc<ArcSwap<WebConfig>>,
     /// Who we are.
     pub ids: Arc<ServerIds>,
     /// Bit rates for the API: somebody must run [`Rates::run`].
@@ -39,7 +41,21 @@ impl AppState {
     pub fn new(hub: Arc<Hub>, rtc: impl Into<Option<RtcHandle>>, hls: impl Into<Option<Arc<Hls>>>, config: WebConfig) -> Self {
         let (rtc, hls) = (rtc.into(), hls.into());
         let (rtmp, http) = (Arc::default(), Arc::default());
-        Self { hub, rtc, hls, rtmp, http, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
+        Self {
+            hub,
+            rtc,
+            hls,
+            rtmp,
+            http,
+            settings: Arc::new(ArcSwap::from_pointee(config)),
+            ids: Arc::default(),
+            rates: Arc::default(),
+        }
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn config(&self) -> Arc<WebConfig> {
+        self.settings.load_full()
     }
 
     /// The WebRTC server, or the answer of one that has none.
@@ -81,12 +97,17 @@ fn open(routes: Router<AppState>) -> Router<AppState> {
 
 /// Routes that only our own pages may read, unless the configuration opens them.
 fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
-    if state.config.api_crossdomain { open(routes) } else { routes.method_not_allowed_fallback(wrong_method) }
+    let opened = map_response_with_state(state.clone(), open_if_allowed);
+    routes.method_not_allowed_fallback(wrong_method).layer(opened)
 }
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     let count = map_response_with_state(state.clone(), stats::count);
     routes.fallback(nothing).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
+}
+
+async fn open_if_allowed(State(state): State<AppState>, response: Response) -> Response {
+    if state.config().api_crossdomain { cors::open(response).await } else { response }
 }
 
 async fn wrong_method() -> Problem {

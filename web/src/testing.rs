@@ -19,7 +19,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 use weir_bridge::hls::{Hls, HlsConfig};
 use weir_rtc::{RtcConfig, RtcServer};
-use weir_source::{Client, ClientGuard, ClientInfo, ClientKind, Hub, StreamKey, Wake};
+use weir_source::{Client, ClientGuard, ClientInfo, ClientKind, Hub, Pass, Secret, StreamKey, Wake};
 
 use crate::{AppState, WebConfig, api_router, http_router};
 
@@ -49,9 +49,10 @@ pub(crate) fn client(hub: &Hub, key: &StreamKey, id: &str, kind: ClientKind) -> 
         ip: IpAddr::from([192, 0, 2, 1]),
         url: "rtmp://localhost/live".to_owned(),
         page_url: String::new(),
+        param: Secret::default(),
         since: Instant::now(),
     };
-    hub.clients().enter(info, Arc::new(NoWake))
+    hub.clients().enter(Pass::free(info), Arc::new(NoWake))
 }
 
 /// An answer with its body read.

@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
 use crate::{
-    Clients, Frame, FrameSubscriber, Lane, Packet, PacketSubscriber, Publisher, RemuxJob, Source, StreamKey, Subscriber, Wake,
+    Caller, ClientInfo, Clients, ConnectionPass, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet, PacketSubscriber,
+    Pass, Publisher, RemuxJob, Secret, Source, StreamKey, Subscriber, Vhosts, Visit, Wake,
     handle::{LaneItem, last_media},
     source::{RemuxSeat, Seat},
 };
@@ -42,6 +44,8 @@ pub struct Hub {
     sources: DashMap<StreamKey, Arc<Source>>,
     clients: Arc<Clients>,
     bridge: OnceLock<Arc<dyn Bridge>>,
+    keeper: OnceLock<Arc<dyn Gatekeeper>>,
+    vhosts: ArcSwap<Vhosts>,
 }
 
 impl Hub {
@@ -54,6 +58,31 @@ impl Hub {
     /// what is published natively.
     pub fn set_bridge(&self, bridge: Arc<dyn Bridge>) {
         let _already_set = self.bridge.set(bridge);
+    }
+
+    /// Sets who decides about clients. Only the first call counts. Without one everybody is let in.
+    pub fn set_gatekeeper(&self, keeper: Arc<dyn Gatekeeper>) {
+        let _already_set = self.keeper.set(keeper);
+    }
+
+    /// Asks whether a client may do what it wants. To be called before it has anything.
+    pub async fn admit(&self, info: ClientInfo, bearer: Option<Secret>) -> Result<Pass, Denied> {
+        Pass::ask(self.keeper.get().cloned(), Visit { info: Arc::new(info), bearer }).await
+    }
+
+    /// Asks whether an RTMP connection may go on after its `connect`.
+    pub async fn admit_connection(&self, caller: Caller) -> Result<ConnectionPass, Denied> {
+        ConnectionPass::ask(self.keeper.get().cloned(), caller).await
+    }
+
+    /// The vhosts there are now.
+    pub fn vhosts(&self) -> Arc<Vhosts> {
+        self.vhosts.load_full()
+    }
+
+    /// Replaces the vhosts. Clients that are there stay where they are.
+    pub fn set_vhosts(&self, vhosts: Vhosts) {
+        self.vhosts.store(Arc::new(vhosts));
     }
 
     /// The clients of all protocols.
@@ -108,11 +137,8 @@ impl Hub {
         let entry = self.sources.entry(key.clone()).or_insert_with(|| Arc::new(Source::new(key.clone(), now)));
         let source = Arc::clone(&entry);
         let mut control = source.control.lock();
-        if let Some(seat) = &control.seat {
-            let last = Duration::from_millis(seat.last_media.0.load(Ordering::Relaxed));
-            if now.saturating_duration_since(source.made).saturating_sub(last) < SILENCE_BEFORE_TAKEOVER {
-                return Err(PublishError::StreamBusy);
-            }
+        if control.seat.as_ref().is_some_and(|seat| seat.is_held(&source, now)) {
+            return Err(PublishError::StreamBusy);
         }
         let last_media = last_media(&source, now);
         control.seats_taken += 1;
@@ -130,6 +156,20 @@ impl Hub {
         self.start_remux_if_wanted(&source);
         source.wake_readers();
         Ok(publisher)
+    }
+
+    /// Whether [`Hub::publish`] would be refused now: for asking before anybody else is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::StreamBusy`].
+    pub fn is_free(&self, key: &StreamKey, now: Instant) -> Result<(), PublishError> {
+        let Some(source) = self.get(key) else { return Ok(()) };
+        let control = source.control.lock();
+        match &control.seat {
+            Some(seat) if seat.is_held(&source, now) => Err(PublishError::StreamBusy),
+            _ => Ok(()),
+        }
     }
 
     /// Reads packets, from the last keyframe on, whether or not somebody publishes yet.
@@ -206,6 +246,13 @@ impl Hub {
     /// Under the map's shard lock, so that nobody can take the source up meanwhile.
     fn forget_if_idle(&self, source: &Arc<Source>) {
         self.sources.remove_if(&source.key, |_, held| Arc::ptr_eq(held, source) && held.is_idle());
+    }
+}
+
+impl Seat {
+    fn is_held(&self, source: &Source, now: Instant) -> bool {
+        let last = Duration::from_millis(self.last_media.0.load(Ordering::Relaxed));
+        now.saturating_duration_since(source.made).saturating_sub(last) < SILENCE_BEFORE_TAKEOVER
     }
 }
 

@@ -192,16 +192,7 @@ fn keyframe_wishes_coalesce_and_wake_the_publisher_once() {
 fn clients_leave_the_list_with_their_guard_and_hear_a_kick() {
     let hub = Hub::new();
     let wake = Arc::new(Count::default());
-    let info = ClientInfo {
-        id: "abc".into(),
-        kind: ClientKind::RtcPlay,
-        key: key(),
-        ip: std::net::Ipv4Addr::LOCALHOST.into(),
-        url: String::new(),
-        page_url: String::new(),
-        since: Instant::now(),
-    };
-    let guard = hub.clients().enter(info, wake.clone());
+    let guard = hub.clients().enter(Pass::free(info("abc")), wake.clone());
     hub.clients().get("abc").unwrap().kick();
     assert!(guard.is_kicked());
     assert_eq!(wake.taken(), 1);
@@ -216,4 +207,64 @@ fn a_muxed_form_is_made_once_and_shared() {
     let made = frame.muxed.flv(|| Bytes::from_static(b"tag"));
     let again = copy.muxed.flv(|| unreachable!("made before"));
     assert_eq!(made.as_ptr(), again.as_ptr());
+}
+
+fn info(id: &str) -> ClientInfo {
+    ClientInfo {
+        id: id.into(),
+        kind: ClientKind::RtmpPlay,
+        key: key(),
+        ip: std::net::Ipv4Addr::LOCALHOST.into(),
+        url: String::new(),
+        page_url: String::new(),
+        param: Secret::default(),
+        since: Instant::now(),
+    }
+}
+
+/// Lets in all but `b`, and notes who has gone.
+#[derive(Default)]
+struct Keeper(Mutex<Vec<(String, (u64, u64))>>);
+
+impl Gatekeeper for Keeper {
+    fn admit(&self, visit: Visit) -> Verdict {
+        let denied = (visit.info.id == "b").then_some(Denied::Unauthorized);
+        Box::pin(async move { denied.map_or(Ok(()), Err) })
+    }
+
+    fn left(&self, info: &Arc<ClientInfo>, traffic: &Traffic) {
+        self.0.lock().unwrap().push((info.id.clone(), traffic.totals()));
+    }
+}
+
+/// The result of a future that is ready.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("not ready"),
+    }
+}
+
+#[test]
+fn who_was_let_in_leaves_once_and_who_was_not_never() {
+    let hub = Hub::new();
+    let keeper = Arc::new(Keeper::default());
+    hub.set_gatekeeper(keeper.clone());
+    assert_eq!(ready(hub.admit(info("b"), None)).unwrap_err(), Denied::Unauthorized);
+    let guard = hub.clients().enter(ready(hub.admit(info("a"), None)).unwrap(), Arc::new(Count::default()));
+    guard.sent(5);
+    assert!(keeper.0.lock().unwrap().is_empty());
+    drop(guard);
+    drop(ready(hub.admit(info("c"), None)).unwrap());
+    assert_eq!(*keeper.0.lock().unwrap(), [("a".to_owned(), (5, 0)), ("c".to_owned(), (0, 0))]);
+}
+
+#[test]
+fn a_stream_is_busy_while_its_publisher_sends() {
+    let (hub, now) = (Hub::new(), Instant::now());
+    assert_eq!(hub.is_free(&key(), now), Ok(()));
+    let _publisher = hub.publish_frames(&key(), "a", Arc::new(Count::default()), now).unwrap();
+    assert_eq!(hub.is_free(&key(), now), Err(PublishError::StreamBusy));
+    assert_eq!(hub.is_free(&key(), now + Duration::from_secs(2)), Ok(()), "it has been silent");
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 use tracing::{debug, info};
-use weir_source::{ClientGuard, ClientInfo, ClientKind, Hub};
+use weir_source::{ClientGuard, ClientInfo, ClientKind, Hub, Pass};
 
 use super::{
     Event, RtmpConfig, Session, SessionError, StreamRequest,
@@ -116,22 +116,23 @@ impl Connection {
 
     async fn publish(&mut self, request: StreamRequest) -> Result<(), End> {
         let wake = NotifyWake::new();
-        let publisher = match self.hub.publish_frames(&request.key, &self.id, wake.clone(), Instant::now()) {
+        let Some(pass) = self.admit(ClientKind::RtmpPublish, request).await else { return Ok(()) };
+        let key = pass.info().key.clone();
+        let publisher = match self.hub.publish_frames(&key, &self.id, wake.clone(), Instant::now()) {
             Ok(publisher) => publisher,
             Err(error) => {
-                info!(stream = %request.key, %error, "publishing refused");
-                self.session.refuse(Instant::now(), &format!("StreamBusy: {error}"));
+                self.refuse(&format!("StreamBusy: {error}"));
                 return Ok(());
             }
         };
-        let client = self.enter(ClientKind::RtmpPublish, &request, wake.clone());
+        let client = self.enter(pass, wake.clone());
         self.session.accept_publish(Instant::now());
-        info!(stream = %request.key, ip = %self.ip, "publishing");
+        info!(stream = %key, ip = %self.ip, "publishing");
         let mut publisher = FramesPublisher::new(publisher);
         let end = self.publish_frames(&mut publisher, &client, &wake).await;
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "unpublished".to_owned());
         super::stats::add(&self.config.stats.dropped, publisher.dropped());
-        info!(stream = %request.key, %why, dropped = publisher.dropped(), "publishing ended");
+        info!(stream = %key, %why, dropped = publisher.dropped(), "publishing ended");
         end
     }
 
@@ -176,14 +177,16 @@ impl Connection {
 
     async fn play(&mut self, request: StreamRequest) -> Result<(), End> {
         let wake = NotifyWake::new();
-        let subscriber = self.hub.subscribe_frames(&request.key, Instant::now());
-        let client = self.enter(ClientKind::RtmpPlay, &request, wake.clone());
+        let Some(pass) = self.admit(ClientKind::RtmpPlay, request).await else { return Ok(()) };
+        let key = pass.info().key.clone();
+        let subscriber = self.hub.subscribe_frames(&key, Instant::now());
+        let client = self.enter(pass, wake.clone());
         self.session.accept_play();
-        info!(stream = %request.key, ip = %self.ip, "playing");
+        info!(stream = %key, ip = %self.ip, "playing");
         let mut player = Player::new(subscriber, wake, self.session.stream_id(), self.config.chunk_size());
         let end = self.play_frames(&mut player, &client).await;
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "stopped".to_owned());
-        info!(stream = %request.key, %why, dropped = player.dropped(), uncarried = player.uncarried(), "playing ended");
+        info!(stream = %key, %why, dropped = player.dropped(), uncarried = player.uncarried(), "playing ended");
         end
     }
 
@@ -225,17 +228,47 @@ impl Connection {
         }
     }
 
-    fn enter(&self, kind: ClientKind, request: &StreamRequest, wake: Arc<NotifyWake>) -> ClientGuard {
+    /// Names the stream and asks whether the client may have it. `None`: it was refused.
+    async fn admit(&mut self, kind: ClientKind, request: StreamRequest) -> Option<Pass> {
+        let now = Instant::now();
+        let key = match self.hub.vhosts().key(&request.host, &request.app, &request.stream) {
+            Ok(key) => key,
+            Err(error) => {
+                self.refuse(&error.to_string());
+                return None;
+            }
+        };
+        // Before anybody is asked whether this client may: the answer would not help it.
+        if let Some(error) = kind.is_publisher().then(|| self.hub.is_free(&key, now).err()).flatten() {
+            self.refuse(&format!("StreamBusy: {error}"));
+            return None;
+        }
         let info = ClientInfo {
             id: self.id.clone(),
             kind,
-            key: request.key.clone(),
+            key,
             ip: self.ip,
-            url: request.tc_url.clone(),
-            page_url: request.page_url.clone(),
-            since: Instant::now(),
+            url: request.tc_url,
+            page_url: request.page_url,
+            param: request.param,
+            since: now,
         };
-        let client = self.hub.clients().enter(info, wake);
+        match self.hub.admit(info, None).await {
+            Ok(pass) => Some(pass),
+            Err(denied) => {
+                self.refuse(&denied.to_string());
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, why: &str) {
+        info!(ip = %self.ip, why, "refused");
+        self.session.refuse(Instant::now(), why);
+    }
+
+    fn enter(&self, pass: Pass, wake: Arc<NotifyWake>) -> ClientGuard {
+        let client = self.hub.clients().enter(pass, wake);
         client.received(usize::try_from(self.session.received()).unwrap_or(usize::MAX));
         client
     }

@@ -4,7 +4,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use weir_bridge::hls::{HlsError, stream_of_segment};
+use weir_bridge::hls::HlsError;
 use weir_source::StreamKey;
 
 use crate::{Fault, Problem, router::AppState};
@@ -22,10 +22,8 @@ pub(super) async fn playlist(state: &AppState, key: &StreamKey) -> Result<Respon
 }
 
 /// A segment. Its name is never used again for other bytes, so it may be kept.
-pub(super) fn segment(state: &AppState, app: &str, file: &str) -> Result<Response, Problem> {
-    let hls = state.hls()?;
-    let key = stream_of_segment(file).and_then(|stream| StreamKey::new(app, stream).ok());
-    let found = key.and_then(|key| hls.segment(&key, file));
+pub(super) fn segment(state: &AppState, key: &StreamKey, file: &str) -> Result<Response, Problem> {
+    let found = state.hls()?.segment(key, file);
     let bytes = found.ok_or_else(|| Problem::new(Fault::NotFound, "there is no such stream"))?;
     let headers = [(header::CONTENT_TYPE, "video/mp2t"), (header::CACHE_CONTROL, "public, max-age=60")];
     Ok((StatusCode::OK, headers, bytes).into_response())

@@ -14,11 +14,11 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use weir_bridge::flv::TagReader;
-use weir_source::{ClientKind, Codec, Frame, Hub, MediaTime, Publisher, StreamKey, Track, TrackId, Tracks};
+use weir_source::{ClientKind, Codec, Frame, Hub, MediaTime, PerVhost, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use super::viewer::{Patience, Step, Viewer};
 use crate::{
-    WebConfig,
+    VhostConfig, WebConfig,
     testing::{self, NoWake, Server, ask},
 };
 
@@ -190,7 +190,7 @@ fn bytes_are_counted_as_they_are_sent() {
     publisher.push(&mut vec![picture(0, true)], bed.now);
     bed.drain();
     let client = bed.hub.clients().get("viewer01").unwrap();
-    assert_eq!(client.send_bytes.load(std::sync::atomic::Ordering::Relaxed), bed.sent.len() as u64);
+    assert_eq!(client.traffic.sent.load(std::sync::atomic::Ordering::Relaxed), bed.sent.len() as u64);
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn an_flv_body_flows_while_the_publisher_pushes() {
 
 #[tokio::test]
 async fn flv_may_be_off() {
-    let server = Server::with(WebConfig { flv: false, ..WebConfig::default() });
+    let server = Server::with(WebConfig { vhosts: PerVhost::all(VhostConfig { flv: false }), ..WebConfig::default() });
     let answer = server.get("/live/s.flv").await;
     assert_eq!(answer.status, 404);
     assert!(answer.text().contains("HTTP-FLV is off"), "{}", answer.text());

@@ -46,7 +46,7 @@ async fn patch(
     if !headers.contains_key(header::IF_MATCH) {
         return Err(Problem::new(Fault::PreconditionRequired, "If-Match must name the session's ETag"));
     }
-    let body = text(body::read(&headers, body, &state.config).await?)?;
+    let body = text(body::read(&headers, body, &state.config()).await?)?;
     let fragment = Fragment::parse(&body)
         .ok_or_else(|| Problem::new(Fault::Malformed, "the body is not an SDP fragment (RFC 8840 section 9)"))?;
     // RFC 9725 section 4.3.3: other credentials are a restart.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use weir_source::StreamKey;
+use weir_source::Secret;
 
 use self::commands::metadata;
 use super::{
@@ -64,10 +64,14 @@ pub enum SessionError {
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamRequest {
-    /// The stream.
-    pub key: StreamKey,
-    /// What followed `?` in the stream's name. It may hold a token: never log it.
-    pub params: String,
+    /// The app, as the client wrote it.
+    pub app: String,
+    /// The stream, as the client wrote it.
+    pub stream: String,
+    /// The vhost or host that the client named.
+    pub host: String,
+    /// The query of the stream's name, or else of `tcUrl`, with its `?`.
+    pub param: Secret,
     /// `tcUrl` without its query.
     pub tc_url: String,
     /// `pageUrl` without its query.

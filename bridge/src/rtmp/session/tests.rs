@@ -112,8 +112,8 @@ fn an_encoders_way_to_publishing_is_answered_as_srs_does() {
     client.command(0, "_checkbw", 5.0, Value::Null);
     client.command(1, "publish", 6.0, Value::string("cam?token=1"));
     let Some(Event::Publish(request)) = client.poll().unwrap() else { panic!("asks to publish") };
-    assert_eq!(request.key, StreamKey::new("live", "cam").unwrap());
-    assert_eq!((&request.params[..], &request.tc_url[..]), ("token=1", "rtmp://h/x"));
+    assert_eq!((&request.app[..], &request.stream[..], &request.host[..]), ("live", "cam", "h"));
+    assert_eq!((request.param.expose(), &request.tc_url[..]), ("?token=1", "rtmp://h/x"));
     assert_eq!(client.heard(), ["_result 2", "_result 3", "_result 4 1", "_result 5"]);
 
     client.session.accept_publish(client.now);
@@ -138,7 +138,7 @@ fn a_players_way_to_media_is_answered_as_srs_does() {
     client.command(0, "createStream", 2.0, Value::Null);
     client.command(0, "getStreamLength", 3.0, Value::string("s"));
     client.command(1, "play", 4.0, Value::string("s"));
-    assert!(matches!(client.poll(), Ok(Some(Event::Play(request))) if request.key == StreamKey::new("live", "s").unwrap()));
+    assert!(matches!(client.poll(), Ok(Some(Event::Play(request))) if request.app == "live" && request.stream == "s"));
     client.heard();
     client.session.accept_play();
     let started = [
