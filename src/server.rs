@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use weir_bridge::{
     hls::{Hls, HlsConfig},
-    remux::RemuxBridge,
+    remux::{RemuxBridge, RemuxConfig},
     rtmp::{self, RtmpConfig},
     transcode,
 };
@@ -45,6 +45,10 @@ impl Server {
         hub.set_vhosts(config.names.clone());
         let runtime = tokio::runtime::Handle::current();
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
+        remux.set_settings(config.vhosts.map(|vhost| RemuxConfig {
+            keyframe_interval: vhost.rtc.pli_for_rtmp,
+            bitrates: transcode::Bitrates { opus: vhost.rtc.opus_bitrate, aac: vhost.rtc.aac_bitrate },
+        }));
         hub.set_bridge(Arc::new(Gate { vhosts: config.vhosts.clone(), remux }));
 
         let stop = CancellationToken::new();
@@ -79,7 +83,7 @@ impl Server {
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
         let web_config = WebConfig {
             api_crossdomain: config.http_api.crossdomain,
-            vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled }),
+            vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled, rtc: vhost.rtc.enabled }),
             rtmp_port: port(&config.rtmp.listen, 1935),
             api_port: port(&config.http_api.listen, 1985),
             ..WebConfig::default()

@@ -35,11 +35,13 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
+    /// Let WebRTC clients in (`rtc`). Default on.
+    pub rtc: bool,
 }
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true }
+        Self { flv: true, rtc: true }
     }
 }
 

@@ -9,7 +9,7 @@ use weir_rtc::{OpenError, OpenRequest, Opened, sdp::Direction};
 use weir_source::{ClientInfo, ClientKind, Secret, StreamKey};
 
 use crate::{
-    Problem,
+    Fault, Problem,
     peer::{Peer, kept_header},
     query::Params,
     router::AppState,
@@ -27,6 +27,9 @@ pub(crate) struct Asked<'a> {
 
 /// Opens a session for `offer`.
 pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<Opened, Problem> {
+    if !state.config().vhosts.get(asked.key.vhost()).rtc {
+        return Err(Problem::new(Fault::NotFound, "WebRTC is off here"));
+    }
     let Asked { direction, key, params, peer, headers } = asked;
     let (rtc, now) = (state.rtc()?, Instant::now());
     let (extra_candidate, codec, layer_max, ice) = (params.candidate()?, params.codec()?, params.layer()?, params.ice()?);
