@@ -69,7 +69,7 @@ impl Server {
 
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
         let web_config = WebConfig {
-            vhosts: PerVhost::all(VhostConfig { flv: config.flv }),
+            vhosts: PerVhost::all(VhostConfig { flv: config.flv, ..VhostConfig::default() }),
             rtmp_port: port(&config.rtmp, 1935),
             api_port: port(&config.http_api, 1985),
             ..WebConfig::default()
