@@ -1,6 +1,9 @@
 //! The sample configurations: the real server with each of them, on free ports of loopback, does what
 //! the sample promises and nothing else.
+#![allow(dead_code, unreachable_pub, reason = "it uses a part of what the tests share")]
 
+#[path = "hooks/listener.rs"]
+mod listener;
 mod support;
 
 use std::{
@@ -12,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use listener::{Listener, action};
 use support::{
     eventually,
     process::{Client, read_file},
@@ -100,32 +104,50 @@ fn on_free_ports(text: &str, at: &mut HashMap<u16, SocketAddr>) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// A picture and a tone, made and encoded as they go.
+const SOURCE: [&str; 9] =
+    ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=sample_rate=48000"];
+const ENCODED: [&str; 12] = [
+    "-c:v",
+    "libx264",
+    "-profile:v",
+    "baseline",
+    "-preset",
+    "ultrafast",
+    "-tune",
+    "zerolatency",
+    "-g",
+    "25",
+    "-pix_fmt",
+    "yuv420p",
+];
+
 /// ffmpeg publishes by RTMP until it is dropped.
 fn publish(sample: &Sample) -> Client {
     let url = sample.rtmp();
-    let input = ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=sample_rate=44100"];
-    let video = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p"];
-    let args = [&input[..], &video, &["-c:a", "aac", "-f", "flv", &url]].concat();
-    Client::ffmpeg("the publisher", &args)
+    Client::ffmpeg("the publisher", &[&SOURCE[..], &ENCODED, &["-c:a", "aac", "-f", "flv", &url]].concat())
 }
 
-/// aiortc publishes by WHIP until it is dropped.
+/// A newer ffmpeg publishes by WHIP until it is dropped.
 fn publish_by_whip(sample: &Sample) -> Client {
-    Client::start("the publisher by WHIP", python("whip.py").arg(sample.signalling("whip")))
+    let find = ["-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"];
+    let found = Command::new(interpreter()).args(find).output().expect("Python runs");
+    let mut command = Command::new(String::from_utf8_lossy(&found.stdout).trim());
+    command.args(["-hide_banner", "-nostdin", "-loglevel", "error"]).args(SOURCE).args(ENCODED);
+    command.args(["-c:a", "libopus", "-ac", "2", "-f", "whip", &sample.signalling("whip")]);
+    Client::start("the publisher by WHIP", &mut command)
 }
 
 /// aiortc plays by WHEP until its first picture.
 fn plays_by_whep(sample: &Sample) -> bool {
-    let mut command = python("whep.py");
-    command.args([&sample.signalling("whep"), "--joins", "1", "--patience", "15"]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/whep.py");
+    let mut command = Command::new(interpreter());
+    command.arg(script).args([&sample.signalling("whep"), "--joins", "1", "--patience", "15"]);
     Client::start("aiortc", &mut command).finish(PATIENCE).status.success()
 }
 
-fn python(script: &str) -> Command {
-    let interpreter = std::env::var("WEIR_TEST_PYTHON").unwrap_or_else(|_| "target/test-venv/bin/python".to_owned());
-    let mut command = Command::new(interpreter);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script));
-    command
+fn interpreter() -> String {
+    std::env::var("WEIR_TEST_PYTHON").unwrap_or_else(|_| "target/test-venv/bin/python".to_owned())
 }
 
 /// The codecs that ffprobe finds, sorted; nothing if it finds no stream. It takes metadata for one without a codec.
@@ -231,4 +253,33 @@ fn weir_conf_and_docker_conf_carry_everything() {
 fn full_conf_starts_and_listens_for_rtmp_only() {
     let sample = Sample::start("full.conf");
     assert!(TcpStream::connect(sample.at[&1985]).is_err() && TcpStream::connect(sample.at[&8080]).is_err());
+}
+
+#[test]
+fn a_vhost_without_rtc_lets_no_webrtc_client_in() {
+    let off = |text: String| text.replace("    rtc {\n        enabled     on;", "    rtc {\n        enabled     off;");
+    let sample = Sample::start_with("rtmp2rtc.conf", off);
+    let _publisher = publish(&sample);
+    plays(&sample.http("stream.flv"));
+    assert!(!plays_by_whep(&sample));
+}
+
+#[test]
+fn http_hooks_callback_conf_asks_and_tells() {
+    let at = |listener: &Listener| {
+        let address = listener.address.to_string();
+        move |text: String| text.replace("127.0.0.1:8085", &address)
+    };
+    let listener = Listener::agreeing();
+    let sample = Sample::start_with("http.hooks.callback.conf", at(&listener));
+    let publisher = publish(&sample);
+    plays(&sample.http("stream.flv"));
+    drop(publisher);
+    for event in ["on_publish", "on_play", "on_stop", "on_unpublish"] {
+        listener.wait_for(event, |fields| action(fields) == event);
+    }
+    let listener = Listener::start(|_| "403");
+    let sample = Sample::start_with("http.hooks.callback.conf", at(&listener));
+    let outcome = publish(&sample).finish(PATIENCE);
+    assert!(!outcome.status.success(), "who is not let in does not publish");
 }
