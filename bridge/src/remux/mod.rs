@@ -121,6 +121,11 @@ impl RemuxBridge {
         Arc::new(Self { runtime, pool, settings: RwLock::default(), stats: Arc::default() })
     }
 
+    /// The settings as they are now.
+    pub fn settings(&self) -> PerVhost<RemuxConfig> {
+        self.settings.read().clone()
+    }
+
     /// Replaces the settings. Remuxers that run keep theirs.
     pub fn set_settings(&self, settings: PerVhost<RemuxConfig>) {
         *self.settings.write() = settings;
