@@ -100,8 +100,8 @@ impl Session {
         })
     }
 
-    pub(super) fn refuse_as(&mut self, now: Instant, ask: Ask, stream_id: u32, why: &str) {
-        self.replies.on_status(stream_id, "error", refusal(ask), why);
+    pub(super) fn refuse_as(&mut self, now: Instant, code: &str, stream_id: u32, why: &str) {
+        self.replies.on_status(stream_id, "error", code, why);
         self.role = Role::Refused;
         self.deadline = Some((now + REFUSED_LINGER, "after it was refused"));
     }
@@ -124,10 +124,18 @@ impl Session {
     }
 }
 
-const fn refusal(ask: Ask) -> &'static str {
+pub(super) const fn refusal(ask: Ask) -> &'static str {
     match ask {
         Ask::Publish => "NetStream.Publish.BadName",
         Ask::Play => "NetStream.Play.StreamNotFound",
+    }
+}
+
+/// The codes on which librtmp, and so OBS, gives up.
+pub(super) const fn denial(ask: Ask) -> &'static str {
+    match ask {
+        Ask::Publish => "NetStream.Publish.Denied",
+        Ask::Play => "NetStream.Play.Failed",
     }
 }
 

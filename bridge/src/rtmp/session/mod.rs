@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use weir_source::Secret;
 
-use self::commands::metadata;
+use self::commands::{denial, metadata, refusal};
 use super::{
     RtmpConfig,
     aggregate::Aggregate,
@@ -231,7 +231,19 @@ impl Session {
     /// Refuses what the client asked for, and reads no more of it.
     pub fn refuse(&mut self, now: Instant, why: &str) {
         let Role::Asking(ask, stream_id) = self.role else { return };
-        self.refuse_as(now, ask, stream_id, why);
+        self.refuse_as(now, refusal(ask), stream_id, why);
+    }
+
+    /// As [`Session::refuse`], for who may not do what it asked for.
+    pub fn deny(&mut self, now: Instant, why: &str) {
+        let Role::Asking(ask, stream_id) = self.role else { return };
+        self.refuse_as(now, denial(ask), stream_id, why);
+    }
+
+    /// Tells a publisher that another one has taken its place, and reads no more of it.
+    pub fn replaced(&mut self, now: Instant) {
+        let Role::Publishing(stream_id) = self.role else { return };
+        self.refuse_as(now, refusal(Ask::Publish), stream_id, "another publisher has taken over");
     }
 
     /// Tells a player that its stream has a publisher again. That it has none is not told
