@@ -13,7 +13,7 @@ use weir_bridge::{
 };
 use weir_rtc::{RtcConfig, RtcServer};
 use weir_source::{Bridge, Hub, Lane, PerVhost, RemuxJob};
-use weir_web::{AppState, ServeLimits, VhostConfig, WebConfig};
+use weir_web::{AppState, ServeLimits, VhostConfig, WebConfig, access::Access};
 
 use crate::{Config, pulse};
 
@@ -69,13 +69,14 @@ impl Server {
 
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
         let web_config = WebConfig {
-            vhosts: PerVhost::all(VhostConfig { flv: config.flv }),
+            vhosts: PerVhost::all(VhostConfig { flv: config.flv, ..VhostConfig::default() }),
             rtmp_port: port(&config.rtmp, 1935),
             api_port: port(&config.http_api, 1985),
             ..WebConfig::default()
         };
         let mut state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle), hls, web_config);
         state.rtmp = Arc::clone(&rtmp_config.stats);
+        state.hub.set_gatekeeper(Access::new(&state, None));
         let limits = ServeLimits { connections_max: config.max_connections, ..ServeLimits::default() };
         let (rates, sampled, stopped) = (Arc::clone(&state.rates), Arc::clone(&state.hub), stop.clone());
         tasks.spawn(async move { rates.run(&sampled, stopped).await });
