@@ -471,7 +471,16 @@ fn floods_of_vhosts_are_refused() {
 
 fn sample(name: &str) -> Result<(Config, Vec<String>), ConfigError> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(name);
-    Config::load(&Source::File(path), &Environment::default())
+    // The one of tokens has no secret of its own: whoever starts with it must bring one.
+    let secret = ("SRS_VHOST_TOKEN_SECRET", "0123456789abcdef0123456789abcdef");
+    Config::load(&Source::File(path), &Environment::of((name == "token.conf").then_some(secret)))
+}
+
+#[test]
+fn the_sample_of_tokens_does_not_start_without_a_secret() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/token.conf");
+    let error = Config::load(&Source::File(path), &Environment::default()).unwrap_err().to_string();
+    assert!(error.contains("vhost.token.enabled: needs a secret"), "{error}");
 }
 
 /// Samples of what is not built yet, and what they are refused for.
@@ -503,6 +512,10 @@ fn samples_hold_what_their_names_promise() {
         let vhost = (**config.vhosts.get(DEFAULT_VHOST)).clone();
         (config, vhost)
     };
+    let (_, vhost) = of("security.deny.publish.conf");
+    assert_eq!(vhost.security.map(|security| security.rules.len()), Some(4));
+    let (_, vhost) = of("token.conf");
+    assert!(vhost.token.is_some_and(|token| token.publish && token.play));
     let (config, vhost) = of("rtmp.conf");
     assert_eq!((config.rtmp.listen, config.http_api.listen.len()), (vec![addr("0.0.0.0:1935")], 0));
     assert!(!vhost.remux.enabled && !vhost.hls.enabled && !vhost.rtc.enabled);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ask::{OFFER, Place, Try, Way, Went};
-use crate::support::{Weir, process::Client};
+use crate::support::{Weir, process::Client, server::Extra};
 
 fn ask(server: &Weir, way: Way, publish: bool, stream: &str) -> Went {
     Try { server, way, publish, stream, token: None, place: Place::Header }.go()
@@ -59,7 +59,8 @@ fn refer_looks_at_the_page() {
 
 #[test]
 fn h45_one_address_may_begin_forty_sessions_at_once() {
-    let server = Weir::start_top("limits { per_second 1; burst 40; exempt_loopback off; }");
+    let top = "limits { per_second 1; burst 40; exempt_loopback off; }";
+    let server = Weir::start_configured(&Extra { top, ..Extra::default() });
     let statuses = |path: &'static str, count: usize| -> Vec<(u16, Option<String>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use super::ask::{Place, SECRET, Show, Try, Way, keep_publishing};
-use crate::support::{Weir, eventually};
+use crate::support::{
+    Weir, eventually,
+    server::{Extra, http_get},
+};
 
 #[test]
 fn a67_no_token_is_in_any_log_or_list() {
-    let server = Weir::start_traced(&format!("token {{ enabled on; publish on; play on; secret {SECRET}; }}"));
+    let vhost = format!("token {{ enabled on; publish on; play on; secret {SECRET}; }}");
+    let server = Weir::start_configured(&Extra { vhost: &vhost, log: Some("trace"), ..Extra::default() });
     let mut secrets = vec![SECRET.to_owned()];
     let mut token = |show: Show, stream: &str, publish: bool| {
         let token = show.token(stream, publish).expect("a token");
@@ -34,7 +38,7 @@ fn a67_no_token_is_in_any_log_or_list() {
         .map(|list| list.to_string())
         .collect();
     assert!(lists.contains("/live/cam") || lists.contains("cam"), "{lists}");
-    let metrics = crate::support::server::http_get(server.api, "/metrics").map(|(_, body)| body).unwrap_or_default();
+    let metrics = http_get(server.api, "/metrics").map(|(_, body)| body).unwrap_or_default();
     drop(publisher);
     eventually("the publisher has gone", Duration::from_secs(10), || server.log().contains("publishing ended").then_some(()));
     for (where_, text) in [("log", server.log()), ("lists", lists), ("metrics", metrics)] {
