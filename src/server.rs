@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use weir_bridge::{
     hls::{Hls, HlsConfig},
     remux::RemuxBridge,
-    rtmp::{self, RtmpConfig},
+    rtmp::{self, RtmpConfig, RtmpVhost},
     transcode,
 };
 use weir_rtc::{RtcConfig, RtcServer};
@@ -69,6 +69,7 @@ impl Server {
             connections_max: config.process.max_connections,
             first_media_timeout: vhost.publish.firstpkt_timeout,
             idle_timeout: vhost.publish.normal_timeout,
+            vhosts: config.vhosts.map(|vhost| RtmpVhost { gather: vhost.play.gather }),
             ..RtmpConfig::default()
         });
         for addr in &config.rtmp.listen {
@@ -81,7 +82,11 @@ impl Server {
             api_crossdomain: config.http_api.crossdomain,
             limits: config.limits.addresses,
             trusted_proxies: config.limits.trusted_proxies.clone(),
-            vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled, access: vhost.access() }),
+            vhosts: config.vhosts.map(|vhost| VhostConfig {
+                flv: vhost.remux.enabled,
+                access: vhost.access(),
+                gather: vhost.play.gather,
+            }),
             rtmp_port: port(&config.rtmp.listen, 1935),
             api_port: port(&config.http_api.listen, 1985),
             ..WebConfig::default()
