@@ -13,17 +13,21 @@ use weir_bridge::{
 };
 use weir_rtc::{RtcConfig, RtcServer};
 use weir_source::{Bridge, DEFAULT_VHOST, Hub, Lane, PerVhost, RemuxJob};
-use weir_web::{AppState, ServeLimits, VhostConfig, WebConfig, access::Access};
+use weir_web::{AppState, HlsSessions, Hooks, ServeLimits, ServerIds, VhostConfig, WebConfig, access::Access};
 
 use crate::{Config, config::Vhost, pulse};
 
 /// How long the tasks of closing connections may take; with WebRTC's half second it stays well
 /// under the three seconds that a service manager is promised.
 const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long callback servers may take to hear that all clients have gone.
+const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// All parts, running.
 pub struct Server {
     rtc: Option<RtcServer>,
+    hls_sessions: Arc<HlsSessions>,
+    hooks: Arc<Hooks>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -44,6 +48,8 @@ impl Server {
         let hub = Hub::new();
         hub.set_vhosts(config.names.clone());
         let runtime = tokio::runtime::Handle::current();
+        let ids = Arc::<ServerIds>::default();
+        let hooks = Hooks::new(Arc::clone(&ids), config.vhosts.map(|vhost| vhost.hooks.clone()), runtime.clone());
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
         hub.set_bridge(Arc::new(Gate { vhosts: config.vhosts.clone(), remux }));
 
@@ -60,9 +66,13 @@ impl Server {
             aof_ratio: vhost.hls.aof_ratio,
             window: vhost.hls.window,
             dispose: vhost.hls.dispose,
+            always: hooks.wants_segments(),
             ..HlsConfig::default()
         };
         let hls = vhost.hls.enabled.then(|| Hls::new(Arc::clone(&hub), hls_config, runtime));
+        if let Some(hls) = &hls {
+            hls.set_watch(hooks.clone());
+        }
 
         let rtmp_config = Arc::new(RtmpConfig {
             chunk_size_out: config.rtmp.chunk_size,
@@ -72,33 +82,21 @@ impl Server {
             vhosts: config.vhosts.map(|vhost| RtmpVhost { gather: vhost.play.gather }),
             ..RtmpConfig::default()
         });
-        for addr in &config.rtmp.listen {
-            let listener = bind(*addr, "RTMP").await?;
-            tasks.spawn(rtmp::serve(listener, Arc::clone(&hub), Arc::clone(&rtmp_config), stop.clone()));
-        }
-
-        let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
-        let web_config = WebConfig {
-            api_crossdomain: config.http_api.crossdomain,
-            limits: config.limits.addresses,
-            trusted_proxies: config.limits.trusted_proxies.clone(),
-            vhosts: config.vhosts.map(|vhost| VhostConfig {
-                flv: vhost.remux.enabled,
-                access: vhost.access(),
-                gather: vhost.play.gather,
-            }),
-            rtmp_port: port(&config.rtmp.listen, 1935),
-            api_port: port(&config.http_api.listen, 1985),
-            ..WebConfig::default()
-        };
-        let mut state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle), hls, web_config);
+        let mut state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle), hls, web_config(config));
         state.rtmp = Arc::clone(&rtmp_config.stats);
-        state.hub.set_gatekeeper(Access::new(&state, None));
+        state.ids = ids;
+        // Before anything listens.
+        state.hub.set_gatekeeper(Access::new(&state, Some(hooks.clone())));
+        let hls_sessions = Arc::clone(&state.hls_sessions);
         let limits = ServeLimits { connections_max: config.process.max_connections, ..ServeLimits::default() };
         let (rates, sampled, stopped) = (Arc::clone(&state.rates), Arc::clone(&state.hub), stop.clone());
         tasks.spawn(async move { rates.run(&sampled, stopped).await });
         if let Some(rtc) = &rtc {
             tasks.spawn(pulse::run(rtc.handle(), stop.clone()));
+        }
+        for addr in &config.rtmp.listen {
+            let listener = bind(*addr, "RTMP").await?;
+            tasks.spawn(rtmp::serve(listener, Arc::clone(&state.hub), Arc::clone(&rtmp_config), stop.clone()));
         }
         for addr in &config.http_api.listen {
             let listener = bind(*addr, "the HTTP API").await?;
@@ -108,7 +106,7 @@ impl Server {
             let listener = bind(*addr, "the HTTP server").await?;
             tasks.spawn(weir_web::serve(listener, weir_web::http_router(state.clone()), limits, stop.clone()));
         }
-        Ok(Self { rtc, tasks, stop })
+        Ok(Self { rtc, hls_sessions, hooks, tasks, stop })
     }
 
     async fn stop(mut self) {
@@ -119,6 +117,11 @@ impl Server {
         }
         if let Some(rtc) = self.rtc.take() {
             rtc.shutdown();
+        }
+        self.hls_sessions.close();
+        let lost = self.hooks.drain(DRAIN_TIMEOUT).await;
+        if lost > 0 {
+            tracing::warn!(lost, "callback servers did not hear all in time");
         }
     }
 }
@@ -146,6 +149,25 @@ async fn bind(addr: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(addr).await.with_context(|| format!("{what} cannot listen on {addr}"))?;
     tracing::info!(%addr, "{what} listens");
     Ok(listener)
+}
+
+fn web_config(config: &Config) -> WebConfig {
+    let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
+    WebConfig {
+        api_crossdomain: config.http_api.crossdomain,
+        limits: config.limits.addresses,
+        trusted_proxies: config.limits.trusted_proxies.clone(),
+        vhosts: config.vhosts.map(|vhost| VhostConfig {
+            flv: vhost.remux.enabled,
+            access: vhost.access(),
+            gather: vhost.play.gather,
+            hls_ctx: vhost.hls.ctx,
+            hls_ts_ctx: vhost.hls.ts_ctx,
+        }),
+        rtmp_port: port(&config.rtmp.listen, 1935),
+        api_port: port(&config.http_api.listen, 1985),
+        ..WebConfig::default()
+    }
 }
 
 fn rtc_config(config: &Config) -> RtcConfig {

@@ -42,7 +42,7 @@ pub struct Vhost {
     /// What they must show.
     pub token: Option<TokenConfig>,
     /// Who is told.
-    pub hooks: Option<hooks::Hooks>,
+    pub hooks: weir_web::HooksConfig,
     /// HTTP-FLV.
     pub remux: remux::Remux,
     /// HLS.
