@@ -169,12 +169,10 @@ impl Access {
 
 impl Gatekeeper for Access {
     fn check(&self, visit: &Visit) -> Result<Claim, Denied> {
-        let judged = self.judge(&self.settings.load(), visit);
-        let claim = judged.map_err(|refusal| {
-            self.door.count(refusal);
-            let info = &visit.info;
-            debug!(id = %info.id, stream = %info.key, kind = info.kind.name(), ip = %info.ip, why = %refusal, "kept out by the rules");
-            refusal
+        let claim = self.judge(&self.settings.load(), visit).inspect_err(|refusal| {
+            self.door.count(*refusal);
+            let (info, kind) = (&visit.info, visit.info.kind.name());
+            debug!(id = %info.id, stream = %info.key, kind, ip = %info.ip, why = %refusal, "kept out by the rules");
         })?;
         match &self.next {
             // It may have rules of its own, but says nothing of taking over.
