@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use crate::support::{Weir, process::Client};
 
 /// The secret of all servers here.
-pub const SECRET: &str = "a-secret-of-forty-bytes-for-tests-only!!";
+pub(super) const SECRET: &str = "a-secret-of-forty-bytes-for-tests-only!!";
 /// Longer than anything here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The ways in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(super) enum Way {
     Rtmp,
     Whip,
     Whep,
@@ -25,14 +25,14 @@ pub enum Way {
 
 /// Where a token is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     Header,
     Query,
 }
 
 /// What is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Show {
+pub(super) enum Show {
     Nothing,
     Wrong,
     Expired,
@@ -43,10 +43,10 @@ pub enum Show {
 
 impl Show {
     /// All but the right one.
-    pub const BAD: [Self; 5] = [Self::Nothing, Self::Wrong, Self::Expired, Self::OtherStream, Self::OtherAction];
+    pub(super) const BAD: [Self; 5] = [Self::Nothing, Self::Wrong, Self::Expired, Self::OtherStream, Self::OtherAction];
 
     /// What HTTP answers; 0: it is let in.
-    pub const fn status(self) -> u16 {
+    pub(super) const fn status(self) -> u16 {
         match self {
             Self::Nothing | Self::Wrong | Self::Expired => 401,
             Self::OtherStream | Self::OtherAction => 403,
@@ -55,7 +55,7 @@ impl Show {
     }
 
     /// The token, to publish or play `stream`.
-    pub fn token(self, stream: &str, publish: bool) -> Option<String> {
+    pub(super) fn token(self, stream: &str, publish: bool) -> Option<String> {
         let (action, other) = if publish { ("publish", "play") } else { ("play", "publish") };
         let claims = |stream: &str, action: &str, lasts: i64| json!({"sub": "tester", "stream": format!("live/{stream}"), "action": action, "exp": now() + lasts});
         match self {
@@ -70,37 +70,37 @@ impl Show {
 }
 
 /// A token with these claims.
-pub fn signed(claims: &Value, secret: &str) -> String {
+pub(super) fn signed(claims: &Value, secret: &str) -> String {
     encode(&Header::default(), claims, &EncodingKey::from_secret(secret.as_bytes()).expect("a key")).expect("claims")
 }
 
 /// Unix time in seconds.
-pub fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
     i64::try_from(since.as_secs()).expect("a time")
 }
 
 /// How a try went: the status, 0 for in, and what was said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Went {
-    pub status: u16,
-    pub said: String,
-    pub challenge: bool,
+pub(super) struct Went {
+    pub(super) status: u16,
+    pub(super) said: String,
+    pub(super) challenge: bool,
 }
 
 /// What one try needs.
-pub struct Try<'a> {
-    pub server: &'a Weir,
-    pub way: Way,
-    pub publish: bool,
-    pub stream: &'a str,
-    pub token: Option<&'a str>,
-    pub place: Place,
+pub(super) struct Try<'a> {
+    pub(super) server: &'a Weir,
+    pub(super) way: Way,
+    pub(super) publish: bool,
+    pub(super) stream: &'a str,
+    pub(super) token: Option<&'a str>,
+    pub(super) place: Place,
 }
 
 impl Try<'_> {
     /// Tries.
-    pub fn go(&self) -> Went {
+    pub(super) fn go(&self) -> Went {
         match self.way {
             Way::Rtmp if self.publish => self.publish_rtmp(),
             Way::Rtmp => self.play_rtmp(),
@@ -194,7 +194,7 @@ async fn request(ask: &Try<'_>) -> Went {
 }
 
 /// Publishes a test picture and tone until dropped.
-pub fn keep_publishing(server: &Weir, stream: &str, param: &str) -> Client {
+pub(super) fn keep_publishing(server: &Weir, stream: &str, param: &str) -> Client {
     let url = format!("{}{param}", server.rtmp_url(stream));
     let inputs = ["-re", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=10", "-re", "-f", "lavfi", "-i", "sine=frequency=440"];
     let codecs =
@@ -203,7 +203,7 @@ pub fn keep_publishing(server: &Weir, stream: &str, param: &str) -> Client {
 }
 
 /// Runs one of the aiortc clients and reads what it prints.
-pub fn aiortc(script: &str, args: &[&str]) -> Value {
+pub(super) fn aiortc(script: &str, args: &[&str]) -> Value {
     let python = std::env::var("WEIR_TEST_PYTHON").unwrap_or_else(|_| "target/test-venv/bin/python".to_owned());
     let path = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
     let outcome = Client::start(script, Command::new(python).arg(path).args(args)).finish(PATIENCE);
@@ -212,7 +212,7 @@ pub fn aiortc(script: &str, args: &[&str]) -> Value {
 }
 
 /// What a browser offers, for either direction.
-pub const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+pub(super) const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
     a=fingerprint:sha-256 19:E2:1C:3B:4B:9F:81:E6:B8:5C:F4:A5:A8:D8:73:04:BB:05:2F:70:9F:04:A9:0E:05:E9:26:33:E8:70:88:A2\r\n\
     a=setup:actpass\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n\
