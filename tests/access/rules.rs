@@ -59,8 +59,8 @@ fn refer_looks_at_the_page() {
 
 #[test]
 fn h45_one_address_may_begin_forty_sessions_at_once() {
-    let top = "limits { per_second 1; burst 40; exempt_loopback off; }";
-    let server = Weir::start_configured(&Extra { top, ..Extra::default() });
+    let global = "limits { per_second 1; burst 40; exempt_loopback off; }";
+    let server = Weir::start_configured(&Extra { global, ..Extra::default() });
     let statuses = |path: &'static str, count: usize| -> Vec<(u16, Option<String>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {

@@ -14,7 +14,7 @@ use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
 use crate::{
-    Fault, HlsSessions, HttpStats, Problem, Rates, ServerIds, WebConfig,
+    Fault, HlsSessions, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
     access::{self, Door},
     api, cors, live, pages, rtc_api, stats, whip,
 };
@@ -38,6 +38,10 @@ pub struct AppState {
     pub door: Arc<Door>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
+    /// Whether new clients are welcome: false once the process drains.
+    pub readiness: Arc<Readiness>,
+    /// Reads the configuration again; none where there is nobody to do so.
+    pub reload: Option<Arc<dyn Reload>>,
     /// Who we are.
     pub ids: Arc<ServerIds>,
     /// Bit rates for the API: somebody must run [`Rates::run`].
@@ -58,6 +62,8 @@ impl AppState {
             http,
             door: Arc::default(),
             settings: Arc::new(ArcSwap::from_pointee(config)),
+            readiness: Arc::default(),
+            reload: None,
             ids: Arc::default(),
             rates: Arc::default(),
         }
