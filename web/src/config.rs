@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use weir_source::PerVhost;
 
+use crate::WhipConfig;
+
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebConfig {
@@ -35,11 +37,13 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
+    /// WHIP and WHEP (`rtc`).
+    pub whip: WhipConfig,
 }
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true }
+        Self { flv: true, whip: WhipConfig::default() }
     }
 }
 

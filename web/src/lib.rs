@@ -32,3 +32,4 @@ pub use ids::{ServerIds, trace_id};
 pub use router::{AppState, api_router, http_router};
 pub use serve::{ServeLimits, serve};
 pub use stats::HttpStats;
+pub use whip::{IceLogin, IceServer, IceServerError, WhipConfig};
