@@ -16,11 +16,11 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod config;
+pub mod config;
 pub mod log;
 mod pulse;
 mod server;
 
-pub use args::Args;
+pub use args::{Args, Command, ConfigCommand};
 pub use config::{Config, ConfigError};
 pub use server::Server;

@@ -4,14 +4,13 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use weir::{Args, Config, Server, log};
+use weir::{Args, Server, log};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
+    match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir: {error:#}");
@@ -21,13 +20,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    let (config, notes) = Config::load(args.config.as_deref())?;
-    if args.test {
-        notes.iter().for_each(|note| eprintln!("{note}"));
-        println!("the configuration is valid");
-        return Ok(());
-    }
-    log::start(&config.log)?;
+    let Some((config, notes)) = args.prepare()? else { return Ok(()) };
+    log::start(&log::LogConfig { filter: config.log.level.name().into() })?;
     notes.iter().for_each(|note| tracing::warn!("{note}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir-io").build()?;
     let outcome = runtime.block_on(Server::run(config));

@@ -12,10 +12,10 @@ use weir_bridge::{
     transcode,
 };
 use weir_rtc::{RtcConfig, RtcServer};
-use weir_source::{Bridge, Hub, Lane, PerVhost, RemuxJob};
+use weir_source::{Bridge, DEFAULT_VHOST, Hub, Lane, PerVhost, RemuxJob};
 use weir_web::{AppState, ServeLimits, VhostConfig, WebConfig};
 
-use crate::{Config, pulse};
+use crate::{Config, config::Vhost, pulse};
 
 /// How long the tasks of closing connections may take; with WebRTC's half second it stays well
 /// under the three seconds that a service manager is promised.
@@ -42,51 +42,61 @@ impl Server {
 
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let hub = Hub::new();
+        hub.set_vhosts(config.names.clone());
         let runtime = tokio::runtime::Handle::current();
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
-        hub.set_bridge(Arc::new(Gate { to_packets: config.rtmp_to_rtc, to_frames: config.rtc_to_rtmp, remux }));
+        hub.set_bridge(Arc::new(Gate { vhosts: config.vhosts.clone(), remux }));
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let rtc = match config.rtc {
-            Some(listen) => {
-                Some(RtcServer::start(rtc_config(config, listen), Arc::clone(&hub)).context("WebRTC could not start")?)
-            }
-            None => None,
+        let rtc = match config.rtc_server.listen.is_empty() {
+            true => None,
+            false => Some(RtcServer::start(rtc_config(config), Arc::clone(&hub)).context("WebRTC could not start")?),
         };
-        let hls_config = HlsConfig { fragment: config.hls_fragment, window: config.hls_window, ..HlsConfig::default() };
-        let hls = config.hls.then(|| Hls::new(Arc::clone(&hub), hls_config, runtime));
+        // Until each vhost has its own: what the default one says.
+        let vhost = config.vhosts.get(DEFAULT_VHOST);
+        let hls_config = HlsConfig {
+            fragment: vhost.hls.fragment,
+            aof_ratio: vhost.hls.aof_ratio,
+            window: vhost.hls.window,
+            dispose: vhost.hls.dispose,
+            ..HlsConfig::default()
+        };
+        let hls = vhost.hls.enabled.then(|| Hls::new(Arc::clone(&hub), hls_config, runtime));
 
         let rtmp_config = Arc::new(RtmpConfig {
-            chunk_size_out: config.chunk_size,
-            connections_max: config.max_connections,
+            chunk_size_out: config.rtmp.chunk_size,
+            connections_max: config.process.max_connections,
+            first_media_timeout: vhost.publish.firstpkt_timeout,
+            idle_timeout: vhost.publish.normal_timeout,
             ..RtmpConfig::default()
         });
-        for addr in &config.rtmp {
+        for addr in &config.rtmp.listen {
             let listener = bind(*addr, "RTMP").await?;
             tasks.spawn(rtmp::serve(listener, Arc::clone(&hub), Arc::clone(&rtmp_config), stop.clone()));
         }
 
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
         let web_config = WebConfig {
-            vhosts: PerVhost::all(VhostConfig { flv: config.flv }),
-            rtmp_port: port(&config.rtmp, 1935),
-            api_port: port(&config.http_api, 1985),
+            api_crossdomain: config.http_api.crossdomain,
+            vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled }),
+            rtmp_port: port(&config.rtmp.listen, 1935),
+            api_port: port(&config.http_api.listen, 1985),
             ..WebConfig::default()
         };
         let mut state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle), hls, web_config);
         state.rtmp = Arc::clone(&rtmp_config.stats);
-        let limits = ServeLimits { connections_max: config.max_connections, ..ServeLimits::default() };
+        let limits = ServeLimits { connections_max: config.process.max_connections, ..ServeLimits::default() };
         let (rates, sampled, stopped) = (Arc::clone(&state.rates), Arc::clone(&state.hub), stop.clone());
         tasks.spawn(async move { rates.run(&sampled, stopped).await });
         if let Some(rtc) = &rtc {
             tasks.spawn(pulse::run(rtc.handle(), stop.clone()));
         }
-        for addr in &config.http_api {
+        for addr in &config.http_api.listen {
             let listener = bind(*addr, "the HTTP API").await?;
             tasks.spawn(weir_web::serve(listener, weir_web::api_router(state.clone()), limits, stop.clone()));
         }
-        for addr in &config.http_server {
+        for addr in &config.http_server.listen {
             let listener = bind(*addr, "the HTTP server").await?;
             tasks.spawn(weir_web::serve(listener, weir_web::http_router(state.clone()), limits, stop.clone()));
         }
@@ -107,16 +117,16 @@ impl Server {
 
 /// Lets a remuxer run only in the directions that the configuration allows.
 struct Gate {
-    to_packets: bool,
-    to_frames: bool,
+    vhosts: PerVhost<Vhost>,
     remux: Arc<RemuxBridge>,
 }
 
 impl Bridge for Gate {
     fn remux(&self, job: RemuxJob) {
+        let rtc = &self.vhosts.get(job.source().key().vhost()).rtc;
         let allowed = match job.lane() {
-            Lane::Packets => self.to_packets,
-            Lane::Frames => self.to_frames,
+            Lane::Packets => rtc.rtmp_to_rtc,
+            Lane::Frames => rtc.rtc_to_rtmp,
         };
         if allowed {
             self.remux.remux(job);
@@ -130,16 +140,17 @@ async fn bind(addr: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-fn rtc_config(config: &Config, listen: SocketAddr) -> RtcConfig {
+fn rtc_config(config: &Config) -> RtcConfig {
+    let rtc = &config.rtc_server;
     RtcConfig {
-        listen: vec![listen],
-        tcp: config.rtc_tcp.into_iter().collect(),
-        protocols: config.protocol,
-        workers: config.workers,
-        candidates: config.candidates.clone(),
-        recv_buffer: config.rtc_buffer,
-        send_buffer: config.rtc_buffer,
-        coalesce_max: config.rtc_coalesce,
+        listen: rtc.listen.clone(),
+        tcp: rtc.tcp.clone(),
+        protocols: rtc.protocol,
+        workers: rtc.workers,
+        candidates: rtc.candidates.clone(),
+        recv_buffer: rtc.buffer,
+        send_buffer: rtc.buffer,
+        coalesce_max: rtc.coalesce,
         ..RtcConfig::default()
     }
 }
@@ -167,15 +178,15 @@ fn print_urls(config: &Config) {
             if addr.ip().is_unspecified() || addr.ip().is_loopback() { "localhost".to_owned() } else { addr.ip().to_string() };
         format!("{name}:{}", addr.port())
     };
-    if let Some(addr) = config.http_server.first() {
+    if let Some(addr) = config.http_server.listen.first() {
         let host = host(addr);
         println!("open     http://{host}/");
         println!("play     http://{host}/live/livestream.flv  http://{host}/live/livestream.m3u8");
     }
-    if let Some(addr) = config.rtmp.first() {
+    if let Some(addr) = config.rtmp.listen.first() {
         println!("publish  rtmp://{}/live/livestream", host(addr));
     }
-    if let Some(addr) = config.http_api.first() {
+    if let Some(addr) = config.http_api.listen.first() {
         let host = host(addr);
         println!("publish  http://{host}/rtc/v1/whip/?app=live&stream=livestream");
         println!("play     http://{host}/rtc/v1/whep/?app=live&stream=livestream");
