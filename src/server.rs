@@ -79,7 +79,7 @@ impl Server {
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
         let web_config = WebConfig {
             api_crossdomain: config.http_api.crossdomain,
-            vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled }),
+            vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled, whip: vhost.rtc.whip.clone() }),
             rtmp_port: port(&config.rtmp.listen, 1935),
             api_port: port(&config.http_api.listen, 1985),
             ..WebConfig::default()
