@@ -13,7 +13,7 @@ use weir_bridge::{hls::Hls, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
-use crate::{Fault, HttpStats, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages, rtc_api, stats, whip};
+use crate::{Fault, HlsSessions, HttpStats, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages, rtc_api, stats, whip};
 
 /// What the handlers work on. Cloning shares it.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct AppState {
     pub rtc: Option<RtcHandle>,
     /// The HLS output, unless it is off.
     pub hls: Option<Arc<Hls>>,
+    /// The viewers of HLS.
+    pub hls_sessions: Arc<HlsSessions>,
     /// What the RTMP listeners count; fresh counters where there are none.
     pub rtmp: Arc<RtmpStats>,
     /// What the routes count.
@@ -40,11 +42,12 @@ impl AppState {
     /// With fresh ids and nothing sampled yet.
     pub fn new(hub: Arc<Hub>, rtc: impl Into<Option<RtcHandle>>, hls: impl Into<Option<Arc<Hls>>>, config: WebConfig) -> Self {
         let (rtc, hls) = (rtc.into(), hls.into());
-        let (rtmp, http) = (Arc::default(), Arc::default());
+        let (rtmp, http, hls_sessions) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             hub,
             rtc,
             hls,
+            hls_sessions,
             rtmp,
             http,
             settings: Arc::new(ArcSwap::from_pointee(config)),

@@ -42,7 +42,7 @@ async fn h09_pages_may_read_the_headers_they_need_whatever_the_status() {
         (server.send(Method::GET, WHEP, None, "").await, 200),
         (server.send(Method::GET, &session, None, "").await, 204),
         (patch(&server, &session, Some(&tag), Some(FRAGMENT), CANDIDATES).await, 204),
-        (server.send(Method::POST, WHIP, SDP, "v=0").await, 400),
+        (server.send(Method::POST, WHEP, SDP, "v=0").await, 400),
         (server.send(Method::GET, "/rtc/v1/none", None, "").await, 404),
         (server.send(Method::PUT, WHIP, None, "").await, 405),
         (server.send(Method::POST, WHEP, SDP, offer_without_pictures()).await, 406),

@@ -176,7 +176,7 @@ async fn h49_each_refusal_is_a_problem_with_a_type_of_its_own() {
     let restart = "a=ice-ufrag:other\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n";
     let no_codec = offer_without_pictures();
     let refused = [
-        (server.send(Method::POST, WHIP, SDP, "v=0").await, 400, "malformed"),
+        (server.send(Method::POST, "/rtc/v1/whip/?stream=t", SDP, "v=0").await, 400, "malformed"),
         (server.send(Method::POST, "/rtc/v1/whip/?stream=..", SDP, OFFER).await, 400, "bad-name"),
         (server.send(Method::POST, "/rtc/v1/whip/?eip=x", SDP, OFFER).await, 400, "bad-query"),
         (server.send(Method::GET, "/rtc/v1/whip/session/none", None, "").await, 404, "no-session"),
