@@ -43,7 +43,7 @@ impl Waiting {
     /// Whether somebody wants it to end.
     fn unwanted(&self) -> Option<EndReason> {
         let replaced = self.publisher.as_ref().is_some_and(Publisher::is_replaced);
-        self.guard.is_kicked().then_some(EndReason::Kicked).or(replaced.then_some(EndReason::Replaced))
+        self.guard.is_kicked().then_some(EndReason::Kicked).or_else(|| replaced.then_some(EndReason::Replaced))
     }
 }
 
