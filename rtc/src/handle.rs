@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 use weir_source::Hub;
 
 use crate::{
-    Protocols, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
+    ReconfigureError, RestartError, RtcConfig, RtcStats, SessionInfo, StartError,
     dtls::Identity,
     gate::Gate,
+    live::{CoalesceMax, Live, Named},
     lobby::{Bounds, Lobby},
     names,
     net::{self, Listener, SOCKETS_MAX, Socket, SocketOptions},
@@ -57,12 +58,8 @@ pub(crate) struct Shared {
     pub(crate) fingerprint: String,
     mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) bound: Vec<SocketAddr>,
-    pub(crate) candidates: Vec<SocketAddr>,
     pub(crate) tcp_bound: Vec<SocketAddr>,
-    pub(crate) tcp_candidates: Vec<SocketAddr>,
-    pub(crate) protocols: Protocols,
-    pub(crate) unheard_max: Duration,
-    pub(crate) answer_within: Duration,
+    pub(crate) live: Live,
     gate: Arc<Gate>,
 }
 
@@ -77,14 +74,11 @@ impl RtcServer {
         let sockets = bind(&config, count)?;
         let bound: Vec<SocketAddr> =
             sockets.first().map(|first| first.iter().map(Socket::local_addr).collect()).unwrap_or_default();
-        let candidates = candidate::gather(&bound, &config.candidates).map_err(StartError::Candidates)?;
         let listeners = listen(&config, count)?;
         let tcp_bound: Vec<SocketAddr> =
             listeners.first().map(|first| first.iter().map(Listener::local_addr).collect()).unwrap_or_default();
-        let tcp_candidates = match tcp_bound.is_empty() {
-            true => Vec::new(),
-            false => candidate::gather(&tcp_bound, &config.candidates).map_err(StartError::Candidates)?,
-        };
+        let named = Named::gather(&config, &bound, &tcp_bound).map_err(StartError::Candidates)?;
+        let coalesce_max = CoalesceMax::new(config.coalesce_max);
         let gate = Gate::new(config.connections_max, config.connections_per_ip_max);
         let identity = Identity::generate()?;
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -106,12 +100,8 @@ impl RtcServer {
             identity,
             mailboxes: mailboxes.clone(),
             bound,
-            candidates,
             tcp_bound,
-            tcp_candidates,
-            protocols: config.protocols,
-            unheard_max: config.unheard_max,
-            answer_within: config.answer_within,
+            live: Live::new(config, named, coalesce_max.clone()),
             gate: Arc::clone(&gate),
         };
         let server = Self { handle: RtcHandle(Arc::new(shared)), threads: Mutex::default() };
@@ -127,7 +117,7 @@ impl RtcServer {
                 hub: Arc::clone(&hub),
                 identity: server.handle.0.identity.clone(),
                 session: Arc::clone(&session),
-                coalesce_max: config.coalesce_max,
+                coalesce_max: coalesce_max.clone(),
             })
             .map_err(StartError::Worker)?;
             let thread = std::thread::Builder::new().name(format!("rtc-{index}")).spawn(move || worker.run());
@@ -314,14 +304,41 @@ impl RtcHandle {
         self.0.bound.first().map_or(0, SocketAddr::port)
     }
 
-    /// The UDP addresses of ours that clients can reach, as found at start.
-    pub fn candidates(&self) -> &[SocketAddr] {
-        &self.0.candidates
+    /// The UDP addresses of ours that clients can reach, as found at start or by the last
+    /// [`RtcHandle::reconfigure`].
+    pub fn candidates(&self) -> Vec<SocketAddr> {
+        self.0.live.named().udp.clone()
     }
 
     /// The same of TCP; none without a listener.
-    pub fn tcp_candidates(&self) -> &[SocketAddr] {
-        &self.0.tcp_candidates
+    pub fn tcp_candidates(&self) -> Vec<SocketAddr> {
+        self.0.live.named().tcp.clone()
+    }
+
+    /// The settings as they are now.
+    pub fn config(&self) -> Arc<RtcConfig> {
+        self.0.live.config()
+    }
+
+    /// Whether [`RtcHandle::reconfigure`] would take these settings; nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconfigureError`].
+    pub fn check(&self, config: &RtcConfig) -> Result<(), ReconfigureError> {
+        self.0.live.check(config, &self.0.bound, &self.0.tcp_bound).map(|_named| ())
+    }
+
+    /// Takes other settings: candidates, protocols and `coalesce_max`. Addresses of interfaces are
+    /// looked up again.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconfigureError`]; nothing has changed then.
+    pub fn reconfigure(&self, config: RtcConfig) -> Result<(), ReconfigureError> {
+        let named = self.0.live.check(&config, &self.0.bound, &self.0.tcp_bound)?;
+        self.0.live.set(config, named);
+        Ok(())
     }
 }
 

@@ -129,8 +129,9 @@ impl RtcHandle {
         record.note(now, if countered { Event::CounterOffer(named) } else { Event::Answer(named) });
         let session = record.session.clone();
         tracing::debug!(id = %record.id, key = %record.key, direction = ?record.direction, countered, "session negotiated");
-        let answer_within = countered.then_some(shared.answer_within);
-        let expires = now + answer_within.unwrap_or(shared.unheard_max);
+        let config = shared.live.config();
+        let answer_within = countered.then_some(config.answer_within);
+        let expires = now + answer_within.unwrap_or(config.unheard_max);
         shared.lobby.enter(Waiting { record, guard, params, publisher, expires })?;
         Ok(Opened { session, client: info.id.clone(), answer: text, etag, username, answer_within })
     }
@@ -148,7 +149,7 @@ impl RtcHandle {
         let offered = shared.lobby.offered(&record).ok_or(AnswerError::NotAsked)?;
         let prefer = shared.live_tracks(&record.key);
         let params = sdp::take_answer(answer, &offered, prefer.as_deref())?;
-        if !shared.lobby.answer(&record, params, now + shared.unheard_max) {
+        if !shared.lobby.answer(&record, params, now + shared.live.config().unheard_max) {
             return Err(AnswerError::NotAsked);
         }
         record.note(now, Event::ClientAnswer);
@@ -188,11 +189,12 @@ impl Shared {
             false => Vec::new(),
         };
         let key = &request.pass.info().key;
+        let ours = self.live.named();
         let mut rng = rand::rng();
         Brought {
             named: Named {
-                udp: named(self.protocols.has_udp(), &self.candidates, &self.bound),
-                tcp: named(self.protocols.has_tcp(), &self.tcp_candidates, &self.tcp_bound),
+                udp: named(ours.protocols.has_udp(), &ours.udp, &self.bound),
+                tcp: named(ours.protocols.has_tcp(), &ours.tcp, &self.tcp_bound),
             },
             stream_id: format!("{}/{}", key.app(), key.stream()),
             prefer: match request.direction() {
