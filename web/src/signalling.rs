@@ -23,6 +23,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) params: &'a Params,
     pub(crate) peer: Peer,
     pub(crate) headers: &'a HeaderMap,
+    /// A player that can answer an offer of ours.
+    pub(crate) counter_offer: bool,
 }
 
 /// Opens a session for `offer`.
@@ -30,7 +32,7 @@ pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> R
     if !state.config().vhosts.get(asked.key.vhost()).rtc {
         return Err(Problem::new(Fault::NotFound, "WebRTC is off here"));
     }
-    let Asked { direction, key, params, peer, headers } = asked;
+    let Asked { direction, key, params, peer, headers, counter_offer } = asked;
     let (rtc, now) = (state.rtc()?, Instant::now());
     let (extra_candidate, codec, layer_max, ice) = (params.candidate()?, params.codec()?, params.layer()?, params.ice()?);
     let info = ClientInfo {
@@ -50,7 +52,11 @@ pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> R
     let pass = state.hub.admit(info, bearer(headers)).await.inspect_err(|denied| {
         debug!(%id, stream = %name, ?direction, peer = %peer.0, %denied, "client not let in");
     })?;
-    match rtc.open(OpenRequest { pass, offer, extra_candidate, codec, layer_max, ice }) {
+    if direction == Direction::Play && !holds_viewers(state, &name) && !is_published(state, &name) {
+        debug!(%id, stream = %name, peer = %peer.0, "nobody publishes the stream");
+        return Err(Problem::new(Fault::NotPublished, "nobody publishes the stream now"));
+    }
+    match rtc.open(OpenRequest { pass, offer, extra_candidate, codec, layer_max, ice, counter_offer }) {
         Ok(opened) => {
             debug!(%id, stream = %name, ?direction, peer = %peer.0, "session opened");
             Ok(opened)
@@ -60,6 +66,14 @@ pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> R
             Err(error.into())
         }
     }
+}
+
+fn holds_viewers(state: &AppState, name: &StreamKey) -> bool {
+    state.config().vhosts.get(name.vhost()).whip.whep_wait
+}
+
+fn is_published(state: &AppState, name: &StreamKey) -> bool {
+    state.hub.get(name).is_some_and(|source| source.publisher_lane().is_some())
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1). Two such headers are none.
