@@ -1,12 +1,16 @@
 //! One connection's task: the socket, the session on it, and whom it serves now.
 
-use std::{io, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 use tracing::{debug, info};
@@ -22,6 +26,8 @@ use crate::NotifyWake;
 /// Bytes read at a time: for commands, and for a publisher's media.
 const READ_BYTES: usize = 4 << 10;
 const READ_BYTES_PUBLISHING: usize = 64 << 10;
+/// For the last bytes of a connection that ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Slices of one vectored write; the kernel takes 1,024.
 const SLICES_MAX: usize = 64;
 
@@ -44,8 +50,8 @@ pub(crate) enum End {
     Refused,
 }
 
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S> {
+    stream: S,
     ip: IpAddr,
     id: String,
     hub: Arc<Hub>,
@@ -54,8 +60,8 @@ pub(crate) struct Connection {
     input: BytesMut,
 }
 
-impl Connection {
-    pub(crate) fn new(stream: TcpStream, ip: IpAddr, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn new(stream: S, ip: IpAddr, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
         let session = Session::new(Arc::clone(&config), Instant::now());
         Self { stream, ip, id, hub, config, session, input: BytesMut::new() }
     }
@@ -64,13 +70,12 @@ impl Connection {
     pub(crate) async fn run(mut self) -> End {
         let end = self.serve().await;
         super::stats::add(&self.config.stats.ignored, self.session.ignored());
+        // TLS says goodbye, so that an end is told from a cut; one who does not listen is not waited for.
+        let _best_effort = timeout(GOODBYE, self.stream.shutdown()).await;
         end
     }
 
     async fn serve(&mut self) -> End {
-        if let Err(error) = self.stream.set_nodelay(true) {
-            return End::Io(error);
-        }
         loop {
             let asked = match self.next_request().await {
                 Ok(asked) => asked,
@@ -316,7 +321,7 @@ impl Connection {
 }
 
 /// Cancelling it loses nothing.
-async fn read(stream: &mut TcpStream, input: &mut BytesMut, bytes: usize) -> Result<usize, End> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut, bytes: usize) -> Result<usize, End> {
     input.reserve(bytes);
     match stream.read_buf(input).await? {
         0 => Err(End::Closed),
@@ -325,7 +330,7 @@ async fn read(stream: &mut TcpStream, input: &mut BytesMut, bytes: usize) -> Res
 }
 
 /// As few system calls as the kernel allows.
-async fn write_all(stream: &mut TcpStream, batch: &mut [Bytes]) -> io::Result<()> {
+async fn write_all(stream: &mut (impl AsyncWrite + Unpin), batch: &mut [Bytes]) -> io::Result<()> {
     let mut first = 0;
     loop {
         while batch.get(first).is_some_and(Bytes::is_empty) {
@@ -333,7 +338,8 @@ async fn write_all(stream: &mut TcpStream, batch: &mut [Bytes]) -> io::Result<()
         }
         let rest = batch.get_mut(first..).unwrap_or_default();
         if rest.is_empty() {
-            return Ok(());
+            // TLS keeps what the socket did not take.
+            return stream.flush().await;
         }
         let mut written = {
             let slices: SmallVec<[io::IoSlice<'_>; SLICES_MAX]> =
