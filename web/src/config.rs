@@ -1,6 +1,6 @@
 //! The settings of this crate, each with the default that a server without a file runs on.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use weir_source::PerVhost;
 
@@ -26,6 +26,8 @@ pub struct WebConfig {
     pub rtmp_port: u16,
     /// Where the API listens, for the URLs that the pages show. Default 1985.
     pub api_port: u16,
+    /// A directory whose files the HTTP server's port serves besides streams and pages. Default none.
+    pub dir: Option<PathBuf>,
     /// What differs by vhost.
     pub vhosts: PerVhost<VhostConfig>,
 }
@@ -54,6 +56,7 @@ impl Default for WebConfig {
             republish_wait: Duration::from_secs(30),
             rtmp_port: 1935,
             api_port: 1985,
+            dir: None,
             vhosts: PerVhost::default(),
         }
     }
