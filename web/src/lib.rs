@@ -9,7 +9,9 @@ mod api;
 mod body;
 mod config;
 mod cors;
+mod crowd;
 mod error;
+mod files;
 mod ids;
 mod live;
 mod pages;
@@ -20,6 +22,7 @@ mod rtc_api;
 mod serve;
 mod signalling;
 mod stats;
+pub mod tls;
 mod whip;
 
 #[cfg(test)]
@@ -29,6 +32,6 @@ pub use api::Rates;
 pub use config::{VhostConfig, WebConfig};
 pub use error::{Fault, Problem};
 pub use ids::{ServerIds, trace_id};
-pub use router::{AppState, api_router, http_router};
-pub use serve::{ServeLimits, serve};
+pub use router::{AppState, api_router, combined_router, http_router};
+pub use serve::{ServeLimits, serve, serve_tls};
 pub use stats::HttpStats;
