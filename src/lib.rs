@@ -18,9 +18,10 @@
 mod args;
 mod config;
 pub mod log;
+pub mod process;
 mod pulse;
 mod server;
 
 pub use args::Args;
 pub use config::{Config, ConfigError};
-pub use server::Server;
+pub use server::{ConfigSource, Server, Start};

@@ -12,7 +12,7 @@ use std::{
 
 use weir_rtc::Protocols;
 
-use crate::log::LogConfig;
+use crate::{log::LogConfig, process::ProcessConfig};
 
 /// The largest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -58,6 +58,8 @@ pub struct Config {
     pub hls_window: Duration,
     /// Log set-up.
     pub log: LogConfig,
+    /// What concerns the process.
+    pub process: ProcessConfig,
 }
 
 impl Default for Config {
@@ -83,6 +85,7 @@ impl Default for Config {
             hls_fragment: Duration::from_secs(2),
             hls_window: Duration::from_secs(12),
             log: LogConfig::default(),
+            process: ProcessConfig::default(),
         }
     }
 }

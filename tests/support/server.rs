@@ -31,24 +31,30 @@ impl Weir {
 
     /// The same with more directives in the default vhost.
     pub fn start_with(vhost: &str) -> Self {
-        Self::start_configured(vhost, "")
+        Self::start_configured("", vhost, "")
+    }
+
+    /// As [`Weir::start`] with more directives outside of blocks.
+    pub fn start_global(global: &str) -> Self {
+        Self::start_configured(global, "", "")
     }
 
     /// As [`Weir::start`] with more directives in `rtc_server`.
     pub fn start_rtc(rtc_server: &str) -> Self {
-        Self::start_configured("", rtc_server)
+        Self::start_configured("", "", rtc_server)
     }
 
-    fn start_configured(vhost: &str, rtc_server: &str) -> Self {
+    fn start_configured(global: &str, vhost: &str, rtc_server: &str) -> Self {
         know_tls();
         let dir = tempfile::tempdir().expect("a directory");
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
         let rtc = free_both();
         let conf = format!(
-            "listen {rtmp};\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
+            "listen {rtmp};\ndaemon off;\nsrs_log_tank console;\npid {pid};\n{global}\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
              rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; buffer 1048576; {rtc_server} }}\n\
              vhost __defaultVhost__ {{\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
-             hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n"
+             hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n",
+            pid = dir.path().join("weir.pid").display(),
         );
         let path = dir.path().join("weir.conf");
         std::fs::write(&path, conf).expect("a file");
@@ -91,6 +97,27 @@ impl Weir {
         self.dir.path().to_owned()
     }
 
+    /// Its configuration file.
+    pub fn conf(&self) -> PathBuf {
+        self.dir.path().join("weir.conf")
+    }
+
+    /// Lines of its log with `words`.
+    pub fn log_lines(&self, words: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(words)).count()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status().expect("kill runs");
+        assert!(sent.success(), "{signal}");
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child")
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
@@ -99,8 +126,7 @@ impl Weir {
     /// Sends a signal (`INT`, `TERM`) and waits; the exit status and how long it took.
     pub fn stop(mut self, signal: &str) -> (ExitStatus, Duration, String) {
         let start = Instant::now();
-        let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status().expect("kill runs");
-        assert!(sent.success());
+        self.signal(signal);
         let status = eventually("the server ends", Duration::from_secs(10), || self.child.try_wait().expect("a child"));
         (status, start.elapsed(), self.log())
     }

@@ -14,7 +14,10 @@ use weir_bridge::{hls::Hls, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
-use crate::{Fault, HttpStats, Problem, Rates, ServerIds, WebConfig, api, cors, files, live, pages, rtc_api, stats, whip};
+use crate::{
+    Fault, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig, api, cors, files, live, pages, rtc_api, stats,
+    whip,
+};
 
 /// What the handlers work on. Cloning shares it.
 #[derive(Clone)]
@@ -31,6 +34,10 @@ pub struct AppState {
     pub http: Arc<HttpStats>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
+    /// Whether new clients are welcome: false once the process drains.
+    pub readiness: Arc<Readiness>,
+    /// Reads the configuration again; none where there is nobody to do so.
+    pub reload: Option<Arc<dyn Reload>>,
     /// Who we are.
     pub ids: Arc<ServerIds>,
     /// Bit rates for the API: somebody must run [`Rates::run`].
@@ -49,6 +56,8 @@ impl AppState {
             rtmp,
             http,
             settings: Arc::new(ArcSwap::from_pointee(config)),
+            readiness: Arc::default(),
+            reload: None,
             ids: Arc::default(),
             rates: Arc::default(),
         }

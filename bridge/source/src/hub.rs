@@ -36,6 +36,11 @@ pub enum PublishError {
 pub trait Bridge: Send + Sync {
     /// Fill `job.lane()` until `job.is_over()`.
     fn remux(&self, job: RemuxJob);
+
+    /// Whether this lane may be filled for this stream, as things are set now.
+    fn allows(&self, _key: &StreamKey, _lane: Lane) -> bool {
+        true
+    }
 }
 
 /// All sources by name, and all clients.
@@ -192,12 +197,28 @@ impl Hub {
         subscriber
     }
 
+    /// Asks the bridge anew what it allows: remuxers that it no longer allows end, and those that it
+    /// now does start for whoever waits. For settings that change while streams are live.
+    pub fn review_remuxers(self: &Arc<Self>) {
+        let Some(bridge) = self.bridge.get() else { return };
+        for source in self.list() {
+            {
+                let mut control = source.control.lock();
+                if control.remux.as_ref().is_some_and(|remux| !bridge.allows(&source.key, remux.lane)) {
+                    stop_remux(&mut control.remux);
+                }
+            }
+            source.wake_readers();
+            self.start_remux_if_wanted(&source);
+        }
+    }
+
     fn start_remux_if_wanted(self: &Arc<Self>, source: &Arc<Source>) {
         let Some(bridge) = self.bridge.get() else { return };
         let seat = {
             let mut control = source.control.lock();
             let Some(lane) = control.seat.as_ref().map(|seat| seat.lane.other()) else { return };
-            if control.readers[lane.index()] == 0 || control.remux.is_some() {
+            if control.readers[lane.index()] == 0 || control.remux.is_some() || !bridge.allows(&source.key, lane) {
                 return;
             }
             let seat = Arc::new(RemuxSeat { lane, stop: AtomicBool::new(false) });

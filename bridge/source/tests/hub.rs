@@ -155,6 +155,43 @@ fn a_reader_may_come_first_and_starts_the_remuxer_when_the_publisher_does() {
     assert_eq!(jobs.0.lock().unwrap().pop().map(|job| job.lane()), Some(Lane::Packets));
 }
 
+/// As [`Jobs`], while it is allowed.
+#[derive(Default)]
+struct Switched(Jobs, std::sync::atomic::AtomicBool);
+
+impl Bridge for Switched {
+    fn remux(&self, job: RemuxJob) {
+        self.0.remux(job);
+    }
+
+    fn allows(&self, _key: &StreamKey, _lane: Lane) -> bool {
+        self.1.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn a_remuxer_that_is_no_longer_allowed_ends_and_one_that_is_starts_for_who_waits() {
+    let (hub, bridge, start) = (Hub::new(), Arc::new(Switched::default()), Instant::now());
+    hub.set_bridge(bridge.clone());
+    let jobs = || bridge.0.0.lock().unwrap();
+    let _publisher = hub.publish_packets(&key(), "a", Arc::new(Count::default()), start).unwrap();
+    let _reader = hub.subscribe_frames(&key(), start);
+    assert!(jobs().is_empty(), "it is not allowed");
+    bridge.1.store(true, Ordering::SeqCst);
+    hub.review_remuxers();
+    hub.review_remuxers();
+    assert_eq!(jobs().len(), 1, "one for who waits, and no second");
+    bridge.1.store(false, Ordering::SeqCst);
+    hub.review_remuxers();
+    let job = jobs().pop().unwrap();
+    assert!(job.is_over());
+    drop(job);
+    bridge.1.store(true, Ordering::SeqCst);
+    hub.review_remuxers();
+    assert_eq!(jobs().len(), 1);
+    jobs().clear();
+}
+
 #[test]
 fn nothing_is_left_after_two_hundred_joins_and_leaves() {
     let hub = Hub::new();

@@ -13,6 +13,7 @@ use crate::{Fault, Problem, router::AppState};
 /// tokens, cache busters) is not looked at.
 pub(super) async fn playlist(state: &AppState, key: &StreamKey) -> Result<Response, Problem> {
     let text = state.hls()?.playlist(key).await.map_err(|error| match error {
+        HlsError::Off => Problem::new(Fault::NotFound, error.to_string()),
         HlsError::NotFound => Problem::new(Fault::NotFound, "there is no such stream"),
         HlsError::Timeout => Problem::new(Fault::NotReady, error.to_string()),
         _ => Problem::new(Fault::TooManySessions, error.to_string()),
