@@ -1,4 +1,4 @@
-//! The `weir` program: arguments, configuration, server, signal.
+//! The `weir` program: arguments, configuration, process, log, server.
 #![forbid(unsafe_code)]
 
 use std::{process::ExitCode, time::Duration};
@@ -17,13 +17,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let source = ConfigSource::new(args.config.as_deref());
-    let (config, notes) = source.load()?;
-    if args.test {
-        notes.iter().for_each(|note| eprintln!("{note}"));
-        println!("the configuration is valid");
-        return Ok(ExitCode::SUCCESS);
-    }
+    let Some((config, notes)) = args.prepare()? else { return Ok(ExitCode::SUCCESS) };
+    let source = ConfigSource::of(args);
     let process = match process::Process::enter(&config.process)? {
         process::Entered::Server(process) => process,
         process::Entered::Launcher(code) => return Ok(code),

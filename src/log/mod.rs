@@ -17,6 +17,8 @@ use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt as _, reload,
 use layer::{LineLayer, Style};
 use writer::Writer;
 
+use crate::config;
+
 /// What to log, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -52,9 +54,14 @@ pub enum LogFormat {
     Json,
 }
 
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { filter: "info".into(), tank: Tank::Console, format: LogFormat::Srs, utc: false }
+impl From<&config::Log> for LogConfig {
+    fn from(log: &config::Log) -> Self {
+        Self {
+            filter: log.level.name().to_owned(),
+            tank: log.file.clone().map_or(Tank::Console, Tank::File),
+            format: if log.json { LogFormat::Json } else { LogFormat::Srs },
+            utc: log.utc,
+        }
     }
 }
 
@@ -126,8 +133,8 @@ impl Log {
 }
 
 /// Starts logging, panics too, with a trace id of the process's own.
-pub fn start(config: &LogConfig) -> anyhow::Result<Log> {
-    let log = Log::start(config, weir_web::trace_id())?;
+pub fn start(config: &config::Log) -> anyhow::Result<Log> {
+    let log = Log::start(&config.into(), weir_web::trace_id())?;
     log_panics();
     Ok(log)
 }

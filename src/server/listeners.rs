@@ -134,7 +134,10 @@ impl Listeners {
     /// Accepts at `bound`, and no longer where `wanted` does not say so.
     pub(crate) fn change(&mut self, bound: Bound, wanted: &BTreeSet<Listen>) -> io::Result<()> {
         let gone: Vec<Listen> = self.live.keys().filter(|listen| !wanted.contains(listen)).copied().collect();
-        gone.iter().for_each(|listen| self.retire(*listen));
+        for listen in gone {
+            let stays = bound.0.iter().any(|(other, _)| other.addr == listen.addr);
+            self.retire(listen, stays);
+        }
         for (listen, socket) in bound.0 {
             let listener = TcpListener::from_std(socket.try_clone()?)?;
             let retire = self.stop.child_token();
@@ -160,17 +163,20 @@ impl Listeners {
         self.tasks.spawn(weir_web::serve(listener, router, Arc::clone(limits), retire, stop));
     }
 
-    fn retire(&mut self, listen: Listen) {
-        if let Some(entry) = self.live.remove(&listen) {
-            tracing::info!("{listen} ends");
-            entry.retire.cancel();
+    fn retire(&mut self, listen: Listen, stays: bool) {
+        let Some(entry) = self.live.remove(&listen) else { return };
+        tracing::info!("{listen} ends");
+        entry.retire.cancel();
+        if !stays {
+            // The accept loop lets go of its handle a moment later, but the address is free now.
+            let _is_closed_anyway = rustix::net::shutdown(&entry.socket, rustix::net::Shutdown::Both);
         }
     }
 
     /// Closes those that need not say why.
     pub(crate) fn drain(&mut self) {
         let closing: Vec<Listen> = self.live.keys().filter(|listen| listen.kind.closes_for_drain()).copied().collect();
-        closing.into_iter().for_each(|listen| self.retire(listen));
+        closing.into_iter().for_each(|listen| self.retire(listen, false));
     }
 
     /// Waits for all accept loops to end; `stop` must have been cancelled.

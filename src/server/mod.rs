@@ -49,6 +49,7 @@ const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// All parts, running.
 pub struct Server {
     source: ConfigSource,
+    config: Config,
     settings: Settings,
     live: Live,
     rtmp_stats: Arc<RtmpStats>,
@@ -86,14 +87,14 @@ impl Server {
         let Start { source, config, process, log } = start;
         let mut signals = Signals::catch()?;
         let mut watch = Watch::new(&source);
-        let mut server = Self::start(&config, source, Some(log.clone())).await?;
-        print_urls(&config);
+        let mut server = Self::start(config, source, Some(log.clone())).await?;
+        print_urls(&server.config);
         process.is_ready(match &log.config().tank {
             Tank::File(path) => Some(path),
             Tank::Console => None,
         });
         let ending = server.serve(&mut signals, &mut watch).await;
-        if ending.is_graceful || server.settings.process.grace.always {
+        if ending.is_graceful || server.config.process.force_grace_quit {
             tracing::info!(signal = ending.signal, "draining");
             tokio::select! {
                 () = server.drain() => {}
@@ -106,9 +107,9 @@ impl Server {
         Ok(())
     }
 
-    async fn start(config: &Config, source: ConfigSource, log: Option<Log>) -> anyhow::Result<Self> {
+    async fn start(config: Config, source: ConfigSource, log: Option<Log>) -> anyhow::Result<Self> {
         let rtmp_stats = Arc::<RtmpStats>::default();
-        let settings = Settings::of(config, &rtmp_stats);
+        let settings = Settings::of(&config, &rtmp_stats);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
 
@@ -147,7 +148,7 @@ impl Server {
         let mut listeners = Listeners::new(services, stop.clone());
         let bound = listeners.bind(&settings.listen).await?;
         listeners.change(bound, &settings.listen)?;
-        Ok(Self { source, settings, live, rtmp_stats, state, reloader, requests, rtc, listeners, tasks, stop })
+        Ok(Self { source, config, settings, live, rtmp_stats, state, reloader, requests, rtc, listeners, tasks, stop })
     }
 
     /// Until an end is asked for.
@@ -156,7 +157,7 @@ impl Server {
             let event = tokio::select! {
                 sent = signals.next() => Event::Signal(sent),
                 Some(request) = self.requests.recv() => Event::Asked(request),
-                () = watch.changed(), if self.settings.process.watches_file() => Event::FileChanged,
+                () = watch.changed(), if self.config.process.watches_file() => Event::FileChanged,
             };
             match event {
                 Event::Signal(Sent::End(ending)) => return ending,
@@ -173,20 +174,20 @@ impl Server {
 
     /// Takes nobody new, and waits until those who are there have gone or their time is over.
     async fn drain(&mut self) {
-        let grace = self.settings.process.grace;
+        let (grace, max) = (self.config.process.clone(), self.config.process.grace_drain_max);
         self.state.readiness.drain();
         self.requests.close();
-        sleep(grace.start_wait).await;
+        sleep(grace.grace_start_wait).await;
         self.live.door.close();
         self.listeners.drain();
         let clients = self.live.hub.clients();
         tracing::info!(clients = clients.count(), "no new clients are taken");
-        let deadline = (!grace.drain_max.is_zero()).then(|| Instant::now() + grace.drain_max);
+        let deadline = (!max.is_zero()).then(|| Instant::now() + max);
         while clients.count() > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
             sleep(DRAIN_LOOK).await;
         }
         tracing::info!(clients = clients.count(), "drained");
-        sleep(grace.final_wait).await;
+        sleep(grace.grace_final_wait).await;
     }
 
     async fn stop(mut self) {
@@ -255,15 +256,15 @@ fn print_urls(config: &Config) {
             if addr.ip().is_unspecified() || addr.ip().is_loopback() { "localhost".to_owned() } else { addr.ip().to_string() };
         format!("{name}:{}", addr.port())
     };
-    if let Some(addr) = config.http_server.first() {
+    if let Some(addr) = config.http_server.listen.first() {
         let host = host(addr);
         println!("open     http://{host}/");
         println!("play     http://{host}/live/livestream.flv  http://{host}/live/livestream.m3u8");
     }
-    if let Some(addr) = config.rtmp.first() {
+    if let Some(addr) = config.rtmp.listen.first() {
         println!("publish  rtmp://{}/live/livestream", host(addr));
     }
-    if let Some(addr) = config.http_api.first() {
+    if let Some(addr) = config.http_api.listen.first() {
         let host = host(addr);
         println!("publish  http://{host}/rtc/v1/whip/?app=live&stream=livestream");
         println!("play     http://{host}/rtc/v1/whep/?app=live&stream=livestream");

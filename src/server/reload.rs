@@ -18,7 +18,10 @@ use tokio::sync::{mpsc, oneshot};
 use weir_web::{Reload, ReloadOutcome, Reloaded};
 
 use super::{Server, settings::Settings};
-use crate::Config;
+use crate::{
+    Args, Config, ConfigError,
+    config::{Change, Environment, Source},
+};
 
 /// Requests through the API that may wait; each is done in milliseconds.
 const REQUESTS_MAX: usize = 16;
@@ -26,22 +29,33 @@ const REQUESTS_MAX: usize = 16;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Where the configuration comes from, again and again.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct ConfigSource {
-    /// The file; the built-in default without one.
-    path: Option<PathBuf>,
+    source: Source,
+    environment: Environment,
 }
 
 impl ConfigSource {
-    /// The folder may change after this: relative paths count from here.
-    pub fn new(path: Option<&Path>) -> Self {
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self { path: path.map(absolute) }
+    /// As the command line and the environment say now. The working directory may change after this:
+    /// a relative path counts from here.
+    pub fn of(args: &Args) -> Self {
+        let environment = Environment::of_process();
+        let source = match args.source(&environment) {
+            Source::File(path) => Source::File(std::path::absolute(&path).unwrap_or(path)),
+            source => source,
+        };
+        Self { source, environment }
     }
 
-    /// Reads it. The second value are warnings.
-    pub fn load(&self) -> Result<(Config, Vec<String>), crate::ConfigError> {
-        Config::load(self.path.as_deref())
+    fn load(&self) -> Result<(Config, Vec<String>), ConfigError> {
+        Config::load(&self.source, &self.environment)
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(path) => Some(path),
+            Source::BuiltIn | Source::EnvironmentOnly => None,
+        }
     }
 }
 
@@ -110,7 +124,7 @@ impl Server {
         let outcome = match loaded {
             Ok(Ok((config, notes))) => {
                 notes.iter().for_each(|note| tracing::warn!("{note}"));
-                self.apply(&config).await
+                self.apply(config).await
             }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the configuration could not be read: a fault of the server".to_owned()),
@@ -131,8 +145,8 @@ impl Server {
     }
 
     /// Applies another configuration: all of it, or nothing.
-    pub(super) async fn apply(&mut self, config: &Config) -> ReloadOutcome {
-        let wanted = Settings::of(config, &self.rtmp_stats);
+    pub(super) async fn apply(&mut self, config: Config) -> ReloadOutcome {
+        let wanted = Settings::of(&config, &self.rtmp_stats);
         let fixed = self.settings.fixed_differences(&wanted);
         if !fixed.is_empty() {
             return Err(format!("needs a restart, nothing was changed: {}", fixed.join(", ")));
@@ -141,9 +155,21 @@ impl Server {
         let bound = self.listeners.bind(&wanted.listen).await.map_err(|error| error.to_string())?;
         self.live.store(&wanted).map_err(|error| format!("{error:#}"))?;
         self.listeners.change(bound, &wanted.listen).map_err(|error| error.to_string())?;
-        let changes = self.settings.changes(&wanted);
-        self.settings = wanted;
-        Ok(changes)
+        let changes = Config::diff(&self.config, &config);
+        (self.settings, self.config) = (wanted, config);
+        Ok(changes.iter().map(describe).collect())
+    }
+}
+
+/// What has changed, and when it counts.
+fn describe(change: &Change) -> String {
+    let later = match change.path {
+        "daemon" | "pid" | "work_dir" => " (counts at the next start)",
+        _ => "",
+    };
+    match &change.vhost {
+        Some(vhost) => format!("{} of {vhost}", change.path),
+        None => format!("{}{later}", change.path),
     }
 }
 
@@ -161,7 +187,7 @@ type Stamp = (u64, u64, u64, i64, i64);
 
 impl Watch {
     pub(crate) fn new(source: &ConfigSource) -> Self {
-        let path = source.path.clone();
+        let path = source.file().map(Path::to_owned);
         let known = path.as_deref().and_then(stamp);
         Self { path, known, fresh: None }
     }

@@ -9,7 +9,7 @@ use weir_bridge::{
     rtmp::{RtmpConfig, RtmpStats},
 };
 use weir_rtc::{RtcConfig, RtcHandle};
-use weir_source::{Hub, PerVhost, Vhosts};
+use weir_source::{DEFAULT_VHOST, Hub, PerVhost, Vhosts};
 use weir_web::{ServeLimits, VhostConfig, WebConfig};
 
 use super::{
@@ -18,9 +18,8 @@ use super::{
     remuxers::{Directions, Remuxers},
 };
 use crate::{
-    Config,
+    Config, config,
     log::{Log, LogConfig},
-    process::ProcessConfig,
 };
 
 /// What a configuration means to each part.
@@ -36,43 +35,25 @@ pub(crate) struct Settings {
     pub(crate) rtc: Option<RtcConfig>,
     pub(crate) clients_max: usize,
     pub(crate) log: LogConfig,
-    pub(crate) process: ProcessConfig,
 }
 
 impl Settings {
     /// RTMP counts in `stats`.
     pub(crate) fn of(config: &Config, stats: &Arc<RtmpStats>) -> Self {
-        let all = |kind, addrs: &[SocketAddr]| addrs.iter().map(move |addr| Listen { kind, addr: *addr }).collect::<Vec<_>>();
-        let listen =
-            [all(Kind::Rtmp, &config.rtmp), all(Kind::HttpApi, &config.http_api), all(Kind::HttpServer, &config.http_server)];
-        let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
+        let connections_max = config.process.max_connections;
         Self {
-            listen: listen.into_iter().flatten().collect(),
-            vhosts: Vhosts::default(),
-            rtmp: RtmpConfig {
-                chunk_size_out: config.chunk_size,
-                connections_max: config.max_connections,
-                stats: Arc::clone(stats),
-                ..RtmpConfig::default()
-            },
-            hls: PerVhost::all(HlsConfig {
-                enabled: config.hls,
-                fragment: config.hls_fragment,
-                window: config.hls_window,
-                ..HlsConfig::default()
-            }),
-            directions: PerVhost::all(Directions { to_packets: config.rtmp_to_rtc, to_frames: config.rtc_to_rtmp }),
-            web: WebConfig {
-                vhosts: PerVhost::all(VhostConfig { flv: config.flv }),
-                rtmp_port: port(&config.rtmp, 1935),
-                api_port: port(&config.http_api, 1985),
-                ..WebConfig::default()
-            },
-            limits: ServeLimits { connections_max: config.max_connections, ..ServeLimits::default() },
-            rtc: config.rtc.map(|listen| rtc(config, listen)),
-            clients_max: config.max_connections,
-            log: config.log.clone(),
-            process: config.process.clone(),
+            listen: listen(config),
+            vhosts: config.names.clone(),
+            rtmp: rtmp(config, stats),
+            hls: config.vhosts.map(|vhost| hls(&vhost.hls)),
+            directions: config
+                .vhosts
+                .map(|vhost| Directions { to_packets: vhost.rtc.rtmp_to_rtc, to_frames: vhost.rtc.rtc_to_rtmp }),
+            web: web(config),
+            limits: ServeLimits { connections_max, ..ServeLimits::default() },
+            rtc: (!config.rtc_server.listen.is_empty()).then(|| rtc(&config.rtc_server)),
+            clients_max: connections_max,
+            log: (&config.log).into(),
         }
     }
 
@@ -85,38 +66,62 @@ impl Settings {
             _ => vec!["rtc_server: enabled".to_owned()],
         }
     }
+}
 
-    /// What differs, a line each.
-    pub(crate) fn changes(&self, new: &Self) -> Vec<String> {
-        let gone = self.listen.difference(&new.listen).map(|listen| format!("{listen} ends"));
-        let come = new.listen.difference(&self.listen).map(|listen| format!("{listen} begins"));
-        let sections = [
-            ("vhosts", self.vhosts != new.vhosts),
-            ("rtmp", self.rtmp != new.rtmp),
-            ("hls", self.hls != new.hls),
-            ("the bridge between rtmp and rtc", self.directions != new.directions),
-            ("http", self.web != new.web),
-            ("http limits", self.limits != new.limits),
-            ("rtc_server", self.rtc != new.rtc),
-            ("max_connections", self.clients_max != new.clients_max),
-            ("log", self.log != new.log),
-        ];
-        let changed = sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("{name} changed"));
-        let later = (self.process != new.process).then(|| "the process: grace times now, the rest at the next start".to_owned());
-        come.chain(gone).chain(changed).chain(later).collect()
+fn listen(config: &Config) -> BTreeSet<Listen> {
+    let kinds = [
+        (Kind::Rtmp, &config.rtmp.listen),
+        (Kind::HttpApi, &config.http_api.listen),
+        (Kind::HttpServer, &config.http_server.listen),
+    ];
+    kinds.into_iter().flat_map(|(kind, addrs)| addrs.iter().map(move |addr| Listen { kind, addr: *addr })).collect()
+}
+
+fn rtmp(config: &Config, stats: &Arc<RtmpStats>) -> RtmpConfig {
+    // A connection is bounded in time before it names its vhost.
+    let publish = &config.vhosts.get(DEFAULT_VHOST).publish;
+    RtmpConfig {
+        chunk_size_out: config.rtmp.chunk_size,
+        connections_max: config.process.max_connections,
+        first_media_timeout: publish.firstpkt_timeout,
+        idle_timeout: publish.normal_timeout,
+        stats: Arc::clone(stats),
+        ..RtmpConfig::default()
     }
 }
 
-fn rtc(config: &Config, listen: SocketAddr) -> RtcConfig {
+fn hls(hls: &config::Hls) -> HlsConfig {
+    HlsConfig {
+        enabled: hls.enabled,
+        fragment: hls.fragment,
+        aof_ratio: hls.aof_ratio,
+        window: hls.window,
+        dispose: hls.dispose,
+        ..HlsConfig::default()
+    }
+}
+
+fn web(config: &Config) -> WebConfig {
+    let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
+    WebConfig {
+        api_crossdomain: config.http_api.crossdomain,
+        vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled }),
+        rtmp_port: port(&config.rtmp.listen, 1935),
+        api_port: port(&config.http_api.listen, 1985),
+        ..WebConfig::default()
+    }
+}
+
+fn rtc(rtc: &config::RtcServer) -> RtcConfig {
     RtcConfig {
-        listen: vec![listen],
-        tcp: config.rtc_tcp.into_iter().collect(),
-        protocols: config.protocol,
-        workers: config.workers,
-        candidates: config.candidates.clone(),
-        recv_buffer: config.rtc_buffer,
-        send_buffer: config.rtc_buffer,
-        coalesce_max: config.rtc_coalesce,
+        listen: rtc.listen.clone(),
+        tcp: rtc.tcp.clone(),
+        protocols: rtc.protocol,
+        workers: rtc.workers,
+        candidates: rtc.candidates.clone(),
+        recv_buffer: rtc.buffer,
+        send_buffer: rtc.buffer,
+        coalesce_max: rtc.coalesce,
         ..RtcConfig::default()
     }
 }
@@ -165,7 +170,7 @@ impl Live {
 
     /// The settings that the parts have, read back from each.
     #[cfg(test)]
-    pub(crate) fn read(&self, listen: BTreeSet<Listen>, process: ProcessConfig) -> Settings {
+    pub(crate) fn read(&self, listen: BTreeSet<Listen>, log: &LogConfig) -> Settings {
         Settings {
             listen,
             vhosts: (*self.hub.vhosts()).clone(),
@@ -176,8 +181,7 @@ impl Live {
             limits: **self.limits.load(),
             rtc: self.rtc.as_ref().map(|rtc| (*rtc.config()).clone()),
             clients_max: self.door.clients_max(),
-            log: self.log.as_ref().map_or_else(LogConfig::default, |log| (*log.config()).clone()),
-            process,
+            log: self.log.as_ref().map_or_else(|| log.clone(), |log| (*log.config()).clone()),
         }
     }
 }

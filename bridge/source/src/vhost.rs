@@ -12,12 +12,14 @@ pub const DEFAULT_VHOST: &str = "__defaultVhost__";
 pub struct Vhosts {
     names: Vec<Box<str>>,
     has_default: bool,
+    /// Of these, the ones that let nobody in.
+    closed: Vec<Box<str>>,
 }
 
 impl Default for Vhosts {
     /// Only the default one.
     fn default() -> Self {
-        Self { names: Vec::new(), has_default: true }
+        Self { names: Vec::new(), has_default: true, closed: Vec::new() }
     }
 }
 
@@ -47,7 +49,12 @@ impl Vhosts {
                 false => all.push(name.into()),
             }
         }
-        Self { names: all, has_default }
+        Self { names: all, has_default, closed: Vec::new() }
+    }
+
+    /// Nobody gets in to this one any more. Its clients do not become the default one's.
+    pub fn close(&mut self, name: &str) {
+        self.closed.push(name.into());
     }
 
     /// The configured vhost for a host that a client named, with or without a port; empty if it
@@ -57,8 +64,9 @@ impl Vhosts {
             Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,
             _ => asked,
         };
-        let found = self.names.iter().find(|name| name.eq_ignore_ascii_case(host));
-        found.map(AsRef::as_ref).or(self.has_default.then_some(DEFAULT_VHOST)).ok_or(UnknownVhost)
+        let found = self.names.iter().find(|name| name.eq_ignore_ascii_case(host)).map(AsRef::as_ref);
+        let meant = found.or_else(|| self.has_default.then_some(DEFAULT_VHOST)).ok_or(UnknownVhost)?;
+        if self.closed.iter().any(|name| **name == *meant) { Err(UnknownVhost) } else { Ok(meant) }
     }
 
     /// The stream that a client means.
@@ -66,7 +74,7 @@ impl Vhosts {
         Ok(StreamKey::with_vhost(self.resolve(asked)?, app, stream)?)
     }
 
-    /// All names, the default one first.
+    /// All names, those of closed ones too, the default one first.
     pub fn list(&self) -> impl Iterator<Item = &str> {
         self.has_default.then_some(DEFAULT_VHOST).into_iter().chain(self.names.iter().map(AsRef::as_ref))
     }
@@ -88,6 +96,12 @@ impl<T> PerVhost<T> {
     /// Others for the vhost of this name.
     pub fn insert(&mut self, vhost: &str, settings: T) {
         self.named.insert(vhost.into(), Arc::new(settings));
+    }
+
+    /// What a part of the server makes of each.
+    pub fn map<U>(&self, of: impl Fn(&T) -> U) -> PerVhost<U> {
+        let named = self.named.iter().map(|(name, settings)| (name.clone(), Arc::new(of(settings)))).collect();
+        PerVhost { all: Arc::new(of(&self.all)), named }
     }
 
     /// Those of a vhost.
@@ -121,9 +135,21 @@ mod tests {
     }
 
     #[test]
+    fn nobody_gets_in_to_a_closed_vhost() {
+        let mut vhosts = Vhosts::new(["a.example", "b.example", DEFAULT_VHOST]);
+        vhosts.close("a.example");
+        assert_eq!(vhosts.resolve("A.example"), Err(UnknownVhost), "not even as the default one's");
+        assert_eq!(vhosts.resolve("b.example"), Ok("b.example"));
+        vhosts.close(DEFAULT_VHOST);
+        assert_eq!(vhosts.resolve(""), Err(UnknownVhost));
+    }
+
+    #[test]
     fn settings_of_a_vhost_go_before_those_of_all() {
         let mut settings = PerVhost::all(1);
         settings.insert("a", 2);
         assert_eq!((**settings.get("a"), **settings.get("b")), (2, 1));
+        let doubled = settings.map(|settings| settings * 2);
+        assert_eq!((**doubled.get("a"), **doubled.get("b")), (4, 2));
     }
 }

@@ -48,6 +48,7 @@ pub async fn serve_behind(
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
+            biased;
             () = retire.cancelled() => break,
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
