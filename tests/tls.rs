@@ -132,6 +132,7 @@ struct Curl {
     version: String,
     status: String,
     body: String,
+    #[expect(dead_code, reason = "shown when a check fails")]
     errors: String,
 }
 

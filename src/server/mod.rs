@@ -131,6 +131,7 @@ impl Server {
         let mut state = AppState::new(Arc::clone(&hub), handle.clone(), Arc::clone(&hls), settings.web.clone());
         state.rtmp = Arc::clone(&rtmp_stats);
         state.reload = Some(Arc::new(reloader.clone()));
+        state.certificates.set(&settings.certificates)?;
         spawn_tasks(&mut tasks, &state, &stop);
 
         let live = Live {
@@ -140,6 +141,7 @@ impl Server {
             remuxers,
             web: Arc::clone(&state.settings),
             limits: Arc::new(ArcSwap::from_pointee(settings.limits)),
+            certificates: Arc::clone(&state.certificates),
             door,
             rtc: handle,
             log,
@@ -261,8 +263,14 @@ fn print_urls(config: &Config) {
         println!("open     http://{host}/");
         println!("play     http://{host}/live/livestream.flv  http://{host}/live/livestream.m3u8");
     }
+    if let Some(addr) = config.http_server.https.iter().find_map(|https| https.listen.first()) {
+        println!("open     https://{}/", host(addr));
+    }
     if let Some(addr) = config.rtmp.listen.first() {
         println!("publish  rtmp://{}/live/livestream", host(addr));
+    }
+    if let Some(addr) = config.rtmp.tls.iter().find_map(|rtmps| rtmps.listen.first()) {
+        println!("publish  rtmps://{}/live/livestream", host(addr));
     }
     if let Some(addr) = config.http_api.listen.first() {
         let host = host(addr);

@@ -16,7 +16,7 @@ use weir_source::Hub;
 
 use crate::{
     Fault, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig, api, cors, files, live, pages, rtc_api, stats,
-    whip,
+    tls::Certificates, whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -34,6 +34,8 @@ pub struct AppState {
     pub http: Arc<HttpStats>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
+    /// Certificates of the listeners that speak TLS.
+    pub certificates: Arc<Certificates>,
     /// Whether new clients are welcome: false once the process drains.
     pub readiness: Arc<Readiness>,
     /// Reads the configuration again; none where there is nobody to do so.
@@ -56,6 +58,7 @@ impl AppState {
             rtmp,
             http,
             settings: Arc::new(ArcSwap::from_pointee(config)),
+            certificates: Arc::default(),
             readiness: Arc::default(),
             reload: None,
             ids: Arc::default(),

@@ -53,6 +53,11 @@ impl LiveCertificate {
         Ok(Arc::new(Self { current: ArcSwap::new(certificate), source: Mutex::new(Source { identity, seen }) }))
     }
 
+    /// Whether it could be loaded now.
+    pub fn check(identity: &Identity) -> Result<(), TlsError> {
+        obtain(identity).map(drop)
+    }
+
     /// What is known of the certificate of now.
     pub fn facts(&self) -> CertificateFacts {
         self.current.load().facts.clone()

@@ -6,6 +6,7 @@
 //! the certificate ends nobody.
 
 mod certificate;
+mod certificates;
 mod door;
 mod live;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use certificate::{CertificateFacts, TlsError};
+pub use certificates::{Certificates, Identities};
 pub use door::{TlsDoor, TlsStats};
 pub use live::LiveCertificate;
 

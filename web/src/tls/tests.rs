@@ -187,3 +187,21 @@ fn the_self_signed_certificate_is_one_for_all_listeners() {
     let days = one.remaining(std::time::SystemTime::now()).as_secs() / 86_400;
     assert!((364..=365).contains(&days), "{days}");
 }
+
+#[tokio::test]
+async fn sections_come_change_and_go_without_the_others() {
+    let ((files, _), (others, second)) = (Files::new(), Files::new());
+    let all = Certificates::default();
+    let wanted = |api: Identity| Identities::from([("http_api", api), ("rtmps", Identity::SelfSigned)]);
+    all.set(&wanted(files.identity())).unwrap();
+    let door = all.http_door("http_api").unwrap();
+    all.set(&wanted(others.identity())).unwrap();
+    shake(&door, &client(&second, &[])).await.expect("a listener that was there shows the new one");
+    fs::remove_file(files.dir.path().join("key.pem")).unwrap();
+    assert!(all.set(&wanted(files.identity())).is_err());
+    assert_eq!(all.identities(), wanted(others.identity()), "all or nothing");
+    shake(&door, &client(&second, &[])).await.unwrap();
+    all.set(&Identities::from([("rtmps", Identity::SelfSigned)])).unwrap();
+    assert!(all.http_door("http_api").is_none() && all.rtmp_door("rtmps").is_some());
+    assert_eq!(all.facts().len(), 1);
+}
