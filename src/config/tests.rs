@@ -473,9 +473,10 @@ fn samples_hold_what_their_names_promise() {
     assert_eq!((config.rtmp.listen, config.http_api.listen.len()), (vec![addr("0.0.0.0:1935")], 0));
     assert!(!vhost.remux.enabled && !vhost.hls.enabled && !vhost.rtc.enabled);
     let (_, vhost) = of("realtime.conf");
-    assert!(vhost.remux.enabled);
+    assert!(vhost.remux.enabled && vhost.play.gather.is_zero());
     let (_, vhost) = of("hls.conf");
     assert!(vhost.hls.enabled && !vhost.remux.enabled);
+    assert_eq!(vhost.play.gather.as_millis(), 350, "SRS's default");
     let (_, vhost) = of("http.flv.live.conf");
     assert!(vhost.remux.enabled && !vhost.hls.enabled);
     let (config, vhost) = of("rtc.conf");

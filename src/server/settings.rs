@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use weir_bridge::{
     hls::{Hls, HlsConfig},
-    rtmp::{RtmpConfig, RtmpStats},
+    rtmp::{RtmpConfig, RtmpStats, RtmpVhost},
 };
 use weir_rtc::{RtcConfig, RtcHandle};
 use weir_source::{DEFAULT_VHOST, Hub, PerVhost, Vhosts};
@@ -107,6 +107,7 @@ fn rtmp(config: &Config, stats: &Arc<RtmpStats>) -> RtmpConfig {
         connections_max: config.process.max_connections,
         first_media_timeout: publish.firstpkt_timeout,
         idle_timeout: publish.normal_timeout,
+        vhosts: config.vhosts.map(|vhost| RtmpVhost { gather: vhost.play.gather }),
         stats: Arc::clone(stats),
         ..RtmpConfig::default()
     }
@@ -130,7 +131,7 @@ fn web(config: &Config) -> WebConfig {
         // Named, it may come later; SRS's default is used where SRS was.
         dir: (server.dir_is_set || server.dir.is_dir()).then(|| server.dir.clone()),
         api_crossdomain: config.http_api.crossdomain,
-        vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled }),
+        vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled, gather: vhost.play.gather }),
         rtmp_port: port(&config.rtmp.listen, 1935),
         api_port: port(&config.http_api.listen, 1985),
         ..WebConfig::default()

@@ -37,11 +37,14 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
+    /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
+    /// by as much, and costs as many system calls less. Default zero: never.
+    pub gather: Duration,
 }
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true }
+        Self { flv: true, gather: Duration::ZERO }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use weir_source::PerVhost;
+
 use super::RtmpStats;
 
 /// RTMP's settings. Each has a default that suits.
@@ -24,8 +26,18 @@ pub struct RtmpConfig {
     /// How often a player that is sent nothing is pinged, so that a dead one is noticed.
     /// Default 30 s.
     pub ping_interval: Duration,
+    /// What differs by vhost.
+    pub vhosts: PerVhost<RtmpVhost>,
     /// Where all connections count what they do.
     pub stats: Arc<RtmpStats>,
+}
+
+/// RTMP's settings of one vhost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RtmpVhost {
+    /// How long frames are gathered before a player is sent them in one write (`mw_latency`): it is
+    /// later by as much, and costs as many system calls less. Default zero: never.
+    pub gather: Duration,
 }
 
 impl Default for RtmpConfig {
@@ -38,6 +50,7 @@ impl Default for RtmpConfig {
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),
+            vhosts: PerVhost::default(),
             stats: Arc::default(),
         }
     }

@@ -18,7 +18,7 @@ use weir_source::{ClientGuard, ClientInfo, ClientKind, Hub, Pass};
 
 use super::{
     Event, RtmpConfig, Session, SessionError, StreamRequest,
-    player::Player,
+    player::{Player, Shape},
     publisher::{FramesPublisher, PublishEnd},
 };
 use crate::NotifyWake;
@@ -188,7 +188,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let client = self.enter(pass, wake.clone());
         self.session.accept_play();
         info!(stream = %key, ip = %self.ip, "playing");
-        let mut player = Player::new(subscriber, wake, self.session.stream_id(), self.config.chunk_size());
+        let shape = Shape { stream_id: self.session.stream_id(), chunk_size: self.config.chunk_size() };
+        let mut player = Player::new(subscriber, wake, shape, self.config.vhosts.get(key.vhost()).gather);
         let end = self.play_frames(&mut player, &client).await;
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "stopped".to_owned());
         info!(stream = %key, %why, dropped = player.dropped(), uncarried = player.uncarried(), "playing ended");
@@ -211,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             batch.push(self.session.take_output().into());
-            player.fill(&mut batch, &mut self.session);
+            player.fill(&mut batch, &mut self.session, Instant::now());
             batch.push(self.session.take_output().into());
             let sent = self.write(&mut batch).await?;
             client.sent(sent);

@@ -19,7 +19,7 @@ mod session;
 mod stats;
 
 pub use command::{Command, Connect};
-pub use config::RtmpConfig;
+pub use config::{RtmpConfig, RtmpVhost};
 pub use door::{Door, OpenDoor};
 pub use handshake::{Handshake, HandshakeError};
 pub use listener::{serve, serve_behind};

@@ -37,7 +37,7 @@ impl Weir {
             "listen {rtmp};\ndaemon off;\nsrs_log_tank console;\npid {pid};\nmax_connections 20000;\nsrs_log_level warn;\n\
              http_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
              rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; }}\n\
-             vhost __defaultVhost__ {{\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
+             vhost __defaultVhost__ {{\n min_latency on;\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
              hls {{ enabled on; hls_fragment 1; hls_window 10; }}\n}}\n",
             pid = dir.path().join("weir.pid").display(),
         );

@@ -116,9 +116,13 @@ impl Bed {
 }
 
 fn viewer(hub: &Arc<Hub>, now: Instant) -> Viewer<flv::Muxer> {
+    gathering(hub, now, Duration::ZERO)
+}
+
+fn gathering(hub: &Arc<Hub>, now: Instant, gather: Duration) -> Viewer<flv::Muxer> {
     let client = testing::client(hub, &key(), "viewer01", ClientKind::FlvPlay);
     let patience = Patience { first: Duration::from_secs(300), again: Duration::from_secs(30) };
-    Viewer::new(hub.subscribe_frames(&key(), now), client, patience)
+    Viewer::new(hub.subscribe_frames(&key(), now), client, patience, gather)
 }
 
 #[test]
@@ -132,6 +136,25 @@ fn a_viewer_may_come_before_the_publisher() {
     assert_eq!(bed.media(), "head v0 a10 v40");
     publisher.push(&mut vec![sound(50)], bed.now);
     assert_eq!(bed.media(), "head v0 a10 v40 a50");
+}
+
+#[test]
+fn a_gathering_viewer_gets_what_came_meanwhile_at_once() {
+    let mut bed = Bed::new();
+    let publisher = bed.publish(both());
+    publisher.push(&mut vec![picture(0, true)], bed.now);
+    bed.viewer = gathering(&bed.hub, bed.now, Duration::from_millis(350));
+    let rest = bed.now + Duration::from_millis(350);
+    assert!(matches!(bed.drain(), Step::Rest(until) if until == rest));
+    assert_eq!(bed.media(), "head v0", "who joins is served at once");
+    bed.pass(Duration::from_millis(200));
+    publisher.push(&mut vec![sound(10), picture(40, false)], bed.now);
+    assert!(matches!(bed.drain(), Step::Rest(until) if until == rest));
+    assert_eq!(bed.media(), "head v0");
+    bed.pass(Duration::from_millis(150));
+    assert_eq!(bed.media(), "head v0 a10 v40");
+    bed.pass(Duration::from_millis(350));
+    assert!(matches!(bed.drain(), Step::Wait(None)), "nothing came: the next frame is sent at once");
 }
 
 #[test]
@@ -245,7 +268,10 @@ async fn a_ts_body_begins_with_its_tables_at_a_keyframe() {
 
 #[tokio::test]
 async fn flv_may_be_off() {
-    let server = Server::with(WebConfig { vhosts: PerVhost::all(VhostConfig { flv: false }), ..WebConfig::default() });
+    let server = Server::with(WebConfig {
+        vhosts: PerVhost::all(VhostConfig { flv: false, ..VhostConfig::default() }),
+        ..WebConfig::default()
+    });
     let answer = server.get("/live/s.flv").await;
     assert_eq!(answer.status, 404);
     assert!(answer.text().contains("HTTP-FLV is off"), "{}", answer.text());

@@ -1,5 +1,7 @@
 //! The state machine: what real clients send, and what hostile ones do.
 
+use weir_source::Vhosts;
+
 use super::*;
 use crate::rtmp::{
     amf0::{self, Value},
@@ -166,21 +168,27 @@ fn amf3_commands_are_amf0_behind_one_byte() {
     assert!(client.heard().iter().any(|said| said.contains("Connect.Success")));
 }
 
+/// What the connection does with a request: the session passes names on as they come.
+fn is_name(request: &StreamRequest) -> bool {
+    Vhosts::default().key(&request.host, &request.app, &request.stream).is_ok()
+}
+
 #[test]
 fn names_that_no_protocol_takes_are_refused_with_a_status() {
     for bad in ["", "../x", "a/b", "a b", "a\n", "\u{202e}", "%2e", &"x".repeat(65), &"x".repeat(60_000)] {
         for (command, code) in [("publish", "NetStream.Publish.BadName"), ("play", "NetStream.Play.StreamNotFound")] {
             let mut client = Client::connected("live");
             client.command(1, command, 4.0, Value::string(bad));
-            assert!(client.poll().unwrap().is_none());
+            let Ok(Some(Event::Publish(request) | Event::Play(request))) = client.poll() else { panic!("{bad:?}") };
+            assert!(!is_name(&request), "{bad:?}");
+            client.session.refuse(client.now, "no name");
             assert!(client.heard().contains(&format!("onStatus 0 {code}")), "{bad:?}");
             assert!(client.session.is_refused());
         }
     }
     let mut client = Client::connected("");
     client.command(1, "play", 4.0, Value::string("s"));
-    assert!(client.poll().unwrap().is_none());
-    assert!(client.session.is_refused());
+    assert!(matches!(client.poll(), Ok(Some(Event::Play(request))) if !is_name(&request)));
 }
 
 #[test]
