@@ -30,12 +30,10 @@ impl Server {
         let [rtmp, api, rtc] = [free_port()?, free_port()?, free_port()?];
         let conf = std::env::temp_dir().join(format!("srs-bench-{}-{rtmp}.conf", std::process::id()));
         let text = format!(
-            "listen 127.0.0.1:{rtmp};\ndaemon off;\nsrs_log_tank console;\npid {pid};\nmax_connections 20000;\n\
-             srs_log_level warn;\nhttp_api {{ enabled on; listen 127.0.0.1:{api}; }}\n\
+            "listen 127.0.0.1:{rtmp};\nmax_connections 20000;\nsrs_log_level warn;\nhttp_api {{ enabled on; listen 127.0.0.1:{api}; }}\n\
              rtc_server {{ enabled on; listen 127.0.0.1:{rtc}; candidate 127.0.0.1; workers {}; }}\n\
              vhost __defaultVhost__ {{ min_latency on; rtc {{ enabled on; rtmp_to_rtc on; }} }}\n",
-            setup.workers,
-            pid = conf.with_extension("pid").display(),
+            setup.workers
         );
         std::fs::write(&conf, text)?;
         let mut command = if setup.cores.pin { Command::new("taskset") } else { Command::new(weir) };

@@ -34,12 +34,10 @@ impl Weir {
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
         let rtc = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free UDP port");
         let conf = format!(
-            "listen {rtmp};\ndaemon off;\nsrs_log_tank console;\npid {pid};\nmax_connections 20000;\nsrs_log_level warn;\n\
-             http_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
+            "listen {rtmp};\nmax_connections 20000;\nsrs_log_level warn;\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
              rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; }}\n\
              vhost __defaultVhost__ {{\n min_latency on;\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
-             hls {{ enabled on; hls_fragment 1; hls_window 10; }}\n}}\n",
-            pid = dir.path().join("weir.pid").display(),
+             hls {{ enabled on; hls_fragment 1; hls_window 10; }}\n}}\n"
         );
         let path = dir.path().join("weir.conf");
         std::fs::write(&path, conf).expect("a file");

@@ -46,12 +46,10 @@ impl Weir {
         };
         let conf = dir.path().join("weir.conf");
         let text = format!(
-            "listen 127.0.0.1:{rtmp};\ndaemon off;\nsrs_log_tank console;\npid {pid};\nmax_connections 20000;\n\
-             srs_log_level warn;\nhttp_api {{ enabled on; listen 127.0.0.1:{api}; }}\n\
+            "listen 127.0.0.1:{rtmp};\nmax_connections 20000;\nsrs_log_level warn;\nhttp_api {{ enabled on; listen 127.0.0.1:{api}; }}\n\
              http_server {{ enabled on; listen 127.0.0.1:{http}; }}\n\
              rtc_server {{ enabled on; listen 127.0.0.1:{rtc}; candidate 127.0.0.1; workers 1; }}\n\
-             vhost __defaultVhost__ {{ rtc {{ enabled on; rtmp_to_rtc {to_rtc}; }} {hls} {flv} {play} }}\n",
-            pid = conf.with_extension("pid").display(),
+             vhost __defaultVhost__ {{ rtc {{ enabled on; rtmp_to_rtc {to_rtc}; }} {hls} {flv} {play} }}\n"
         );
         fs::write(&conf, text)?;
         Running::start(&[&self.program.to_string_lossy(), "-c", &conf.to_string_lossy()], ports, api, dir)
