@@ -38,7 +38,7 @@ pub struct Vhost {
     /// Who may come.
     pub security: Option<security::Security>,
     /// Who is told.
-    pub hooks: Option<hooks::Hooks>,
+    pub hooks: weir_web::HooksConfig,
     /// HTTP-FLV.
     pub remux: remux::Remux,
     /// HLS.

@@ -17,7 +17,7 @@ use weir_source::{Caller, ClientInfo, ClientKind, Denied, Gatekeeper, Traffic, V
 pub(crate) struct Door {
     closed: AtomicBool,
     places: Arc<Places>,
-    next: Option<Arc<dyn Gatekeeper>>,
+    next: Arc<dyn Gatekeeper>,
 }
 
 /// How many clients may hold a TCP connection, and how many do.
@@ -28,7 +28,7 @@ struct Places {
 
 impl Door {
     /// `next` is asked about those for whom there is room.
-    pub(crate) fn new(clients_max: usize, next: Option<Arc<dyn Gatekeeper>>) -> Arc<Self> {
+    pub(crate) fn new(clients_max: usize, next: Arc<dyn Gatekeeper>) -> Arc<Self> {
         let places = Arc::new(Places { max: AtomicUsize::new(clients_max), taken: AtomicUsize::new(0) });
         Arc::new(Self { closed: AtomicBool::new(false), places, next })
     }
@@ -61,11 +61,9 @@ impl Gatekeeper for Door {
         let Some(place) = Place::take(&self.places, visit.info.kind) else {
             return Box::pin(ready(Err(Denied::Unavailable("the server is full".to_owned()))));
         };
-        let verdict = self.next.as_ref().map(|next| next.admit(visit));
+        let verdict = self.next.admit(visit);
         Box::pin(async move {
-            if let Some(verdict) = verdict {
-                verdict.await?;
-            }
+            verdict.await?;
             place.keep();
             Ok(())
         })
@@ -75,23 +73,18 @@ impl Gatekeeper for Door {
         if needs_place(info.kind) {
             self.places.give_back();
         }
-        if let Some(next) = &self.next {
-            next.left(info, traffic);
-        }
+        self.next.left(info, traffic);
     }
 
     fn admit_connection(&self, caller: Arc<Caller>) -> Verdict {
-        match (self.closed(), &self.next) {
-            (Some(denied), _) => Box::pin(ready(Err(denied))),
-            (None, Some(next)) => next.admit_connection(caller),
-            (None, None) => Box::pin(ready(Ok(()))),
+        match self.closed() {
+            Some(denied) => Box::pin(ready(Err(denied))),
+            None => self.next.admit_connection(caller),
         }
     }
 
     fn closed(&self, caller: &Arc<Caller>, traffic: &Traffic) {
-        if let Some(next) = &self.next {
-            next.closed(caller, traffic);
-        }
+        self.next.closed(caller, traffic);
     }
 }
 
@@ -158,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn clients_with_connections_are_bounded_together_and_a_place_comes_back() {
-        let (hub, door) = (Hub::new(), Door::new(2, None));
+        let (hub, door) = (Hub::new(), Door::new(2, Arc::new(Always)));
         hub.set_gatekeeper(door.clone());
         let first = hub.admit(info("a", ClientKind::RtmpPlay), None).await.unwrap();
         let _second = hub.admit(info("b", ClientKind::FlvPlay), None).await.unwrap();
@@ -169,6 +162,16 @@ mod tests {
         assert!(third.is_ok());
         door.set_clients_max(3);
         assert!(hub.admit(info("e", ClientKind::RtmpPlay), None).await.is_ok());
+    }
+
+    struct Always;
+
+    impl Gatekeeper for Always {
+        fn admit(&self, _visit: Visit) -> Verdict {
+            Box::pin(ready(Ok(())))
+        }
+
+        fn left(&self, _info: &Arc<ClientInfo>, _traffic: &Traffic) {}
     }
 
     struct Never;
@@ -186,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_that_the_next_refused_is_free_again() {
         let hub = Hub::new();
-        hub.set_gatekeeper(Door::new(1, Some(Arc::new(Never))));
+        hub.set_gatekeeper(Door::new(1, Arc::new(Never)));
         for _ in 0..3 {
             assert!(matches!(hub.admit(info("a", ClientKind::RtmpPlay), None).await, Err(Denied::Unauthorized)));
         }
@@ -194,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_door_lets_nobody_in_by_any_protocol() {
-        let (hub, door) = (Hub::new(), Door::new(9, None));
+        let (hub, door) = (Hub::new(), Door::new(9, Arc::new(Always)));
         hub.set_gatekeeper(door.clone());
         door.close();
         for kind in [ClientKind::RtcPublish, ClientKind::RtmpPlay, ClientKind::HlsPlay] {

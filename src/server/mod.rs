@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use weir_bridge::{hls::Hls, remux::RemuxBridge, rtmp::RtmpStats, transcode};
 use weir_rtc::{RtcServer, StartError};
-use weir_source::{Gatekeeper, Hub};
-use weir_web::AppState;
+use weir_source::Hub;
+use weir_web::{AppState, Hooks, ServerIds};
 
 use self::{
     door::Door,
@@ -43,6 +43,8 @@ pub use reload::ConfigSource;
 /// How long the tasks of closing connections may take; with WebRTC's half second it stays well
 /// under the three seconds that a service manager is promised.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long callback servers may take to hear that all clients have gone.
+const HOOKS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a draining server counts its clients.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
@@ -115,9 +117,12 @@ impl Server {
 
         let hub = Hub::new();
         hub.set_vhosts(settings.vhosts.clone());
-        let door = Door::new(settings.clients_max, gatekeepers());
-        hub.set_gatekeeper(Arc::clone(&door) as Arc<dyn Gatekeeper>);
         let runtime = tokio::runtime::Handle::current();
+        let ids = Arc::<ServerIds>::default();
+        let hooks = Hooks::new(Arc::clone(&ids), settings.hooks.clone(), runtime.clone());
+        // The chain of those who decide about clients: the door first, callbacks last.
+        let door = Door::new(settings.clients_max, Arc::clone(&hooks) as _);
+        hub.set_gatekeeper(Arc::clone(&door) as _);
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
         let remuxers = Remuxers::new(settings.directions.clone(), remux);
         hub.set_bridge(Arc::clone(&remuxers) as _);
@@ -126,10 +131,13 @@ impl Server {
             settings.rtc.clone().map(|config| RtcServer::start(config, Arc::clone(&hub)).map_err(rtc_failed)).transpose()?;
         let hls = Hls::new(Arc::clone(&hub), settings.hls.clone(), runtime);
 
+        hls.set_watch(Arc::clone(&hooks) as _);
+
         let (reloader, requests) = Reloader::new();
         let handle = rtc.as_ref().map(RtcServer::handle);
         let mut state = AppState::new(Arc::clone(&hub), handle.clone(), Arc::clone(&hls), settings.web.clone());
         state.rtmp = Arc::clone(&rtmp_stats);
+        state.ids = ids;
         state.reload = Some(Arc::new(reloader.clone()));
         state.certificates.set(&settings.certificates)?;
         spawn_tasks(&mut tasks, &state, &stop);
@@ -139,6 +147,7 @@ impl Server {
             rtmp: Arc::new(ArcSwap::from_pointee(settings.rtmp.clone())),
             hls,
             remuxers,
+            hooks,
             web: Arc::clone(&state.settings),
             limits: Arc::new(ArcSwap::from_pointee(settings.limits)),
             certificates: Arc::clone(&state.certificates),
@@ -192,10 +201,10 @@ impl Server {
         sleep(grace.grace_final_wait).await;
     }
 
-    async fn stop(mut self) {
+    async fn stop(self) {
         self.state.readiness.drain();
         self.stop.cancel();
-        let Self { mut tasks, listeners, .. } = self;
+        let Self { mut tasks, listeners, rtc, live, state, .. } = self;
         let drained = tokio::time::timeout(STOP_TIMEOUT, async {
             listeners.finish().await;
             while tasks.join_next().await.is_some() {}
@@ -203,16 +212,15 @@ impl Server {
         if drained.await.is_err() {
             tracing::warn!("connections did not close in time; they are dropped");
         }
-        if let Some(rtc) = self.rtc.take() {
+        if let Some(rtc) = rtc {
             rtc.shutdown();
         }
+        state.hls_sessions.close();
+        let lost = live.hooks.drain(HOOKS_TIMEOUT).await;
+        if lost > 0 {
+            tracing::warn!(lost, "callback servers did not hear all in time");
+        }
     }
-}
-
-/// Who decides about clients, behind the door: the first asks the next. Without any, everybody is let
-/// in.
-fn gatekeepers() -> Option<Arc<dyn Gatekeeper>> {
-    None
 }
 
 /// What runs beside the listeners until the stop.

@@ -11,7 +11,7 @@ use weir_bridge::{
 use weir_rtc::{RtcConfig, RtcHandle};
 use weir_source::{DEFAULT_VHOST, Hub, PerVhost, Vhosts};
 use weir_web::{
-    ServeLimits, VhostConfig, WebConfig,
+    Hooks, HooksConfig, ServeLimits, VhostConfig, WebConfig,
     tls::{Certificates, Identities, Identity},
 };
 
@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) hls: PerVhost<HlsConfig>,
     pub(crate) directions: PerVhost<Directions>,
     pub(crate) web: WebConfig,
+    pub(crate) hooks: PerVhost<HooksConfig>,
     pub(crate) limits: ServeLimits,
     pub(crate) rtc: Option<RtcConfig>,
     pub(crate) clients_max: usize,
@@ -50,11 +51,12 @@ impl Settings {
             certificates: certificates(config),
             vhosts: config.names.clone(),
             rtmp: rtmp(config, stats),
-            hls: config.vhosts.map(|vhost| hls(&vhost.hls)),
+            hls: config.vhosts.map(hls),
             directions: config
                 .vhosts
                 .map(|vhost| Directions { to_packets: vhost.rtc.rtmp_to_rtc, to_frames: vhost.rtc.rtc_to_rtmp }),
             web: web(config),
+            hooks: config.vhosts.map(|vhost| vhost.hooks.clone()),
             limits: ServeLimits { connections_max, ..ServeLimits::default() },
             rtc: (!config.rtc_server.listen.is_empty()).then(|| rtc(&config.rtc_server)),
             clients_max: connections_max,
@@ -113,8 +115,10 @@ fn rtmp(config: &Config, stats: &Arc<RtmpStats>) -> RtmpConfig {
     }
 }
 
-fn hls(hls: &config::Hls) -> HlsConfig {
+fn hls(vhost: &config::Vhost) -> HlsConfig {
+    let hls = &vhost.hls;
     HlsConfig {
+        always: vhost.hooks.wants_segments(),
         enabled: hls.enabled,
         fragment: hls.fragment,
         aof_ratio: hls.aof_ratio,
@@ -131,7 +135,12 @@ fn web(config: &Config) -> WebConfig {
         // Named, it may come later; SRS's default is used where SRS was.
         dir: (server.dir_is_set || server.dir.is_dir()).then(|| server.dir.clone()),
         api_crossdomain: config.http_api.crossdomain,
-        vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled, gather: vhost.play.gather }),
+        vhosts: config.vhosts.map(|vhost| VhostConfig {
+            flv: vhost.remux.enabled,
+            gather: vhost.play.gather,
+            hls_ctx: vhost.hls.ctx,
+            hls_ts_ctx: vhost.hls.ts_ctx,
+        }),
         rtmp_port: port(&config.rtmp.listen, 1935),
         api_port: port(&config.http_api.listen, 1985),
         ..WebConfig::default()
@@ -159,6 +168,7 @@ pub(crate) struct Live {
     pub(crate) hls: Arc<Hls>,
     pub(crate) remuxers: Arc<Remuxers>,
     pub(crate) web: Arc<ArcSwap<WebConfig>>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) limits: Arc<ArcSwap<ServeLimits>>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) door: Arc<Door>,
@@ -189,6 +199,7 @@ impl Live {
         self.hub.set_vhosts(new.vhosts.clone());
         self.rtmp.store(Arc::new(new.rtmp.clone()));
         self.hls.set_settings(new.hls.clone());
+        self.hooks.set_config(new.hooks.clone());
         self.web.store(Arc::new(new.web.clone()));
         self.limits.store(Arc::new(new.limits));
         self.door.set_clients_max(new.clients_max);
@@ -208,6 +219,7 @@ impl Live {
             hls: (*self.hls.settings()).clone(),
             directions: (*self.remuxers.directions()).clone(),
             web: (**self.web.load()).clone(),
+            hooks: (*self.hooks.config()).clone(),
             limits: **self.limits.load(),
             rtc: self.rtc.as_ref().map(|rtc| (*rtc.config()).clone()),
             clients_max: self.door.clients_max(),

@@ -40,11 +40,18 @@ pub struct VhostConfig {
     /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
     /// by as much, and costs as many system calls less. Default zero: never.
     pub gather: Duration,
+    /// Answer the first request for an HLS playlist with one that names a session (`hls_ctx`), so that
+    /// every player is a client of its own. Off: the playlist is answered at once, and players of one
+    /// address and query are one client. Default on.
+    pub hls_ctx: bool,
+    /// Name the session in the URLs of segments too, so that their bytes are counted (`hls_ts_ctx`).
+    /// Default on.
+    pub hls_ts_ctx: bool,
 }
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true, gather: Duration::ZERO }
+        Self { flv: true, gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true }
     }
 }
 

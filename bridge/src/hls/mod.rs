@@ -7,6 +7,7 @@
 mod playlist;
 mod segmenter;
 mod stream;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -30,6 +31,7 @@ use weir_source::{Hub, PerVhost, StreamKey};
 pub use playlist::stream_of_segment;
 use segmenter::{Cut, Tally};
 use stream::Stream;
+pub use watch::{Finished, SegmentWatch};
 
 /// The most streams that are segmented at a time. At 2 Mb/s and the default window one takes
 /// 6 MB, so this is 6 GB: a machine with as many publishers has that.
@@ -145,6 +147,7 @@ pub struct Hls {
     counters: Counters,
     made: Instant,
     stop: CancellationToken,
+    watch: OnceLock<Arc<dyn SegmentWatch>>,
 }
 
 impl Hls {
@@ -159,6 +162,7 @@ impl Hls {
             counters: Counters::default(),
             made: Instant::now(),
             stop: CancellationToken::new(),
+            watch: OnceLock::new(),
         });
         hls.runtime.spawn(follow_publishers(Arc::downgrade(&hls), hls.stop.clone()));
         hls
@@ -177,6 +181,21 @@ impl Hls {
     /// Those of a stream's vhost.
     fn settings_of(&self, key: &StreamKey) -> Arc<HlsConfig> {
         Arc::clone(self.settings.load().get(key.vhost()))
+    }
+
+    /// Sets who is told of finished segments. Only the first call counts.
+    pub fn set_watch(&self, watch: Arc<dyn SegmentWatch>) {
+        let _already_set = self.watch.set(watch);
+    }
+
+    /// Whether [`Hls::playlist`] can find the stream: somebody publishes it, or its last segments are
+    /// still held.
+    pub fn has(&self, key: &StreamKey) -> bool {
+        if !self.settings_of(key).enabled {
+            return false;
+        }
+        let is_held = self.streams.lock().contains_key(key);
+        is_held || self.hub.get(key).is_some_and(|source| source.publisher_lane().is_some())
     }
 
     /// The stream's playlist, a media playlist whose segments are named relative to it. The first

@@ -17,6 +17,9 @@ pub struct RtmpConfig {
     pub connections_max: usize,
     /// For the handshake, and again from it to `publish` or `play`. Default 10 s.
     pub handshake_timeout: Duration,
+    /// How long whoever decides about a client may think; then it is refused. A callback server's own
+    /// time is shorter. Default 30 s.
+    pub decision_timeout: Duration,
     /// From `publish` to the first media. Default 20 s.
     pub first_media_timeout: Duration,
     /// Silence of a publisher. Default 30 s.
@@ -46,6 +49,7 @@ impl Default for RtmpConfig {
             chunk_size_out: 60_000,
             connections_max: 10_000,
             handshake_timeout: Duration::from_secs(10),
+            decision_timeout: Duration::from_secs(30),
             first_media_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),

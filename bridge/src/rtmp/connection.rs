@@ -1,9 +1,10 @@
 //! One connection's task: the socket, the session on it, and whom it serves now.
 
 use std::{
+    future::Future,
     io,
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -14,10 +15,10 @@ use tokio::{
     time::timeout,
 };
 use tracing::{debug, info};
-use weir_source::{ClientGuard, ClientInfo, ClientKind, Hub, Pass};
+use weir_source::{Caller, ClientGuard, ClientInfo, ClientKind, ConnectionPass, Denied, Hub, Pass};
 
 use super::{
-    Event, RtmpConfig, Session, SessionError, StreamRequest,
+    Connect, Event, RtmpConfig, Session, SessionError, StreamRequest,
     player::{Player, Shape},
     publisher::{FramesPublisher, PublishEnd},
 };
@@ -28,6 +29,8 @@ const READ_BYTES: usize = 4 << 10;
 const READ_BYTES_PUBLISHING: usize = 64 << 10;
 /// For the last bytes of a connection that ends.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// What is read of a client that waits for a decision; then only the decision is waited for.
+const READ_WAITING_MAX: usize = 64 << 10;
 /// Slices of one vectored write; the kernel takes 1,024.
 const SLICES_MAX: usize = 64;
 
@@ -58,12 +61,16 @@ pub(crate) struct Connection<S> {
     config: Arc<RtmpConfig>,
     session: Session,
     input: BytesMut,
+    /// From an accepted `connect` on.
+    pass: Option<ConnectionPass>,
+    /// Bytes written before that.
+    sent_before: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(stream: S, ip: IpAddr, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
         let session = Session::new(Arc::clone(&config), Instant::now());
-        Self { stream, ip, id, hub, config, session, input: BytesMut::new() }
+        Self { stream, ip, id, hub, config, session, input: BytesMut::new(), pass: None, sent_before: 0 }
     }
 
     /// Runs until one side ends it.
@@ -82,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Err(end) => return end,
             };
             let ended = match asked {
+                Event::Connect(connect) => self.connect(connect).await,
                 Event::Publish(request) => Box::pin(self.publish(request)).await,
                 Event::Play(request) => self.play(request).await,
                 _ => Ok(()),
@@ -119,9 +127,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         End::Refused
     }
 
+    async fn connect(&mut self, connect: Connect) -> Result<(), End> {
+        let vhost = match self.hub.vhosts().resolve(&connect.host) {
+            Ok(vhost) => vhost.to_owned(),
+            Err(error) => {
+                self.refuse(&error.to_string());
+                return Ok(());
+            }
+        };
+        let caller = Caller {
+            id: self.id.clone(),
+            ip: self.ip,
+            vhost,
+            app: connect.app,
+            url: connect.tc_url,
+            page_url: connect.page_url,
+            param: connect.param,
+        };
+        let hub = Arc::clone(&self.hub);
+        match self.decided(hub.admit_connection(caller)).await? {
+            Ok(pass) => {
+                let received = self.session.received() + self.input.len() as u64;
+                pass.traffic().received.fetch_add(received, Ordering::Relaxed);
+                pass.traffic().sent.fetch_add(self.sent_before as u64, Ordering::Relaxed);
+                self.pass = Some(pass);
+                self.session.accept_connect(Instant::now());
+            }
+            Err(denied) => self.refuse(&denied.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Waits for a decision about this client, which may be a callback server's. A client that goes
+    /// meanwhile is noticed; what it sends is kept, within a bound.
+    async fn decided<T>(&mut self, decision: impl Future<Output = Result<T, Denied>>) -> Result<Result<T, Denied>, End> {
+        let decision = timeout(self.config.decision_timeout, decision);
+        let mut decision = std::pin::pin!(decision);
+        let decided = loop {
+            tokio::select! {
+                biased;
+                decided = &mut decision => break decided,
+                read = read(&mut self.stream, &mut self.input, READ_BYTES), if self.input.len() < READ_WAITING_MAX => {
+                    count(self.pass.as_ref(), 0, read?);
+                }
+            }
+        };
+        Ok(decided.unwrap_or_else(|_elapsed| Err(Denied::Unavailable("it was not decided in time".to_owned()))))
+    }
+
     async fn publish(&mut self, request: StreamRequest) -> Result<(), End> {
         let wake = NotifyWake::new();
-        let Some(pass) = self.admit(ClientKind::RtmpPublish, request).await else { return Ok(()) };
+        let Some(pass) = self.admit(ClientKind::RtmpPublish, request).await? else { return Ok(()) };
         let key = pass.info().key.clone();
         let publisher = match self.hub.publish_frames(&key, &self.id, wake.clone(), Instant::now()) {
             Ok(publisher) => publisher,
@@ -182,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn play(&mut self, request: StreamRequest) -> Result<(), End> {
         let wake = NotifyWake::new();
-        let Some(pass) = self.admit(ClientKind::RtmpPlay, request).await else { return Ok(()) };
+        let Some(pass) = self.admit(ClientKind::RtmpPlay, request).await? else { return Ok(()) };
         let key = pass.info().key.clone();
         let subscriber = self.hub.subscribe_frames(&key, Instant::now());
         let client = self.enter(pass, wake.clone());
@@ -221,7 +277,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Err(End::Kicked);
             }
             tokio::select! {
-                read = read(&mut self.stream, &mut self.input, READ_BYTES) => client.received(read?),
+                read = read(&mut self.stream, &mut self.input, READ_BYTES) => {
+                    let read = read?;
+                    count(self.pass.as_ref(), 0, read);
+                    client.received(read);
+                }
                 () = player.wait() => {}
                 () = &mut silence => {
                     if !std::mem::take(&mut has_sent) {
@@ -235,19 +295,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Names the stream and asks whether the client may have it. `None`: it was refused.
-    async fn admit(&mut self, kind: ClientKind, request: StreamRequest) -> Option<Pass> {
+    async fn admit(&mut self, kind: ClientKind, request: StreamRequest) -> Result<Option<Pass>, End> {
         let now = Instant::now();
         let key = match self.hub.vhosts().key(&request.host, &request.app, &request.stream) {
             Ok(key) => key,
             Err(error) => {
                 self.refuse(&error.to_string());
-                return None;
+                return Ok(None);
             }
         };
         // Before anybody is asked whether this client may: the answer would not help it.
         if let Some(error) = kind.is_publisher().then(|| self.hub.is_free(&key, now).err()).flatten() {
             self.refuse(&format!("StreamBusy: {error}"));
-            return None;
+            return Ok(None);
         }
         let info = ClientInfo {
             id: self.id.clone(),
@@ -259,13 +319,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             param: request.param,
             since: now,
         };
-        match self.hub.admit(info, None).await {
-            Ok(pass) => Some(pass),
-            Err(denied) => {
-                self.refuse(&denied.to_string());
-                None
-            }
-        }
+        let hub = Arc::clone(&self.hub);
+        let decided = self.decided(hub.admit(info, None)).await?;
+        Ok(decided.map_err(|denied| self.refuse(&denied.to_string())).ok())
     }
 
     fn refuse(&mut self, why: &str) {
@@ -281,16 +337,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads once, within the session's time.
     async fn read(&mut self, bytes: usize) -> Result<usize, End> {
-        let Some(deadline) = self.session.poll_timeout() else {
-            return read(&mut self.stream, &mut self.input, bytes).await;
+        let reading = read(&mut self.stream, &mut self.input, bytes);
+        let read = match self.session.poll_timeout() {
+            None => reading.await?,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), reading).await {
+                Ok(read) => read?,
+                Err(_) => {
+                    self.session.handle_timeout(deadline)?;
+                    0
+                }
+            },
         };
-        match tokio::time::timeout_at(deadline.into(), read(&mut self.stream, &mut self.input, bytes)).await {
-            Ok(read) => read,
-            Err(_) => {
-                self.session.handle_timeout(deadline)?;
-                Ok(0)
-            }
-        }
+        count(self.pass.as_ref(), 0, read);
+        Ok(read)
     }
 
     async fn send_output(&mut self) -> Result<usize, End> {
@@ -315,10 +374,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if total > 0 {
             self.config.stats.wrote(total);
+            count(self.pass.as_ref(), total, 0);
+            if self.pass.is_none() {
+                self.sent_before += total;
+            }
         }
         batch.clear();
         Ok(total)
     }
+}
+
+/// For the connection as a whole; before it was let in, [`Connection::connect`] counts.
+fn count(pass: Option<&ConnectionPass>, sent: usize, received: usize) {
+    let Some(traffic) = pass.map(ConnectionPass::traffic) else { return };
+    traffic.sent.fetch_add(sent as u64, Ordering::Relaxed);
+    traffic.received.fetch_add(received as u64, Ordering::Relaxed);
 }
 
 /// Cancelling it loses nothing.

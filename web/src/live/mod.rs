@@ -1,6 +1,9 @@
 //! HTTP streaming: `/{app}/{stream}.flv` and `.ts`, `.m3u8` and the segments that a playlist names.
 
 mod hls;
+mod hls_session;
+#[cfg(test)]
+mod hls_tests;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -14,6 +17,7 @@ use axum::{
     routing::get,
 };
 
+pub use hls_session::HlsSessions;
 use weir_bridge::{flv, hls::stream_of_segment, ts};
 use weir_source::StreamKey;
 
@@ -49,9 +53,15 @@ async fn serve(
     };
     match file.rsplit_once('.') {
         Some((stream, "flv")) => stream::play::<flv::Muxer>(&state, asked(stream)?, &method).await,
-        Some((stream, "m3u8")) => hls::playlist(&state, &key(stream)?).await,
+        Some((stream, "m3u8")) => {
+            let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
+            if method == Method::HEAD { Ok(hls::head()) } else { hls::playlist(&state, asked).await }
+        }
         Some((stream, "ts")) => match stream_of_segment(&file) {
-            Some(stream) => hls::segment(&state, &key(stream)?, &file),
+            Some(stream) => {
+                let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
+                hls::segment(&state, &asked, &file)
+            }
             None => stream::play::<ts::LiveMuxer>(&state, asked(stream)?, &method).await,
         },
         _ => Err(absent()),

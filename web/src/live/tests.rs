@@ -22,7 +22,7 @@ use crate::{
     testing::{self, NoWake, Server, ask},
 };
 
-fn key() -> StreamKey {
+pub(super) fn key() -> StreamKey {
     StreamKey::new("live", "s").unwrap()
 }
 
@@ -38,16 +38,16 @@ fn video() -> Arc<Track> {
     Arc::new(track)
 }
 
-fn both() -> Tracks {
+pub(super) fn both() -> Tracks {
     Tracks::default().with(audio()).with(video())
 }
 
-fn picture(ms: i64, keyframe: bool) -> Frame {
+pub(super) fn picture(ms: i64, keyframe: bool) -> Frame {
     let time = MediaTime::from_millis(ms);
     Frame::new(video(), time, time, keyframe, Bytes::from_static(&[0, 0, 0, 2, 0x65, 1]))
 }
 
-fn sound(ms: i64) -> Frame {
+pub(super) fn sound(ms: i64) -> Frame {
     let time = MediaTime::from_millis(ms);
     Frame::new(audio(), time, time, true, Bytes::from_static(&[0x21; 16]))
 }
@@ -284,7 +284,10 @@ async fn playlists_and_segments_have_their_types() {
     let publisher = server.state.hub.publish_frames(&key, "pub", Arc::new(NoWake), Instant::now()).unwrap();
     publisher.set_tracks(both());
     publisher.push(&mut vec![picture(0, true)], Instant::now());
-    let asking = server.get("/live/cam-1.m3u8?hls_ctx=abc");
+    let first = server.get("/live/cam-1.m3u8").await;
+    assert_eq!((first.status, first.header("content-type")), (200, "application/vnd.apple.mpegurl"));
+    let path = format!("/live/{}", first.text().lines().last().unwrap());
+    let asking = server.get(&path);
     let publishing = async {
         // The segmenter has started by the time the request waits.
         tokio::task::yield_now().await;
@@ -296,7 +299,7 @@ async fn playlists_and_segments_have_their_types() {
     let (playlist, ()) = tokio::join!(asking, publishing);
     assert_eq!((playlist.status, playlist.header("content-type")), (200, "application/vnd.apple.mpegurl"));
     assert_eq!((playlist.header("cache-control"), playlist.header("access-control-allow-origin")), ("no-cache", "*"));
-    let name = playlist.text().lines().find(|line| line.ends_with(".ts")).unwrap();
+    let name = playlist.text().lines().find(|line| line.contains(".ts?hls_ctx=")).unwrap();
     let segment = server.get(&format!("/live/{name}")).await;
     assert_eq!((segment.status, segment.header("content-type"), segment.body[0]), (200, "video/mp2t", 0x47));
     assert_eq!(segment.header("access-control-allow-origin"), "*");

@@ -58,7 +58,17 @@ impl Client {
         self.send(stream_id, &[Value::string(name), Value::Number(transaction), Value::Null, argument]);
     }
 
+    /// The next event but `connect`, which is accepted.
     fn poll(&mut self) -> Result<Option<Event>, SessionError> {
+        loop {
+            match self.poll_all()? {
+                Some(Event::Connect(_)) => self.session.accept_connect(self.now),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn poll_all(&mut self) -> Result<Option<Event>, SessionError> {
         self.session.handle_input(self.now, &mut self.input)
     }
 
@@ -157,6 +167,31 @@ fn a_players_way_to_media_is_answered_as_srs_does() {
     assert_eq!(client.heard(), ["onStatus 0 NetStream.Play.PublishNotify", "onStatus 0 NetStream.Pause.Notify", "user 1"]);
     client.command(1, "closeStream", 0.0, Value::Null);
     assert!(matches!(client.poll(), Ok(Some(Event::Stopped))));
+}
+
+#[test]
+fn connect_is_answered_when_it_is_decided() {
+    let mut client = Client::connected("live");
+    client.command(0, "createStream", 2.0, Value::Null);
+    assert!(matches!(client.poll_all(), Ok(Some(Event::Connect(connect))) if connect.app == "live"));
+    assert!(client.poll_all().unwrap().is_none(), "nothing is read on meanwhile");
+    assert_eq!(client.heard(), [""; 0]);
+    client.session.accept_connect(client.now);
+    assert!(client.poll_all().unwrap().is_none());
+    assert_eq!(client.heard()[2..], ["_result 1 NetConnection.Connect.Success", "onBWDone 0", "_result 2 1"]);
+}
+
+#[test]
+fn a_refused_connect_is_rejected_as_srs_does() {
+    let mut client = Client::connected("live");
+    assert!(matches!(client.poll_all(), Ok(Some(Event::Connect(_)))));
+    client.session.refuse(client.now, "no");
+    assert_eq!(client.heard(), ["_error 1 NetConnection.Connect.Rejected"]);
+    client.command(0, "createStream", 2.0, Value::Null);
+    assert!(client.poll_all().unwrap().is_none());
+    assert!(client.session.is_refused() && client.heard().is_empty());
+    let later = client.now + Duration::from_secs(3);
+    assert_eq!(client.session.handle_timeout(later), Err(SessionError::TimedOut("after it was refused")));
 }
 
 #[test]
