@@ -135,8 +135,11 @@ fn web(config: &Config) -> WebConfig {
         // Named, it may come later; SRS's default is used where SRS was.
         dir: (server.dir_is_set || server.dir.is_dir()).then(|| server.dir.clone()),
         api_crossdomain: config.http_api.crossdomain,
+        limits: config.limits.addresses,
+        trusted_proxies: config.limits.trusted_proxies.clone(),
         vhosts: config.vhosts.map(|vhost| VhostConfig {
             flv: vhost.remux.enabled,
+            access: vhost.access(),
             gather: vhost.play.gather,
             hls_ctx: vhost.hls.ctx,
             hls_ts_ctx: vhost.hls.ts_ctx,

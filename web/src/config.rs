@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use weir_source::PerVhost;
 
+use crate::access::{AccessConfig, LimitConfig, Network};
+
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebConfig {
@@ -28,6 +30,10 @@ pub struct WebConfig {
     pub api_port: u16,
     /// A directory whose files the HTTP server's port serves besides streams and pages. Default none.
     pub dir: Option<PathBuf>,
+    /// How often one address may begin something.
+    pub limits: LimitConfig,
+    /// Proxies of ours, whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<Network>,
     /// What differs by vhost.
     pub vhosts: PerVhost<VhostConfig>,
 }
@@ -37,6 +43,8 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
+    /// Who may come in.
+    pub access: AccessConfig,
     /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
     /// by as much, and costs as many system calls less. Default zero: never.
     pub gather: Duration,
@@ -51,7 +59,7 @@ pub struct VhostConfig {
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true, gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true }
+        Self { flv: true, access: AccessConfig::default(), gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true }
     }
 }
 
@@ -67,6 +75,8 @@ impl Default for WebConfig {
             rtmp_port: 1935,
             api_port: 1985,
             dir: None,
+            limits: LimitConfig::default(),
+            trusted_proxies: Vec::new(),
             vhosts: PerVhost::default(),
         }
     }

@@ -15,8 +15,11 @@ use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
 use crate::{
-    Fault, HlsSessions, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig, api, cors, files, live, pages,
-    rtc_api, stats, tls::Certificates, whip,
+    Fault, HlsSessions, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
+    access::{self, Door},
+    api, cors, files, live, pages, rtc_api, stats,
+    tls::Certificates,
+    whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -34,6 +37,8 @@ pub struct AppState {
     pub rtmp: Arc<RtmpStats>,
     /// What the routes count.
     pub http: Arc<HttpStats>,
+    /// What is counted of who comes in.
+    pub door: Arc<Door>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
     /// Certificates of the listeners that speak TLS.
@@ -60,6 +65,7 @@ impl AppState {
             hls_sessions,
             rtmp,
             http,
+            door: Arc::default(),
             settings: Arc::new(ArcSwap::from_pointee(config)),
             certificates: Arc::default(),
             readiness: Arc::default(),
@@ -87,14 +93,14 @@ impl AppState {
 
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
 pub fn api_router(state: AppState) -> Router {
-    let routes = signalling().merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
+    let routes = signalling(&state).merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
     finish(routes.fallback(nothing), state)
 }
 
 /// Port 8080: live streams and the pages, and what the pages need of the API under the same
 /// origin. Nothing can be changed through it but by signalling.
 pub fn http_router(state: AppState) -> Router {
-    let routes = signalling().merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
+    let routes = signalling(&state).merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
     let files = from_fn_with_state(state.clone(), files::or_file);
     finish(routes.fallback(nothing).layer(files), state)
 }
@@ -113,8 +119,9 @@ fn is_api(path: &str) -> bool {
     matches!(path, "/api" | "/api/" | "/metrics") || ["/api/v1", "/rtc/v1/"].iter().any(|prefix| path.starts_with(prefix))
 }
 
-fn signalling() -> Router<AppState> {
-    open(whip::routes().merge(rtc_api::routes()))
+fn signalling(state: &AppState) -> Router<AppState> {
+    let routes = whip::routes().merge(rtc_api::routes());
+    open(routes.route_layer(from_fn_with_state(state.clone(), access::limit)))
 }
 
 fn api_routes(state: &AppState, kicks: bool) -> Router<AppState> {
