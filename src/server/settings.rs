@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) limits: ServeLimits,
     pub(crate) rtc: Option<RtcConfig>,
     pub(crate) clients_max: usize,
+    /// Which vhosts take WebRTC clients.
+    pub(crate) webrtc: PerVhost<bool>,
     pub(crate) log: LogConfig,
 }
 
@@ -55,6 +57,7 @@ impl Settings {
             limits: ServeLimits { connections_max, ..ServeLimits::default() },
             rtc: (!config.rtc_server.listen.is_empty()).then(|| rtc(&config.rtc_server)),
             clients_max: connections_max,
+            webrtc: config.vhosts.map(|vhost| vhost.rtc.enabled),
             log: (&config.log).into(),
         }
     }
@@ -175,6 +178,7 @@ impl Live {
         self.web.store(Arc::new(new.web.clone()));
         self.limits.store(Arc::new(new.limits));
         self.door.set_clients_max(new.clients_max);
+        self.door.set_webrtc(new.webrtc.clone());
         self.remuxers.set_directions(new.directions.clone());
         self.hub.review_remuxers();
         Ok(())
@@ -194,6 +198,7 @@ impl Live {
             limits: **self.limits.load(),
             rtc: self.rtc.as_ref().map(|rtc| (*rtc.config()).clone()),
             clients_max: self.door.clients_max(),
+            webrtc: (*self.door.webrtc()).clone(),
             log: self.log.as_ref().map_or_else(|| log.clone(), |log| (*log.config()).clone()),
         }
     }
