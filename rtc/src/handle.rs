@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::Rng;
-use weir_source::{ClientInfo, Codec, Hub, Lane, Pass, Publisher, StreamKey, Track, TrackId, Tracks};
+use weir_source::{Codec, Hub, Lane, Pass, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use crate::{
     Candidate, OpenError, ReconfigureError, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
@@ -276,7 +276,7 @@ impl RtcHandle {
         let wake = Arc::new(PeerWake::default());
         let direction = request.direction();
         let publisher = match direction {
-            Direction::Publish => Some(shared.take_seat(&info, &wake, now)?),
+            Direction::Publish => Some(shared.take_seat(&request.pass, &wake, now)?),
             Direction::Play => None,
         };
         let username = format!("{}:{}", ice.ufrag, params.remote_ice.ufrag);
@@ -478,14 +478,9 @@ impl Shared {
         }
     }
 
-    fn take_seat(
-        &self,
-        info: &ClientInfo,
-        wake: &Arc<PeerWake>,
-        now: Instant,
-    ) -> Result<Publisher<weir_source::Packet>, OpenError> {
+    fn take_seat(&self, pass: &Pass, wake: &Arc<PeerWake>, now: Instant) -> Result<Publisher<weir_source::Packet>, OpenError> {
         let wake = Arc::clone(wake) as Arc<dyn weir_source::Wake>;
-        self.hub.publish_packets(&info.key, &info.id, wake, now).map_err(|_busy| OpenError::StreamBusy)
+        self.hub.publish_by(pass, wake, now).map_err(|_busy| OpenError::StreamBusy)
     }
 }
 

@@ -1,5 +1,4 @@
-//! The door of the house: the one gatekeeper that the hub asks, and behind it the chain of those
-//! who decide.
+//! The door of the house, behind the rules and before callback servers.
 //!
 //! It owns the questions that no other asks: is the server going down, does the vhost take WebRTC, is
 //! there room?

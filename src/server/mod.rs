@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use weir_bridge::{hls::Hls, remux::RemuxBridge, rtmp::RtmpStats, transcode};
 use weir_rtc::{RtcServer, StartError};
 use weir_source::Hub;
-use weir_web::{AppState, Hooks, ServerIds};
+use weir_web::{AppState, Hooks, ServerIds, access::Access};
 
 use self::{
     door::Door,
@@ -120,9 +120,7 @@ impl Server {
         let runtime = tokio::runtime::Handle::current();
         let ids = Arc::<ServerIds>::default();
         let hooks = Hooks::new(Arc::clone(&ids), settings.hooks.clone(), runtime.clone());
-        // The chain of those who decide about clients: the door first, callbacks last.
         let door = Door::new(settings.clients_max, settings.webrtc.clone(), Arc::clone(&hooks) as _);
-        hub.set_gatekeeper(Arc::clone(&door) as _);
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
         let remuxers = Remuxers::new(settings.directions.clone(), remux);
         hub.set_bridge(Arc::clone(&remuxers) as _);
@@ -139,6 +137,9 @@ impl Server {
         state.rtmp = Arc::clone(&rtmp_stats);
         state.ids = ids;
         state.reload = Some(Arc::new(reloader.clone()));
+        // The chain of those who decide about clients, before anything listens: the rules first, so that
+        // who may not come in learns nothing; then the door; callbacks last.
+        hub.set_gatekeeper(Access::new(&state, Some(Arc::clone(&door) as _)));
         spawn_tasks(&mut tasks, &state, &stop);
 
         let live = Live {

@@ -113,8 +113,11 @@ fn web(config: &Config) -> WebConfig {
     let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
     WebConfig {
         api_crossdomain: config.http_api.crossdomain,
+        limits: config.limits.addresses,
+        trusted_proxies: config.limits.trusted_proxies.clone(),
         vhosts: config.vhosts.map(|vhost| VhostConfig {
             flv: vhost.remux.enabled,
+            access: vhost.access(),
             gather: vhost.play.gather,
             hls_ctx: vhost.hls.ctx,
             hls_ts_ctx: vhost.hls.ts_ctx,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use weir_source::PerVhost;
 
+use crate::access::{AccessConfig, LimitConfig, Network};
+
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebConfig {
@@ -26,6 +28,10 @@ pub struct WebConfig {
     pub rtmp_port: u16,
     /// Where the API listens, for the URLs that the pages show. Default 1985.
     pub api_port: u16,
+    /// How often one address may begin something.
+    pub limits: LimitConfig,
+    /// Proxies of ours, whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<Network>,
     /// What differs by vhost.
     pub vhosts: PerVhost<VhostConfig>,
 }
@@ -35,6 +41,8 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
+    /// Who may come in.
+    pub access: AccessConfig,
     /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
     /// by as much, and costs as many system calls less. Default zero: never.
     pub gather: Duration,
@@ -49,7 +57,7 @@ pub struct VhostConfig {
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true, gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true }
+        Self { flv: true, access: AccessConfig::default(), gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true }
     }
 }
 
@@ -64,6 +72,8 @@ impl Default for WebConfig {
             republish_wait: Duration::from_secs(30),
             rtmp_port: 1935,
             api_port: 1985,
+            limits: LimitConfig::default(),
+            trusted_proxies: Vec::new(),
             vhosts: PerVhost::default(),
         }
     }

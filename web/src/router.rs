@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::State,
-    middleware::{map_response, map_response_with_state},
+    middleware::{from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
 use weir_bridge::{hls::Hls, rtmp::RtmpStats};
@@ -14,8 +14,9 @@ use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
 use crate::{
-    Fault, HlsSessions, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig, api, cors, live, pages, rtc_api,
-    stats, whip,
+    Fault, HlsSessions, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
+    access::{self, Door},
+    api, cors, live, pages, rtc_api, stats, whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -33,6 +34,8 @@ pub struct AppState {
     pub rtmp: Arc<RtmpStats>,
     /// What the routes count.
     pub http: Arc<HttpStats>,
+    /// What is counted of who comes in.
+    pub door: Arc<Door>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
     /// Whether new clients are welcome: false once the process drains.
@@ -57,6 +60,7 @@ impl AppState {
             hls_sessions,
             rtmp,
             http,
+            door: Arc::default(),
             settings: Arc::new(ArcSwap::from_pointee(config)),
             readiness: Arc::default(),
             reload: None,
@@ -83,19 +87,20 @@ impl AppState {
 
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
 pub fn api_router(state: AppState) -> Router {
-    let routes = signalling().merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
+    let routes = signalling(&state).merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
     finish(routes, state)
 }
 
 /// Port 8080: live streams and the pages, and what the pages need of the API under the same
 /// origin. Nothing can be changed through it but by signalling.
 pub fn http_router(state: AppState) -> Router {
-    let routes = signalling().merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
+    let routes = signalling(&state).merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
     finish(routes, state)
 }
 
-fn signalling() -> Router<AppState> {
-    open(whip::routes().merge(rtc_api::routes()))
+fn signalling(state: &AppState) -> Router<AppState> {
+    let routes = whip::routes().merge(rtc_api::routes());
+    open(routes.route_layer(from_fn_with_state(state.clone(), access::limit)))
 }
 
 fn api_routes(state: &AppState, kicks: bool) -> Router<AppState> {

@@ -28,8 +28,8 @@ use crate::{FrameReader, NotifyWake};
 const BATCH: usize = 64;
 /// How often a task looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(500);
-/// Characters of a run's id: 36^6 runs, of which two in one second of one stream would have to meet.
-const RUN_CHARS: usize = 6;
+/// Characters of a run's id. A segment is had by its name alone: 103 bits, so that nobody finds one by trying.
+const RUN_CHARS: usize = 20;
 
 /// What the HTTP side and the task share.
 #[derive(Debug)]
