@@ -121,6 +121,7 @@ fn web(config: &Config) -> WebConfig {
             gather: vhost.play.gather,
             hls_ctx: vhost.hls.ctx,
             hls_ts_ctx: vhost.hls.ts_ctx,
+            whip: vhost.rtc.whip.clone(),
         }),
         rtmp_port: port(&config.rtmp.listen, 1935),
         api_port: port(&config.http_api.listen, 1985),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use weir_source::PerVhost;
 
-use crate::access::{AccessConfig, LimitConfig, Network};
+use crate::{
+    WhipConfig,
+    access::{AccessConfig, LimitConfig, Network},
+};
 
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,11 +56,20 @@ pub struct VhostConfig {
     /// Name the session in the URLs of segments too, so that their bytes are counted (`hls_ts_ctx`).
     /// Default on.
     pub hls_ts_ctx: bool,
+    /// WHIP and WHEP (`rtc`).
+    pub whip: WhipConfig,
 }
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true, access: AccessConfig::default(), gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true }
+        Self {
+            flv: true,
+            access: AccessConfig::default(),
+            gather: Duration::ZERO,
+            hls_ctx: true,
+            hls_ts_ctx: true,
+            whip: WhipConfig::default(),
+        }
     }
 }
 

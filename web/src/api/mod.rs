@@ -9,6 +9,7 @@ mod summaries;
 #[cfg(test)]
 mod tests;
 mod webrtc;
+mod webrtc_sessions;
 
 use axum::{
     Json, Router,
@@ -70,11 +71,13 @@ pub(crate) fn routes(kicks: bool) -> Router<AppState> {
         ("/api/v1/streams", get(streams::list)),
         ("/api/v1/clients", get(clients::list)),
         ("/api/v1/summaries", get(summaries::summaries)),
+        ("/api/v1/webrtc/sessions", get(webrtc_sessions::list)),
     ]
     .into_iter()
     .fold(Router::new(), |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
     .route("/api/v1/streams/{id}", get(streams::one))
     .route("/api/v1/clients/{id}", client)
+    .route("/api/v1/webrtc/sessions/{id}", get(webrtc_sessions::one))
 }
 
 /// The lists of what is below `/`, `/api` and `/api/v1`.
