@@ -120,7 +120,7 @@ impl Server {
         let runtime = tokio::runtime::Handle::current();
         let ids = Arc::<ServerIds>::default();
         let hooks = Hooks::new(Arc::clone(&ids), settings.hooks.clone(), runtime.clone());
-        let door = Door::new(settings.clients_max, Arc::clone(&hooks) as _);
+        let door = Door::new(settings.clients_max, settings.webrtc.clone(), Arc::clone(&hooks) as _);
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
         remux.set_settings(settings.remux.clone());
         let remuxers = Remuxers::new(settings.directions.clone(), remux);
@@ -174,10 +174,14 @@ impl Server {
             };
             match event {
                 Event::Signal(Sent::End(ending)) => return ending,
-                Event::Signal(Sent::Reload) => _ = self.reload("SIGHUP").await,
+                Event::Signal(Sent::Reload) => {
+                    watch.look();
+                    let _logged = self.reload("SIGHUP").await;
+                }
                 Event::Signal(Sent::ReopenLog) => self.live.log.iter().for_each(Log::reopen),
                 Event::FileChanged => _ = self.reload("the file has changed").await,
                 Event::Asked(request) => {
+                    watch.look();
                     let outcome = self.reload("asked for by the API").await;
                     let _asker_gone = request.send(outcome);
                 }

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) limits: ServeLimits,
     pub(crate) rtc: Option<RtcConfig>,
     pub(crate) clients_max: usize,
+    /// Which vhosts take WebRTC clients.
+    pub(crate) webrtc: PerVhost<bool>,
     pub(crate) log: LogConfig,
 }
 
@@ -64,6 +66,7 @@ impl Settings {
             limits: ServeLimits { connections_max, ..ServeLimits::default() },
             rtc: (!config.rtc_server.listen.is_empty()).then(|| rtc(&config.rtc_server)),
             clients_max: connections_max,
+            webrtc: config.vhosts.map(|vhost| vhost.rtc.enabled),
             log: (&config.log).into(),
         }
     }
@@ -150,7 +153,6 @@ fn web(config: &Config) -> WebConfig {
         trusted_proxies: config.limits.trusted_proxies.clone(),
         vhosts: config.vhosts.map(|vhost| VhostConfig {
             flv: vhost.remux.enabled,
-            rtc: vhost.rtc.enabled,
             access: vhost.access(),
             gather: vhost.play.gather,
             hls_ctx: vhost.hls.ctx,
@@ -220,6 +222,7 @@ impl Live {
         self.limits.store(Arc::new(new.limits));
         self.door.set_clients_max(new.clients_max);
         self.remuxers.set_settings(new.remux.clone());
+        self.door.set_webrtc(new.webrtc.clone());
         self.remuxers.set_directions(new.directions.clone());
         self.hub.review_remuxers();
         Ok(())
@@ -241,6 +244,7 @@ impl Live {
             limits: **self.limits.load(),
             rtc: self.rtc.as_ref().map(|rtc| (*rtc.config()).clone()),
             clients_max: self.door.clients_max(),
+            webrtc: (*self.door.webrtc()).clone(),
             log: self.log.as_ref().map_or_else(|| log.clone(), |log| (*log.config()).clone()),
         }
     }

@@ -46,8 +46,6 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
-    /// Let WebRTC clients in (`rtc`). Default on.
-    pub rtc: bool,
     /// Who may come in.
     pub access: AccessConfig,
     /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
@@ -68,7 +66,6 @@ impl Default for VhostConfig {
     fn default() -> Self {
         Self {
             flv: true,
-            rtc: true,
             access: AccessConfig::default(),
             gather: Duration::ZERO,
             hls_ctx: true,

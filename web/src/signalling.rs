@@ -29,9 +29,6 @@ pub(crate) struct Asked<'a> {
 
 /// Opens a session for `offer`.
 pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<Opened, Problem> {
-    if !state.config().vhosts.get(asked.key.vhost()).rtc {
-        return Err(Problem::new(Fault::NotFound, "WebRTC is off here"));
-    }
     let Asked { direction, key, params, peer, headers, counter_offer } = asked;
     let (rtc, now) = (state.rtc()?, Instant::now());
     let (extra_candidate, codec, layer_max, ice) = (params.candidate()?, params.codec()?, params.layer()?, params.ice()?);
