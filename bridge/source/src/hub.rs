@@ -12,7 +12,7 @@ use dashmap::DashMap;
 
 use crate::{
     Clients, Frame, FrameSubscriber, Lane, Packet, PacketSubscriber, Publisher, RemuxJob, Source, StreamKey, Subscriber, Wake,
-    handle::{LaneItem, last_media},
+    handle::LaneItem,
     source::{RemuxSeat, Seat},
 };
 
@@ -108,22 +108,21 @@ impl Hub {
         let entry = self.sources.entry(key.clone()).or_insert_with(|| Arc::new(Source::new(key.clone(), now)));
         let source = Arc::clone(&entry);
         let mut control = source.control.lock();
-        if let Some(seat) = &control.seat {
-            let last = Duration::from_millis(seat.last_media.0.load(Ordering::Relaxed));
+        if control.seat.is_some() {
+            let last = Duration::from_millis(source.last_media_ms.load(Ordering::Relaxed));
             if now.saturating_duration_since(source.made).saturating_sub(last) < SILENCE_BEFORE_TAKEOVER {
                 return Err(PublishError::StreamBusy);
             }
         }
-        let last_media = last_media(&source, now);
+        source.last_media_ms.store(source.millis(now), Ordering::Relaxed);
         control.seats_taken += 1;
         let number = control.seats_taken;
-        let seat =
-            Seat { number, lane: T::LANE, client: client.to_owned(), wake, since: now, last_media: Arc::clone(&last_media) };
+        let seat = Seat { number, lane: T::LANE, client: client.to_owned(), wake, since: now };
         let former = control.seat.replace(seat);
         stop_remux(&mut control.remux);
         drop(control);
         drop(entry);
-        let publisher = Publisher::new(Arc::clone(self), &source, number, last_media);
+        let publisher = Publisher::new(Arc::clone(self), &source, number);
         if let Some(former) = former {
             former.wake.wake();
         }

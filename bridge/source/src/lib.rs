@@ -17,6 +17,7 @@ mod key;
 mod layer;
 mod packet;
 mod ring;
+mod shelf;
 mod source;
 mod time;
 mod track;
