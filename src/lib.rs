@@ -16,11 +16,12 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod config;
+pub mod config;
 pub mod log;
+pub mod process;
 mod pulse;
 mod server;
 
-pub use args::Args;
+pub use args::{Args, Command, ConfigCommand};
 pub use config::{Config, ConfigError};
-pub use server::Server;
+pub use server::{ConfigSource, Server, Start};

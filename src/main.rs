@@ -1,36 +1,33 @@
-//! The `weir` program: arguments, configuration, server, signal.
+//! The `weir` program: arguments, configuration, process, log, server.
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
-use weir::{Args, Config, Server, log};
+use weir::{Args, ConfigSource, Server, Start, log, process};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("weir: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    run(&Args::parse()).unwrap_or_else(|error| {
+        eprintln!("weir: {error:#}");
+        ExitCode::from(2)
+    })
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
-    let (config, notes) = Config::load(args.config.as_deref())?;
-    if args.test {
-        notes.iter().for_each(|note| eprintln!("{note}"));
-        println!("the configuration is valid");
-        return Ok(());
-    }
-    log::start(&config.log)?;
+fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Some((config, notes)) = args.prepare()? else { return Ok(ExitCode::SUCCESS) };
+    let source = ConfigSource::of(args);
+    let process = match process::Process::enter(&config.process)? {
+        process::Entered::Server(process) => process,
+        process::Entered::Launcher(code) => return Ok(code),
+    };
+    let log = log::start(&config.log)?;
     notes.iter().for_each(|note| tracing::warn!("{note}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir-io").build()?;
-    let outcome = runtime.block_on(Server::run(config));
-    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
-    outcome
+    let outcome = runtime.block_on(Server::run(Start { source, config, process, log: log.clone() }));
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    log.flush();
+    outcome.map(|()| ExitCode::SUCCESS)
 }

@@ -10,12 +10,13 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::Rng;
-use weir_source::{ClientInfo, ClientKind, Codec, Hub, Lane, Publisher, StreamKey, Track, TrackId, Tracks};
+use weir_source::{Codec, Hub, Lane, Pass, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use crate::{
-    Candidate, OpenError, Protocols, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
+    Candidate, OpenError, ReconfigureError, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
     dtls::Identity,
     gate::Gate,
+    live::{CoalesceMax, Live, Named},
     lobby::{Bounds, Lobby, Refusal, Waiting},
     net::{self, Listener, SOCKETS_MAX, Socket, SocketOptions},
     record::{Facts, Record, Restart},
@@ -28,13 +29,12 @@ use crate::{
 /// a client that deletes a session and opens the next must find its stream name free.
 const CLOSE_WAIT: Duration = Duration::from_millis(50);
 
-/// What a client asks for by HTTP.
-#[derive(Clone, Debug)]
+/// What a client asks for by HTTP, once it has been let in.
+#[derive(Debug)]
 pub struct OpenRequest {
-    /// Publish or play.
-    pub direction: Direction,
-    /// The stream.
-    pub key: StreamKey,
+    /// Who it is, and whether it publishes or plays which stream. Its id must be unique among living
+    /// clients.
+    pub pass: Pass,
     /// The SDP offer.
     pub offer: String,
     /// An address of ours to name first.
@@ -43,16 +43,14 @@ pub struct OpenRequest {
     pub codec: Option<Codec>,
     /// Playing: of simulcast layers none better than the one of this name.
     pub layer_max: Option<String>,
-    /// The client's address as HTTP sees it.
-    pub client_ip: IpAddr,
-    /// The request's URL without its query.
-    pub url: String,
-    /// The page it came from.
-    pub page_url: String,
-    /// The trace id of the session: unique among living clients.
-    pub id: String,
     /// Our ICE credentials, where the client wants to choose them.
     pub ice: Option<IceCredentials>,
+}
+
+impl OpenRequest {
+    fn direction(&self) -> Direction {
+        if self.pass.info().kind.is_publisher() { Direction::Publish } else { Direction::Play }
+    }
 }
 
 /// A session that was opened.
@@ -94,10 +92,8 @@ struct Shared {
     fingerprint: String,
     mailboxes: Vec<Arc<Mailbox>>,
     bound: Vec<SocketAddr>,
-    candidates: Vec<SocketAddr>,
     tcp_bound: Vec<SocketAddr>,
-    tcp_candidates: Vec<SocketAddr>,
-    protocols: Protocols,
+    live: Live,
     gate: Arc<Gate>,
 }
 
@@ -112,14 +108,11 @@ impl RtcServer {
         let sockets = bind(&config, count)?;
         let bound: Vec<SocketAddr> =
             sockets.first().map(|first| first.iter().map(Socket::local_addr).collect()).unwrap_or_default();
-        let candidates = candidate::gather(&bound, &config.candidates).map_err(StartError::Candidates)?;
         let listeners = listen(&config, count)?;
         let tcp_bound: Vec<SocketAddr> =
             listeners.first().map(|first| first.iter().map(Listener::local_addr).collect()).unwrap_or_default();
-        let tcp_candidates = match tcp_bound.is_empty() {
-            true => Vec::new(),
-            false => candidate::gather(&tcp_bound, &config.candidates).map_err(StartError::Candidates)?,
-        };
+        let named = Named::gather(&config, &bound, &tcp_bound).map_err(StartError::Candidates)?;
+        let coalesce_max = CoalesceMax::new(config.coalesce_max);
         let gate = Gate::new(config.connections_max, config.connections_per_ip_max);
         let identity = Identity::generate()?;
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -141,10 +134,8 @@ impl RtcServer {
             identity,
             mailboxes: mailboxes.clone(),
             bound,
-            candidates,
             tcp_bound,
-            tcp_candidates,
-            protocols: config.protocols,
+            live: Live::new(config, named, coalesce_max.clone()),
             gate: Arc::clone(&gate),
         };
         let server = Self { handle: RtcHandle(Arc::new(shared)), threads: Mutex::default() };
@@ -160,7 +151,7 @@ impl RtcServer {
                 hub: Arc::clone(&hub),
                 identity: server.handle.0.identity.clone(),
                 session: Arc::clone(&session),
-                coalesce_max: config.coalesce_max,
+                coalesce_max: coalesce_max.clone(),
             })
             .map_err(StartError::Worker)?;
             let thread = std::thread::Builder::new().name(format!("rtc-{index}")).spawn(move || worker.run());
@@ -277,13 +268,15 @@ impl RtcHandle {
         let shared = &*self.0;
         let now = Instant::now();
         shared.sweep(now);
-        shared.lobby.admits(request.client_ip)?;
+        let info = Arc::clone(request.pass.info());
+        shared.lobby.admits(info.ip)?;
         let ice = credentials(request.ice.as_ref())?;
         let (answer, mut params) = shared.negotiate(&request, &ice)?;
         params.layer_max.clone_from(&request.layer_max);
         let wake = Arc::new(PeerWake::default());
-        let publisher = match request.direction {
-            Direction::Publish => Some(shared.take_seat(&request, &wake, now)?),
+        let direction = request.direction();
+        let publisher = match direction {
+            Direction::Publish => Some(shared.take_seat(&request.pass, &wake, now)?),
             Direction::Play => None,
         };
         let username = format!("{}:{}", ice.ufrag, params.remote_ice.ufrag);
@@ -291,10 +284,10 @@ impl RtcHandle {
         let codecs = params.media.iter().filter_map(|media| media.codecs.first()).map(|codec| codec.codec).collect();
         let facts = Facts {
             session: random_text(SESSION_CHARS),
-            id: request.id,
-            direction: request.direction,
-            key: request.key,
-            client_ip: request.client_ip,
+            id: info.id.clone(),
+            direction,
+            key: info.key.clone(),
+            client_ip: info.ip,
             since: now,
             ice,
             remote_ufrag: params.remote_ice.ufrag.clone(),
@@ -302,16 +295,7 @@ impl RtcHandle {
             fragment: sdp::fragment(&answer),
             codecs,
         };
-        let info = ClientInfo {
-            id: facts.id.clone(),
-            kind: if publisher.is_some() { ClientKind::RtcPublish } else { ClientKind::RtcPlay },
-            key: facts.key.clone(),
-            ip: facts.client_ip,
-            url: request.url,
-            page_url: request.page_url,
-            since: now,
-        };
-        let guard = shared.hub.clients().enter(info, Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
+        let guard = shared.hub.clients().enter(request.pass, Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
         let record = Record::new(facts, wake);
         let session = record.session.clone();
         tracing::debug!(id = %record.id, key = %record.key, direction = ?record.direction, "session negotiated");
@@ -394,14 +378,41 @@ impl RtcHandle {
         self.0.bound.first().map_or(0, SocketAddr::port)
     }
 
-    /// The UDP addresses of ours that clients can reach, as found at start.
-    pub fn candidates(&self) -> &[SocketAddr] {
-        &self.0.candidates
+    /// The UDP addresses of ours that clients can reach, as found at start or by the last
+    /// [`RtcHandle::reconfigure`].
+    pub fn candidates(&self) -> Vec<SocketAddr> {
+        self.0.live.named().udp.clone()
     }
 
     /// The same of TCP; none without a listener.
-    pub fn tcp_candidates(&self) -> &[SocketAddr] {
-        &self.0.tcp_candidates
+    pub fn tcp_candidates(&self) -> Vec<SocketAddr> {
+        self.0.live.named().tcp.clone()
+    }
+
+    /// The settings as they are now.
+    pub fn config(&self) -> Arc<RtcConfig> {
+        self.0.live.config()
+    }
+
+    /// Whether [`RtcHandle::reconfigure`] would take these settings; nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconfigureError`].
+    pub fn check(&self, config: &RtcConfig) -> Result<(), ReconfigureError> {
+        self.0.live.check(config, &self.0.bound, &self.0.tcp_bound).map(|_named| ())
+    }
+
+    /// Takes other settings: candidates, protocols and `coalesce_max`. Addresses of interfaces are
+    /// looked up again.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconfigureError`]; nothing has changed then.
+    pub fn reconfigure(&self, config: RtcConfig) -> Result<(), ReconfigureError> {
+        let named = self.0.live.check(&config, &self.0.bound, &self.0.tcp_bound)?;
+        self.0.live.set(config, named);
+        Ok(())
     }
 }
 
@@ -421,11 +432,13 @@ impl Shared {
             true => candidate::with_first(base, bound, request.extra_candidate),
             false => Vec::new(),
         };
-        let candidates = named(self.protocols.has_udp(), &self.candidates, &self.bound);
-        let tcp_candidates = named(self.protocols.has_tcp(), &self.tcp_candidates, &self.tcp_bound);
-        let prefer = match request.direction {
+        let ours = self.live.named();
+        let candidates = named(ours.protocols.has_udp(), &ours.udp, &self.bound);
+        let tcp_candidates = named(ours.protocols.has_tcp(), &ours.tcp, &self.tcp_bound);
+        let key = &request.pass.info().key;
+        let prefer = match request.direction() {
             Direction::Publish => None,
-            Direction::Play => self.live_tracks(&request.key),
+            Direction::Play => self.live_tracks(key),
         };
         let mut rng = rand::rng();
         let audio_ssrc = rng.random_range(1..u32::MAX - 1);
@@ -439,11 +452,11 @@ impl Shared {
             // One more is another number each, and none is zero.
             video_ssrc: audio_ssrc + 1,
             rtx_ssrc: audio_ssrc + 2,
-            stream_id: &format!("{}/{}", request.key.app(), request.key.stream()),
+            stream_id: &format!("{}/{}", key.app(), key.stream()),
             prefer: prefer.as_deref(),
             codec: request.codec,
         };
-        Ok(negotiate(&request.offer, request.direction, &local)?)
+        Ok(negotiate(&request.offer, request.direction(), &local)?)
     }
 
     /// What a player of this stream will get, if somebody publishes it.
@@ -465,14 +478,9 @@ impl Shared {
         }
     }
 
-    fn take_seat(
-        &self,
-        request: &OpenRequest,
-        wake: &Arc<PeerWake>,
-        now: Instant,
-    ) -> Result<Publisher<weir_source::Packet>, OpenError> {
+    fn take_seat(&self, pass: &Pass, wake: &Arc<PeerWake>, now: Instant) -> Result<Publisher<weir_source::Packet>, OpenError> {
         let wake = Arc::clone(wake) as Arc<dyn weir_source::Wake>;
-        self.hub.publish_packets(&request.key, &request.id, wake, now).map_err(|_busy| OpenError::StreamBusy)
+        self.hub.publish_by(pass, wake, now).map_err(|_busy| OpenError::StreamBusy)
     }
 }
 

@@ -317,7 +317,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use weir_source::{ClientInfo, ClientKind, Hub, StreamKey};
+    use weir_source::{ClientInfo, ClientKind, Hub, Pass, Secret, StreamKey};
 
     use super::*;
     use crate::{
@@ -349,9 +349,10 @@ mod tests {
                 ip: ip.into(),
                 url: String::new(),
                 page_url: String::new(),
+                param: Secret::default(),
                 since: self.now,
             };
-            let guard = self.hub.clients().enter(info, Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
+            let guard = self.hub.clients().enter(Pass::free(info), Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
             let publisher = self.hub.publish_packets(&key, name, Arc::clone(&wake) as Arc<dyn weir_source::Wake>, self.now);
             let ice = IceCredentials { ufrag: format!("ufrag-{name}"), pwd: format!("pwd-{name}") };
             let facts = Facts {

@@ -4,12 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// `1935`, `127.0.0.1:1935`, `[::1]:1935` or `:1935`. A bare port means all IPv4 addresses.
 pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
-    let port = text.strip_prefix(':').unwrap_or(text);
-    if port.bytes().all(|b| b.is_ascii_digit()) {
-        let port = port.parse::<u16>().map_err(|_| format!("'{text}' is no port (1 to 65535)"))?;
-        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+    let bare = text.strip_prefix(':').unwrap_or(text);
+    let parsed = if bare.bytes().all(|b| b.is_ascii_digit()) {
+        bare.parse().ok().map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
+    } else {
+        text.parse().ok()
+    };
+    match parsed {
+        Some(addr) if addr.port() != 0 => Ok(addr),
+        _ => Err(format!("'{text}' is neither a port (1 to 65535) nor ADDRESS:PORT")),
     }
-    text.parse().map_err(|_| format!("'{text}' is neither a port nor ADDRESS:PORT"))
 }
 
 #[cfg(test)]
@@ -23,7 +27,7 @@ mod tests {
         {
             assert_eq!(parse(text).unwrap(), want.parse::<SocketAddr>().unwrap());
         }
-        for bad in ["", ":", "65536", "-1", "host:80", "1.2.3.4"] {
+        for bad in ["", ":", "65536", "-1", "host:80", "1.2.3.4", "0", "127.0.0.1:0"] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

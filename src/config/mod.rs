@@ -1,93 +1,170 @@
-//! Configuration: SRS's syntax to a typed, validated [`Config`].
+//! Configuration: SRS's syntax and environment to a typed, validated [`Config`], in two steps.
+//!
+//! 1. A file is read to a tree (`syntax`, `include`), older ways of writing are brought up to date
+//!    (`legacy`), and the tree and the environment are held against the table of all directives
+//!    (`table`, `check`): unknown, misplaced, duplicated and ill-typed ones, all at once. What stands
+//!    is laid down by path and vhost (`settings`).
+//! 2. Each section reads its settings to a struct of its own, and what is wrong together is found
+//!    (`contradictions`).
+//!
+//! A section is one file: its rows in `ROWS`, its struct, and `read`. To add one: write the file,
+//! name its `ROWS` in `table`, and read it here, or in `vhost` if vhosts differ in it. Checks, environment
+//! names, `config explain`, reload's differences and `conf/full.conf` (written by `weir config full`,
+//! a test holds it against the table) need nothing more. A row that works loses its `not_yet` or
+//! `without_effect` in the same change that makes it work.
 
+mod check;
+mod contradictions;
+mod environment;
+mod explain;
+mod exporter;
+mod heartbeat;
+mod hls;
+mod hooks;
+mod http_api;
+mod http_server;
+mod include;
+mod legacy;
+mod limits;
 mod listen;
-mod reading;
+mod play;
+mod process;
+mod publish;
+mod refer;
+mod remux;
+mod rtc;
+mod rtc_server;
+mod rtmp;
+mod security;
+mod settings;
+mod stats;
+mod suggest;
 mod syntax;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod token;
+mod unbuilt;
+mod value;
+mod vhost;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    fmt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use weir_rtc::Protocols;
+use weir_source::{PerVhost, Vhosts};
 
-use crate::log::LogConfig;
+pub use environment::Environment;
+pub use explain::Change;
+pub use exporter::Exporter;
+pub use heartbeat::Heartbeat;
+pub use hls::Hls;
+pub use http_api::{BasicAuth, HttpApi};
+pub use http_server::HttpServer;
+pub use limits::Limits;
+pub use play::Play;
+pub use process::{Level, Log, Process};
+pub use publish::Publish;
+pub use remux::Remux;
+pub use rtc::Rtc;
+pub use rtc_server::RtcServer;
+pub use rtmp::Rtmp;
+pub use settings::Origin;
+pub use stats::Stats;
+pub use syntax::Place;
+pub use tls::TlsListener;
+pub use vhost::Vhost;
 
-/// The largest configuration file that is read.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+use settings::Settings;
+use syntax::Directive;
 
-/// All that the server can be told, with defaults that listen on loopback only.
-#[derive(Clone, Debug)]
+/// Without a file: loopback only, everything on.
+const BUILT_IN: &str = include_str!("built_in.conf");
+/// With the environment alone, unless it says otherwise: as SRS, and RTMP's port.
+const ENVIRONMENT_ONLY: &str = "listen 1935;\nvhost __defaultVhost__ {\n}\n";
+/// UDP addresses of WebRTC; each worker has a socket for each.
+const LISTEN_MAX: usize = 4;
+
+/// All that the server can be told.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where RTMP listens.
-    pub rtmp: Vec<SocketAddr>,
-    /// RTMP chunk size towards clients, in bytes (SRS: 60000).
-    pub chunk_size: usize,
-    /// The most TCP connections per listener (SRS: 1000).
-    pub max_connections: usize,
-    /// Where the HTTP API and WHIP/WHEP listen.
-    pub http_api: Vec<SocketAddr>,
-    /// Where HTTP-FLV, HLS and the pages listen.
-    pub http_server: Vec<SocketAddr>,
-    /// The WebRTC media port; one address.
-    pub rtc: Option<SocketAddr>,
-    /// Where ICE over TCP listens; one address.
-    pub rtc_tcp: Option<SocketAddr>,
-    /// Which kinds of candidates to offer (SRS: udp).
-    pub protocol: Protocols,
-    /// Candidates to offer; empty: all usable addresses of this machine.
-    pub candidates: Vec<IpAddr>,
-    /// WebRTC worker threads; 0: one per core.
-    pub workers: usize,
-    /// Kernel buffers of the media socket, in bytes.
-    pub rtc_buffer: usize,
-    /// The longest that busy WebRTC workers gather a viewer's packets; zero: never.
-    pub rtc_coalesce: Duration,
-    /// RTMP publishers reach WebRTC players.
-    pub rtmp_to_rtc: bool,
-    /// WebRTC publishers reach RTMP, FLV and HLS players.
-    pub rtc_to_rtmp: bool,
-    /// HTTP-FLV is served.
-    pub flv: bool,
-    /// HLS is served.
-    pub hls: bool,
-    /// The target length of an HLS segment.
-    pub hls_fragment: Duration,
-    /// How much media an HLS playlist holds.
-    pub hls_window: Duration,
-    /// Log set-up.
-    pub log: LogConfig,
+    /// RTMP's listeners.
+    pub rtmp: Rtmp,
+    /// The process.
+    pub process: Process,
+    /// The log.
+    pub log: Log,
+    /// Telling another server that this one lives.
+    pub heartbeat: Option<Heartbeat>,
+    /// What the summaries tell of.
+    pub stats: Stats,
+    /// The JSON API and WebRTC's signalling.
+    pub http_api: HttpApi,
+    /// HTTP-FLV, HLS, pages and files.
+    pub http_server: HttpServer,
+    /// WebRTC's media.
+    pub rtc_server: RtcServer,
+    /// Metrics.
+    pub exporter: Option<Exporter>,
+    /// How often one address may begin something.
+    pub limits: Limits,
+    /// Which vhosts there are.
+    pub names: Vhosts,
+    /// How each is set.
+    pub vhosts: PerVhost<Vhost>,
+    settings: Settings,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self {
-            rtmp: vec![loopback(1935)],
-            chunk_size: 60_000,
-            max_connections: 1_000,
-            http_api: vec![loopback(1985)],
-            http_server: vec![loopback(8080)],
-            rtc: Some(loopback(8000)),
-            rtc_tcp: None,
-            protocol: Protocols::Udp,
-            candidates: Vec::new(),
-            workers: 0,
-            rtc_buffer: 16 << 20,
-            rtc_coalesce: Duration::from_millis(20),
-            rtmp_to_rtc: true,
-            rtc_to_rtmp: true,
-            flv: true,
-            hls: true,
-            hls_fragment: Duration::from_secs(2),
-            hls_window: Duration::from_secs(12),
-            log: LogConfig::default(),
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Built in: loopback only, everything on.
+    BuiltIn,
+    /// The environment alone, as `-e` has it.
+    EnvironmentOnly,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// What the command line says, unless the environment says something else.
+    pub fn of(file: Option<&Path>, environment_only: bool, environment: &Environment) -> Self {
+        match (environment_only || environment.is_alone(), environment.config_file(), file) {
+            (true, ..) => Self::EnvironmentOnly,
+            (false, Some(file), _) => Self::File(file.into()),
+            (false, None, Some(file)) => Self::File(file.to_owned()),
+            (false, None, None) => Self::BuiltIn,
         }
     }
 }
 
-/// Why a configuration was refused. The text names file, line, column and directive.
+/// A mistake, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The place in a file, or the variable.
+    pub origin: Origin,
+    /// What is wrong; it names the directive.
+    pub text: String,
+}
+
+impl Mistake {
+    fn at(place: &Place, text: impl Into<String>) -> Self {
+        Self { origin: Origin::File(place.clone()), text: text.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.origin {
+            Origin::Default => f.write_str(&self.text),
+            _ => write!(f, "{}: {}", self.origin, self.text),
+        }
+    }
+}
+
+/// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -99,162 +176,100 @@ pub enum ConfigError {
         /// The reason.
         source: std::io::Error,
     },
-    /// The text has mistakes; all of them, a line each.
-    #[error("{0}")]
-    Invalid(String),
+    /// All mistakes, a line each.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Mistake>),
 }
 
 impl Config {
-    /// Reads a file, or takes the built-in default where there is none; then the environment's
-    /// `CANDIDATE` (addresses separated by commas or spaces), which goes before configured ones, and
-    /// `SRS_RTC_SERVER_PROTOCOL`, `SRS_RTC_SERVER_TCP_ENABLED` and `SRS_RTC_SERVER_TCP_LISTEN`, which
-    /// stand for the directives of these names. The second value holds warnings for directives that are valid but have no effect.
-    pub fn load(path: Option<&Path>) -> Result<(Self, Vec<String>), ConfigError> {
-        let (mut config, notes) = match path {
-            None => (Self::default(), Vec::new()),
-            Some(path) => Self::parse(&path.display().to_string(), &read(path)?)?,
+    /// Reads a configuration, and looks up the names among its candidates. The second value holds
+    /// warnings: what is valid and does nothing, or surprises.
+    pub fn load(source: &Source, environment: &Environment) -> Result<(Self, Vec<String>), ConfigError> {
+        let (tree, mistakes) = match source {
+            Source::BuiltIn => include::parse("built-in", BUILT_IN),
+            Source::EnvironmentOnly => include::parse("-e", ENVIRONMENT_ONLY),
+            Source::File(path) => include::load(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?,
         };
-        if let Ok(text) = std::env::var("CANDIDATE") {
-            let named = reading::candidates_of_environment("CANDIDATE", &text).map_err(ConfigError::Invalid)?;
-            config.candidates.splice(0..0, named);
+        let (mut config, notes) = Self::of(tree, mistakes, environment)?;
+        let origin = config.settings.server("rtc_server").origin("candidate");
+        match config.rtc_server.resolve(&origin) {
+            mistakes if mistakes.is_empty() => Ok((config, notes)),
+            mistakes => Err(ConfigError::Invalid(mistakes)),
         }
-        config.overlay(|name| std::env::var(name).ok()).map_err(ConfigError::Invalid)?;
-        Ok((config, notes))
     }
 
-    /// What the environment says of ICE over TCP.
-    fn overlay(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
-        if let Some(word) = variable("SRS_RTC_SERVER_PROTOCOL") {
-            self.protocol = reading::protocols(&word).ok_or("SRS_RTC_SERVER_PROTOCOL: must be udp, tcp or all")?;
-        }
-        if let Some(text) = variable("SRS_RTC_SERVER_TCP_LISTEN") {
-            let addr = listen::parse(&text).map_err(|reason| format!("SRS_RTC_SERVER_TCP_LISTEN: {reason}"))?;
-            self.rtc_tcp = self.rtc_tcp.map(|_| addr);
-            if variable("SRS_RTC_SERVER_TCP_ENABLED").as_deref() == Some("on") {
-                self.rtc_tcp = Some(addr);
-            }
-        }
-        match variable("SRS_RTC_SERVER_TCP_ENABLED").as_deref() {
-            None => {}
-            Some("on") => self.rtc_tcp = self.rtc_tcp.or(self.rtc),
-            Some("off") => self.rtc_tcp = None,
-            Some(_) => return Err("SRS_RTC_SERVER_TCP_ENABLED: must be on or off".to_owned()),
-        }
-        if self.rtc.is_some() && self.protocol != Protocols::Udp && self.rtc_tcp.is_none() {
-            return Err("SRS_RTC_SERVER_PROTOCOL: this protocol needs SRS_RTC_SERVER_TCP_ENABLED=on".to_owned());
-        }
-        Ok(())
+    /// Parses `text`, which may include nothing; `name` is that of its file in messages. Names among
+    /// the candidates stay names.
+    pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<(Self, Vec<String>), ConfigError> {
+        let (tree, mistakes) = include::parse(name, text);
+        Self::of(tree, mistakes, environment)
     }
 
-    /// Parses `text`; `name` stands before each place in messages.
-    pub fn parse(name: &str, text: &str) -> Result<(Self, Vec<String>), ConfigError> {
-        let tree = syntax::parse(text).map_err(|error| ConfigError::Invalid(format!("{name}:{error}")))?;
-        let mut reading = reading::Reading::new(name);
-        let config = reading.config(&tree);
-        reading.finish().map(|notes| (config, notes))
+    fn of(
+        mut tree: Vec<Directive>,
+        mut mistakes: Vec<Mistake>,
+        environment: &Environment,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
+        if !mistakes.is_empty() {
+            // Half a file would only bring more of them.
+            return Err(ConfigError::Invalid(mistakes));
+        }
+        let mut notes = Vec::new();
+        legacy::modernise(&mut tree, &mut notes);
+        let found = check::check(&tree, environment);
+        mistakes.extend(found.mistakes);
+        notes.extend(found.notes);
+        let config = Self::read(found.settings, environment);
+        contradictions::check(&config, &config.settings, &mut mistakes, &mut notes);
+        if mistakes.is_empty() { Ok((config, notes)) } else { Err(ConfigError::Invalid(mistakes)) }
+    }
+
+    fn read(settings: Settings, environment: &Environment) -> Self {
+        let (names, vhosts) = vhost::read(&settings);
+        Self {
+            rtmp: rtmp::read(&settings),
+            process: process::read(&settings),
+            log: process::read_log(&settings),
+            heartbeat: heartbeat::read(&settings),
+            stats: stats::read(&settings),
+            http_api: http_api::read(&settings),
+            http_server: http_server::read(&settings),
+            rtc_server: rtc_server::read(&settings, environment),
+            exporter: exporter::read(&settings),
+            limits: limits::read(&settings),
+            names,
+            vhosts,
+            settings,
+        }
+    }
+
+    /// What every directive is set to and who said so, a line each.
+    pub fn explain(&self) -> String {
+        explain::explain(&self.settings)
+    }
+
+    /// The directives whose values are others than in `old`.
+    pub fn diff(old: &Self, new: &Self) -> Vec<Change> {
+        explain::diff(&old.settings, &new.settings)
+    }
+
+    /// A file with every directive, its default and what it does.
+    pub fn full() -> String {
+        explain::full()
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    use std::io::Read as _;
-    let fail = |source| ConfigError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(fail)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(fail)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "the file is larger than 1 MiB")));
-    }
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_built_in_default_listens_on_loopback_only() {
-        let config = Config::default();
-        let all = config.rtmp.iter().chain(&config.http_api).chain(&config.http_server).chain(&config.rtc);
-        assert!(all.clone().count() == 4 && all.into_iter().all(|addr| addr.ip().is_loopback()));
-    }
-
-    #[test]
-    fn the_sample_loads_without_a_note() {
-        let (config, notes) = Config::parse("weir.conf", include_str!("../../conf/weir.conf")).unwrap();
-        assert_eq!(notes, [""; 0]);
-        assert_eq!(config.rtmp, ["0.0.0.0:1935".parse::<SocketAddr>().unwrap()]);
-        assert_eq!(config.rtc, Some("0.0.0.0:8000".parse::<SocketAddr>().unwrap()));
-        assert!(config.rtmp_to_rtc && config.rtc_to_rtmp && config.hls && config.flv);
-    }
-
-    #[test]
-    fn every_mistake_is_named_with_its_place() {
-        let text = "listen 1935 99999;\nfrobnicate 1;\nvhost __defaultVhost__ {\n  rtc { rtmp_to_rtc maybe; }\n  hls { hls_fragment -1; hls_fragmnt 2; }\n}\n";
-        let error = Config::parse("a.conf", text).unwrap_err().to_string();
-        let lines: Vec<_> = error.lines().collect();
-        assert_eq!(lines.len(), 5, "{error}");
-        assert!(lines[0].starts_with("a.conf:1:1: listen:"), "{error}");
-        assert!(lines[1].starts_with("a.conf:2:1: unknown directive 'frobnicate'"), "{error}");
-        assert!(lines[2].starts_with("a.conf:4:9: rtmp_to_rtc:"), "{error}");
-        assert!(lines[3].starts_with("a.conf:5:9: hls_fragment:"), "{error}");
-        assert!(lines[4].contains("'hls_fragmnt'") && lines[4].contains("'hls_fragment'"), "a suggestion: {error}");
-    }
-
-    #[test]
-    fn what_srs_knows_and_has_no_effect_here_is_a_note() {
-        let (_, notes) =
-            Config::parse("a.conf", "listen 1935;\ndaemon off;\nsrs_log_tank console;\npid ./objs/srs.pid;\n").unwrap();
-        assert_eq!(notes.len(), 1, "{notes:?}");
-        assert!(notes[0].starts_with("a.conf:4:1: pid"));
-    }
-
-    #[test]
-    fn what_would_expose_media_if_ignored_is_refused() {
-        let text = "listen 1935;\nvhost __defaultVhost__ {\n security { enabled on; deny publish all; }\n}\n";
-        let error = Config::parse("a.conf", text).unwrap_err().to_string();
-        assert!(error.contains("a.conf:3:2: security"), "{error}");
-    }
-
-    #[test]
-    fn sections_that_are_off_do_not_listen() {
-        let (config, _) =
-            Config::parse("a.conf", "listen 127.0.0.1:2935;\nhttp_api { enabled off; }\nrtc_server { enabled off; }\n").unwrap();
-        assert_eq!(config.rtmp, ["127.0.0.1:2935".parse::<SocketAddr>().unwrap()]);
-        assert!(config.http_api.is_empty() && config.http_server.is_empty() && config.rtc.is_none());
-    }
-
-    #[test]
-    fn ice_over_tcp_is_off_until_enabled_and_has_the_port_of_udp() {
-        let of =
-            |text: &str| Config::parse("a.conf", &format!("rtc_server {{ enabled on; {text} }}\n")).map(|(config, _)| config);
-        let addr = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
-        let config = of("tcp { listen 8000; }").unwrap();
-        assert_eq!((config.rtc_tcp, config.protocol), (None, Protocols::Udp), "as in SRS");
-        assert_eq!(of("listen 127.0.0.1:9000; tcp { enabled on; }").unwrap().rtc_tcp, addr("127.0.0.1:9000"));
-        let config = of("tcp { enabled on; listen 8001; } protocol tcp;").unwrap();
-        assert_eq!((config.rtc_tcp, config.protocol), (addr("0.0.0.0:8001"), Protocols::Tcp));
-        for (text, word) in [("protocol sctp;", "protocol"), ("protocol all;", "tcp"), ("tcp { enabeld on; }", "enabled")] {
-            let error = of(text).unwrap_err().to_string();
-            assert!(error.contains(word), "{text}: {error}");
-        }
-        assert!(Config::parse("a.conf", "rtc_server { enabled off; tcp { enabled on; } }").unwrap().0.rtc_tcp.is_none());
-    }
-
-    #[test]
-    fn the_environment_enables_ice_over_tcp() {
-        let overlaid = |pairs: &[(&str, &str)]| {
-            let mut config = Config::default();
-            let find = |name: &str| pairs.iter().find(|(key, _)| name == format!("SRS_RTC_SERVER_{key}"));
-            config.overlay(|name| find(name).map(|(_, value)| (*value).to_owned())).map(|()| (config.rtc_tcp, config.protocol))
-        };
-        let addr = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
-        assert_eq!(overlaid(&[]), Ok((None, Protocols::Udp)));
-        let (enabled, listen) = (("TCP_ENABLED", "on"), ("TCP_LISTEN", "8001"));
-        assert_eq!(overlaid(&[enabled, ("PROTOCOL", "all")]), Ok((addr("127.0.0.1:8000"), Protocols::All)));
-        assert_eq!(overlaid(&[enabled, listen]), Ok((addr("0.0.0.0:8001"), Protocols::Udp)));
-        assert_eq!(overlaid(&[listen]), Ok((None, Protocols::Udp)));
-        for bad in [("PROTOCOL", "tcp"), ("PROTOCOL", "x"), ("TCP_ENABLED", "yes"), ("TCP_LISTEN", "x")] {
-            assert!(overlaid(&[bad]).is_err(), "{bad:?}");
-        }
+/// Any text as a configuration, for the fuzzer (`fuzz/`) and the test that replays its corpus. What
+/// must hold of a tree, it asserts.
+pub fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(tree) = syntax::parse("fuzz", text) else { return };
+    let printed = syntax::print(&tree);
+    let again = syntax::parse("fuzz", &printed).expect("a printed tree is a configuration");
+    assert_eq!(syntax::print(&again), printed, "printing and parsing give the same tree");
+    let environment = Environment::of([("CANDIDATE", "192.0.2.1"), ("SRS_VHOST_HLS_ENABLED", "on")]);
+    if let Ok((config, _)) = Config::parse("fuzz", text, &environment) {
+        assert_eq!(Config::diff(&config, &config), []);
+        assert!(!config.explain().is_empty());
     }
 }

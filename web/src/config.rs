@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use weir_source::PerVhost;
+
+use crate::access::{AccessConfig, LimitConfig, Network};
+
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebConfig {
@@ -16,8 +20,6 @@ pub struct WebConfig {
     /// Let pages of any origin read `/api/v1`. Default off (SRS: on), for the lists name every
     /// stream and address.
     pub api_crossdomain: bool,
-    /// Serve HTTP-FLV (`http_remux`). Default on.
-    pub flv: bool,
     /// How long an HTTP-FLV viewer waits for a stream that nobody publishes yet. Default 5 min.
     pub first_publish_wait: Duration,
     /// How long an HTTP-FLV viewer waits for the publisher to come back. Default 30 s.
@@ -26,6 +28,37 @@ pub struct WebConfig {
     pub rtmp_port: u16,
     /// Where the API listens, for the URLs that the pages show. Default 1985.
     pub api_port: u16,
+    /// How often one address may begin something.
+    pub limits: LimitConfig,
+    /// Proxies of ours, whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<Network>,
+    /// What differs by vhost.
+    pub vhosts: PerVhost<VhostConfig>,
+}
+
+/// Settings of one vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VhostConfig {
+    /// Serve HTTP-FLV (`http_remux`). Default on.
+    pub flv: bool,
+    /// Who may come in.
+    pub access: AccessConfig,
+    /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
+    /// by as much, and costs as many system calls less. Default zero: never.
+    pub gather: Duration,
+    /// Answer the first request for an HLS playlist with one that names a session (`hls_ctx`), so that
+    /// every player is a client of its own. Off: the playlist is answered at once, and players of one
+    /// address and query are one client. Default on.
+    pub hls_ctx: bool,
+    /// Name the session in the URLs of segments too, so that their bytes are counted (`hls_ts_ctx`).
+    /// Default on.
+    pub hls_ts_ctx: bool,
+}
+
+impl Default for VhostConfig {
+    fn default() -> Self {
+        Self { flv: true, access: AccessConfig::default(), gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true }
+    }
 }
 
 impl Default for WebConfig {
@@ -35,11 +68,13 @@ impl Default for WebConfig {
             body_timeout: Duration::from_secs(10),
             kick_from_anywhere: false,
             api_crossdomain: false,
-            flv: true,
             first_publish_wait: Duration::from_secs(300),
             republish_wait: Duration::from_secs(30),
             rtmp_port: 1935,
             api_port: 1985,
+            limits: LimitConfig::default(),
+            trusted_proxies: Vec::new(),
+            vhosts: PerVhost::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 use weir_rtc::{OpenError, sdp::ErrorClass};
-use weir_source::NameError;
+use weir_source::{Denied, KeyError, NameError};
 
 /// Every reason for which a request is refused. Its [`Fault::slug`] never changes meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +39,22 @@ pub enum Fault {
     NoSession,
     /// There is no such resource.
     NotFound,
+    /// There was, and it will not come back (RFC 9110 section 15.5.11).
+    Gone,
     /// The resource does not have this method.
     Method,
     /// PATCH needs `If-Match` (RFC 6585 section 3).
     PreconditionRequired,
     /// `If-Match` names another ICE session (RFC 9110 section 13.1.1).
     PreconditionFailed,
-    /// The address may not do this.
+    /// Credentials are missing or not valid (RFC 9110 section 15.5.2).
+    Unauthorized,
+    /// The client may not do this.
     Forbidden,
+    /// The address asks too often (RFC 6585 section 4).
+    TooMany,
+    /// Whoever decides about clients could not be asked.
+    Undecided,
     /// The `Host` is not one that this listener serves (RFC 9110 section 7.4).
     Misdirected,
 }
@@ -68,12 +76,16 @@ impl Fault {
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The server is going down", 503),
             Self::NoSession => (StatusCode::NOT_FOUND, "no-session", "There is no such session", 404),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here", 404),
+            Self::Gone => (StatusCode::GONE, "gone", "It has ended", 410),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed here", 405),
             Self::PreconditionRequired => (StatusCode::PRECONDITION_REQUIRED, "if-match-required", "If-Match is required", 428),
             Self::PreconditionFailed => {
                 (StatusCode::PRECONDITION_FAILED, "if-match-failed", "If-Match names another ICE session", 412)
             }
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This address may not do that", 403),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Credentials are needed", 401),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This may not be done", 403),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "There were too many requests", 429),
+            Self::Undecided => (StatusCode::SERVICE_UNAVAILABLE, "undecided", "It could not be decided", 503),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The Host is not served here", 421),
         }
     }
@@ -118,7 +130,7 @@ impl Problem {
     pub fn new(fault: Fault, detail: impl Into<String>) -> Self {
         let retry_after_s = match fault {
             Fault::StreamBusy => Some(RETRY_BUSY_S),
-            Fault::NotReady => Some(RETRY_SOON_S),
+            Fault::NotReady | Fault::Undecided => Some(RETRY_SOON_S),
             Fault::TooManySessions | Fault::ShuttingDown => Some(RETRY_FULL_S),
             _ => None,
         };
@@ -135,6 +147,35 @@ impl Problem {
 impl From<NameError> for Problem {
     fn from(error: NameError) -> Self {
         Self::new(Fault::Name, error.to_string())
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        let fault = match error {
+            KeyError::Vhost(_) => Fault::NotFound,
+            KeyError::Name(_) => Fault::Name,
+        };
+        Self::new(fault, error.to_string())
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let fault = match &denied {
+            Denied::Unauthorized => Fault::Unauthorized,
+            Denied::TooMany { .. } => Fault::TooMany,
+            Denied::Unavailable(_) => Fault::Undecided,
+            Denied::Busy(_) => Fault::StreamBusy,
+            // Whatever else it will be, the client is not let in.
+            Denied::Forbidden(_) | _ => Fault::Forbidden,
+        };
+        let mut problem = Self::new(fault, denied.to_string());
+        if let Denied::TooMany { retry_after } = denied {
+            // Rounded up: who asks earlier asks in vain.
+            problem.retry_after_s = Some(u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).saturating_add(1));
+        }
+        problem
     }
 }
 
@@ -173,6 +214,10 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.fault == Fault::Unauthorized {
+            // RFC 9110 section 15.5.2 wants it on every 401.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\""));
         }
         if let Some((name, media_type)) = self.accepts {
             headers.insert(name, HeaderValue::from_static(media_type));

@@ -5,15 +5,18 @@
 //! connections.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod api;
 mod body;
 mod config;
 mod cors;
 mod error;
+pub mod hooks;
 mod ids;
 mod live;
 mod pages;
 mod peer;
+mod process;
 mod query;
 mod router;
 mod rtc_api;
@@ -26,9 +29,12 @@ mod whip;
 mod testing;
 
 pub use api::Rates;
-pub use config::WebConfig;
+pub use config::{VhostConfig, WebConfig};
 pub use error::{Fault, Problem};
+pub use hooks::{Hooks, HooksConfig};
 pub use ids::{ServerIds, trace_id};
+pub use live::HlsSessions;
+pub use process::{Readiness, Reload, ReloadOutcome, Reloaded};
 pub use router::{AppState, api_router, http_router};
 pub use serve::{ServeLimits, serve};
 pub use stats::HttpStats;

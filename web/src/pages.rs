@@ -104,8 +104,8 @@ fn etag(bytes: &[u8]) -> String {
 async fn server(State(state): State<AppState>) -> Json<Value> {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "rtmp_port": state.config.rtmp_port,
-        "api_port": state.config.api_port,
+        "rtmp_port": state.config().rtmp_port,
+        "api_port": state.config().api_port,
     }))
 }
 

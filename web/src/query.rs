@@ -5,7 +5,7 @@ use weir_rtc::{
     Candidate,
     sdp::{Direction, IceCredentials},
 };
-use weir_source::{Codec, StreamKey};
+use weir_source::{Codec, Secret, StreamKey, Vhosts};
 
 use crate::{Fault, Problem, ids};
 
@@ -13,14 +13,18 @@ use crate::{Fault, Problem, ids};
 const DEFAULT_APP: &str = "live";
 const DEFAULT_STREAM: &str = "livestream";
 
-/// The pairs of a query. Parameters that are not asked for are free for hooks and players.
-pub(crate) struct Params(Vec<(String, String)>);
+/// The pairs of a query, and the query as it came. Parameters that are not asked for are free for
+/// hooks and players.
+pub(crate) struct Params(Vec<(String, String)>, Secret);
 
 impl Params {
     /// From the part after `?`. Broken escapes are an error rather than guessed at.
     pub(crate) fn of(uri: &Uri) -> Result<Self, Problem> {
         match Query::<Vec<(String, String)>>::try_from_uri(uri) {
-            Ok(Query(pairs)) => Ok(Self(pairs)),
+            Ok(Query(pairs)) => {
+                let whole = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+                Ok(Self(pairs, Secret::new(whole)))
+            }
             Err(_) => Err(Problem::new(Fault::Query, "the query could not be decoded")),
         }
     }
@@ -35,10 +39,35 @@ impl Params {
         self.get(name).and_then(|value| value.parse().ok()).unwrap_or(default)
     }
 
-    /// `app` and `stream`.
-    pub(crate) fn key(&self) -> Result<StreamKey, Problem> {
+    /// Those of the stream's own URL before these, as SRS's players write them.
+    pub(crate) fn with(mut self, query: &str) -> Self {
+        if query.is_empty() {
+            return self;
+        }
+        let Ok(uri) = format!("/?{query}").parse::<Uri>() else { return self };
+        if let Ok(Query(mut pairs)) = Query::<Vec<(String, String)>>::try_from_uri(&uri) {
+            pairs.append(&mut self.0);
+            let rest = self.1.expose().trim_start_matches('?');
+            let whole = if rest.is_empty() { format!("?{query}") } else { format!("?{query}&{rest}") };
+            return Self(pairs, Secret::new(whole));
+        }
+        self
+    }
+
+    /// The query as it came, with its `?`.
+    pub(crate) fn whole(&self) -> &Secret {
+        &self.1
+    }
+
+    /// `app` and `stream`, in the vhost that the request names.
+    pub(crate) fn key(&self, vhosts: &Vhosts, host: &str) -> Result<StreamKey, Problem> {
         let (app, stream) = (self.raw("app").unwrap_or(DEFAULT_APP), self.raw("stream").unwrap_or(DEFAULT_STREAM));
-        Ok(StreamKey::new(app, stream)?)
+        Ok(vhosts.key(self.vhost().unwrap_or(host), app, stream)?)
+    }
+
+    /// The vhost, where the query names one: SRS's `vhost` or `domain`.
+    pub(crate) fn vhost(&self) -> Option<&str> {
+        self.get("vhost").or_else(|| self.get("domain"))
     }
 
     /// An empty name is a mistake in a template rather than a wish for the default (A59).
@@ -123,9 +152,9 @@ mod tests {
 
     #[test]
     fn names_have_srs_defaults() {
-        assert_eq!(params("").key().unwrap().to_string(), "/live/livestream");
-        assert_eq!(params("stream=cam&app=show&stream=other").key().unwrap().to_string(), "/show/cam");
-        assert!(params("stream=").key().is_err());
+        assert_eq!(params("").key(&Vhosts::default(), "").unwrap().to_string(), "/live/livestream");
+        assert_eq!(params("stream=cam&app=show&stream=other").key(&Vhosts::default(), "").unwrap().to_string(), "/show/cam");
+        assert!(params("stream=").key(&Vhosts::default(), "").is_err());
     }
 
     #[test]
@@ -168,7 +197,9 @@ mod tests {
 
     #[test]
     fn a_broken_query_is_refused() {
-        assert!(Params::of(&"/x?app=%ff%fe".parse().unwrap()).is_err() || params("app=%ff%fe").key().is_err());
+        assert!(
+            Params::of(&"/x?app=%ff%fe".parse().unwrap()).is_err() || params("app=%ff%fe").key(&Vhosts::default(), "").is_err()
+        );
         assert_eq!(params("start=7&count=x").number("start", 0), 7);
         assert_eq!(params("start=7&count=x").number("count", 10), 10);
     }

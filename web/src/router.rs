@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
-    middleware::{map_response, map_response_with_state},
+    extract::State,
+    middleware::{from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
 use weir_bridge::{hls::Hls, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
-use crate::{Fault, HttpStats, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages, rtc_api, stats, whip};
+use crate::{
+    Fault, HlsSessions, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
+    access::{self, Door},
+    api, cors, live, pages, rtc_api, stats, whip,
+};
 
 /// What the handlers work on. Cloning shares it.
 #[derive(Clone)]
@@ -22,12 +28,20 @@ pub struct AppState {
     pub rtc: Option<RtcHandle>,
     /// The HLS output, unless it is off.
     pub hls: Option<Arc<Hls>>,
+    /// The viewers of HLS.
+    pub hls_sessions: Arc<HlsSessions>,
     /// What the RTMP listeners count; fresh counters where there are none.
     pub rtmp: Arc<RtmpStats>,
     /// What the routes count.
     pub http: Arc<HttpStats>,
-    /// Settings.
-    pub config: Arc<WebConfig>,
+    /// What is counted of who comes in.
+    pub door: Arc<Door>,
+    /// Settings. They may be replaced at any time: a request takes those of its beginning.
+    pub settings: Arc<ArcSwap<WebConfig>>,
+    /// Whether new clients are welcome: false once the process drains.
+    pub readiness: Arc<Readiness>,
+    /// Reads the configuration again; none where there is nobody to do so.
+    pub reload: Option<Arc<dyn Reload>>,
     /// Who we are.
     pub ids: Arc<ServerIds>,
     /// Bit rates for the API: somebody must run [`Rates::run`].
@@ -38,8 +52,26 @@ impl AppState {
     /// With fresh ids and nothing sampled yet.
     pub fn new(hub: Arc<Hub>, rtc: impl Into<Option<RtcHandle>>, hls: impl Into<Option<Arc<Hls>>>, config: WebConfig) -> Self {
         let (rtc, hls) = (rtc.into(), hls.into());
-        let (rtmp, http) = (Arc::default(), Arc::default());
-        Self { hub, rtc, hls, rtmp, http, config: Arc::new(config), ids: Arc::default(), rates: Arc::default() }
+        let (rtmp, http, hls_sessions) = (Arc::default(), Arc::default(), Arc::default());
+        Self {
+            hub,
+            rtc,
+            hls,
+            hls_sessions,
+            rtmp,
+            http,
+            door: Arc::default(),
+            settings: Arc::new(ArcSwap::from_pointee(config)),
+            readiness: Arc::default(),
+            reload: None,
+            ids: Arc::default(),
+            rates: Arc::default(),
+        }
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn config(&self) -> Arc<WebConfig> {
+        self.settings.load_full()
     }
 
     /// The WebRTC server, or the answer of one that has none.
@@ -55,19 +87,20 @@ impl AppState {
 
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
 pub fn api_router(state: AppState) -> Router {
-    let routes = signalling().merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
+    let routes = signalling(&state).merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
     finish(routes, state)
 }
 
 /// Port 8080: live streams and the pages, and what the pages need of the API under the same
 /// origin. Nothing can be changed through it but by signalling.
 pub fn http_router(state: AppState) -> Router {
-    let routes = signalling().merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
+    let routes = signalling(&state).merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
     finish(routes, state)
 }
 
-fn signalling() -> Router<AppState> {
-    open(whip::routes().merge(rtc_api::routes()))
+fn signalling(state: &AppState) -> Router<AppState> {
+    let routes = whip::routes().merge(rtc_api::routes());
+    open(routes.route_layer(from_fn_with_state(state.clone(), access::limit)))
 }
 
 fn api_routes(state: &AppState, kicks: bool) -> Router<AppState> {
@@ -81,12 +114,17 @@ fn open(routes: Router<AppState>) -> Router<AppState> {
 
 /// Routes that only our own pages may read, unless the configuration opens them.
 fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
-    if state.config.api_crossdomain { open(routes) } else { routes.method_not_allowed_fallback(wrong_method) }
+    let opened = map_response_with_state(state.clone(), open_if_allowed);
+    routes.method_not_allowed_fallback(wrong_method).layer(opened)
 }
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     let count = map_response_with_state(state.clone(), stats::count);
     routes.fallback(nothing).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
+}
+
+async fn open_if_allowed(State(state): State<AppState>, response: Response) -> Response {
+    if state.config().api_crossdomain { cors::open(response).await } else { response }
 }
 
 async fn wrong_method() -> Problem {

@@ -13,7 +13,6 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 use weir_rtc::{Opened, sdp::Direction};
-use weir_source::StreamKey;
 
 use crate::{
     Fault, Problem, api, body, cors,
@@ -83,21 +82,33 @@ async fn try_answer(
     if body::media_type(headers).is_some_and(|kind| !kind.starts_with("application/")) {
         return Err(Problem::new(Fault::MediaType, "the body must be application/json"));
     }
-    let body = body::read(headers, body, &state.config).await?;
+    let body = body::read(headers, body, &state.config()).await?;
     let request: Request = serde_json::from_slice(&body)
         .map_err(|_| Problem::new(Fault::Malformed, "the body must be JSON with streamurl and sdp"))?;
-    let key = stream_of(&request.streamurl)?;
-    signalling::open(state, Asked { direction, key, params: &params, peer, headers }, request.sdp)
+    let named = stream_of(&request.streamurl)?;
+    let params = params.with(named.query);
+    let key = state.hub.vhosts().key(params.vhost().unwrap_or(named.host), named.app, named.stream)?;
+    signalling::open(state, Asked { direction, key, params: &params, peer, headers }, request.sdp).await
 }
 
 /// The stream of `scheme://host[:port]/app/stream[?query]`, of any scheme.
-fn stream_of(url: &str) -> Result<StreamKey, Problem> {
+fn stream_of(url: &str) -> Result<Named<'_>, Problem> {
     let problem = || Problem::new(Fault::Name, "streamurl must be scheme://host/app/stream");
     let (_scheme, rest) = url.split_once("://").ok_or_else(problem)?;
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let (_host, path) = rest.split_once('/').ok_or_else(problem)?;
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (host, path) = rest.split_once('/').ok_or_else(problem)?;
     let (app, stream) = path.split_once('/').ok_or_else(problem)?;
-    Ok(StreamKey::new(app, stream)?)
+    Ok(Named { host, app, stream, query })
+}
+
+/// The parts of a `streamurl`.
+#[derive(Debug)]
+struct Named<'a> {
+    host: &'a str,
+    app: &'a str,
+    stream: &'a str,
+    query: &'a str,
 }
 
 #[cfg(test)]
@@ -114,9 +125,10 @@ mod tests {
     #[test]
     fn any_scheme_names_a_stream() {
         for url in ["webrtc://h/live/s", "http://h:1985/live/s?vhost=a", "x://[::1]:8/live/s#y", "webrtc:///live/s"] {
-            assert_eq!(stream_of(url).unwrap().to_string(), "/live/s", "{url}");
+            let named = stream_of(url).unwrap();
+            assert_eq!((named.app, named.stream), ("live", "s"), "{url}");
         }
-        for bad in ["", "live/s", "webrtc://h", "webrtc://h/live", "webrtc://h/live/", "webrtc://h/a/b/c", "http://h/../s"] {
+        for bad in ["", "live/s", "webrtc://h", "webrtc://h/live"] {
             assert!(stream_of(bad).is_err(), "{bad}");
         }
     }

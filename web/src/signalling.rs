@@ -1,10 +1,12 @@
 //! From an offer with its circumstances to an opened session: one way for WHIP, WHEP and SRS's
 //! JSON.
 
+use std::time::Instant;
+
 use axum::http::{HeaderMap, header};
 use tracing::debug;
 use weir_rtc::{OpenRequest, Opened, sdp::Direction};
-use weir_source::StreamKey;
+use weir_source::{ClientInfo, ClientKind, Secret, StreamKey};
 
 use crate::{
     Problem,
@@ -24,25 +26,28 @@ pub(crate) struct Asked<'a> {
 }
 
 /// Opens a session for `offer`.
-pub(crate) fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<Opened, Problem> {
+pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<Opened, Problem> {
     let Asked { direction, key, params, peer, headers } = asked;
-    let id = trace_id();
-    let app = key.app().to_owned();
-    let name = key.to_string();
-    let request = OpenRequest {
-        direction,
-        key,
-        offer,
-        extra_candidate: params.candidate()?,
-        codec: params.codec()?,
-        layer_max: params.layer()?,
-        client_ip: peer.0,
-        url: format!("webrtc://{}/{app}", kept_header(headers, &header::HOST)),
+    let (rtc, now) = (state.rtc()?, Instant::now());
+    let (extra_candidate, codec, layer_max, ice) = (params.candidate()?, params.codec()?, params.layer()?, params.ice()?);
+    let info = ClientInfo {
+        id: trace_id(),
+        kind: match direction {
+            Direction::Publish => ClientKind::RtcPublish,
+            Direction::Play => ClientKind::RtcPlay,
+        },
+        ip: peer.0,
+        url: format!("webrtc://{}/{}", kept_header(headers, &header::HOST), key.app()),
         page_url: kept_header(headers, &header::REFERER),
-        id: id.clone(),
-        ice: params.ice()?,
+        param: params.whole().clone(),
+        since: now,
+        key,
     };
-    match state.rtc()?.open(request) {
+    let (id, name) = (info.id.clone(), info.key.clone());
+    let pass = state.hub.admit(info, bearer(headers)).await.inspect_err(|denied| {
+        debug!(%id, stream = %name, ?direction, peer = %peer.0, %denied, "client not let in");
+    })?;
+    match rtc.open(OpenRequest { pass, offer, extra_candidate, codec, layer_max, ice }) {
         Ok(opened) => {
             debug!(%id, stream = %name, ?direction, peer = %peer.0, "session opened");
             Ok(opened)
@@ -52,4 +57,17 @@ pub(crate) fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<
             Err(error.into())
         }
     }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 section 2.1). Two such headers are none.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<Secret> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim()))
+}
+
+/// The host that the request names: the vhost of those that name none otherwise.
+pub(crate) fn host(headers: &HeaderMap) -> &str {
+    headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }

@@ -5,14 +5,14 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
 
 use dashmap::DashMap;
 
-use crate::{StreamKey, Wake};
+use crate::{Pass, Secret, StreamKey, Traffic, Wake};
 
 /// What kind of client, in the words of SRS's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,8 @@ pub struct ClientInfo {
     pub url: String,
     /// `pageUrl` of RTMP, `Referer` of HTTP.
     pub page_url: String,
+    /// The query it came with, `?` included, or empty: a stream key or token may be in it.
+    pub param: Secret,
     /// When it came.
     pub since: Instant,
 }
@@ -74,11 +76,9 @@ pub struct ClientInfo {
 #[derive(Debug)]
 pub struct Client {
     /// The fixed facts.
-    pub info: ClientInfo,
-    /// Bytes sent to it.
-    pub send_bytes: AtomicU64,
-    /// Bytes received from it.
-    pub recv_bytes: AtomicU64,
+    pub info: Arc<ClientInfo>,
+    /// What it has been sent and has sent.
+    pub traffic: Arc<Traffic>,
     kicked: AtomicBool,
     wake: WakeCell,
 }
@@ -105,12 +105,12 @@ impl Client {
 
     /// Counts bytes sent to it.
     pub fn sent(&self, bytes: usize) {
-        self.send_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.traffic.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Counts bytes received from it.
     pub fn received(&self, bytes: usize) {
-        self.recv_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -121,17 +121,17 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Enters a client; it leaves when the guard is dropped. `wake` tells its owner of a kick.
-    pub fn enter(self: &Arc<Self>, info: ClientInfo, wake: Arc<dyn Wake>) -> ClientGuard {
+    /// Enters a client; it leaves when the guard is dropped, and its pass with it. `wake` tells its
+    /// owner of a kick.
+    pub fn enter(self: &Arc<Self>, pass: Pass, wake: Arc<dyn Wake>) -> ClientGuard {
         let client = Arc::new(Client {
-            info,
-            send_bytes: AtomicU64::new(0),
-            recv_bytes: AtomicU64::new(0),
+            info: Arc::clone(pass.info()),
+            traffic: Arc::clone(pass.traffic()),
             kicked: AtomicBool::new(false),
             wake: WakeCell(wake),
         });
         self.by_id.insert(client.info.id.clone(), Arc::clone(&client));
-        ClientGuard { clients: Arc::clone(self), client }
+        ClientGuard { clients: Arc::clone(self), client, _pass: pass }
     }
 
     /// The client with this id.
@@ -157,6 +157,7 @@ impl Clients {
 pub struct ClientGuard {
     clients: Arc<Clients>,
     client: Arc<Client>,
+    _pass: Pass,
 }
 
 impl Deref for ClientGuard {

@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
 use crate::{
-    Clients, Frame, FrameSubscriber, Lane, Packet, PacketSubscriber, Publisher, RemuxJob, Source, StreamKey, Subscriber, Wake,
+    Caller, Claim, ClientInfo, Clients, ConnectionPass, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet,
+    PacketSubscriber, Pass, Publisher, RemuxJob, Secret, Source, StreamKey, Subscriber, Vhosts, Visit, Wake,
     handle::LaneItem,
     source::{RemuxSeat, Seat},
 };
@@ -34,6 +36,11 @@ pub enum PublishError {
 pub trait Bridge: Send + Sync {
     /// Fill `job.lane()` until `job.is_over()`.
     fn remux(&self, job: RemuxJob);
+
+    /// Whether this lane may be filled for this stream, as things are set now.
+    fn allows(&self, _key: &StreamKey, _lane: Lane) -> bool {
+        true
+    }
 }
 
 /// All sources by name, and all clients.
@@ -42,6 +49,8 @@ pub struct Hub {
     sources: DashMap<StreamKey, Arc<Source>>,
     clients: Arc<Clients>,
     bridge: OnceLock<Arc<dyn Bridge>>,
+    keeper: OnceLock<Arc<dyn Gatekeeper>>,
+    vhosts: ArcSwap<Vhosts>,
 }
 
 impl Hub {
@@ -54,6 +63,45 @@ impl Hub {
     /// what is published natively.
     pub fn set_bridge(&self, bridge: Arc<dyn Bridge>) {
         let _already_set = self.bridge.set(bridge);
+    }
+
+    /// Sets who decides about clients. Only the first call counts. Without one everybody is let in.
+    pub fn set_gatekeeper(&self, keeper: Arc<dyn Gatekeeper>) {
+        let _already_set = self.keeper.set(keeper);
+    }
+
+    /// Asks whether a client may do what it wants. To be called before it has anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`]; a publisher is told that the stream is busy only if it may publish.
+    pub async fn admit(&self, info: ClientInfo, bearer: Option<Secret>) -> Result<Pass, Denied> {
+        let keeper = self.keeper.get().cloned();
+        let visit = Visit { info: Arc::new(info), bearer };
+        let claim = match &keeper {
+            Some(keeper) => keeper.check(&visit)?,
+            None => Claim::default(),
+        };
+        if visit.info.kind.is_publisher() {
+            // Before anybody else is asked: the answer would not help it.
+            self.is_free(&visit.info.key, &claim, visit.info.since)?;
+        }
+        Pass::ask(keeper, visit, claim).await
+    }
+
+    /// Asks whether an RTMP connection may go on after its `connect`.
+    pub async fn admit_connection(&self, caller: Caller) -> Result<ConnectionPass, Denied> {
+        ConnectionPass::ask(self.keeper.get().cloned(), caller).await
+    }
+
+    /// The vhosts there are now.
+    pub fn vhosts(&self) -> Arc<Vhosts> {
+        self.vhosts.load_full()
+    }
+
+    /// Replaces the vhosts. Clients that are there stay where they are.
+    pub fn set_vhosts(&self, vhosts: Vhosts) {
+        self.vhosts.store(Arc::new(vhosts));
     }
 
     /// The clients of all protocols.
@@ -105,19 +153,43 @@ impl Hub {
         wake: Arc<dyn Wake>,
         now: Instant,
     ) -> Result<Publisher<T>, PublishError> {
+        self.seat(key, client, Claim::default(), wake, now)
+    }
+
+    /// Publishes what a client was let in for, under its vhost's rule of taking over. See
+    /// [`Hub::publish`].
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::StreamBusy`]: another one has come since it was let in.
+    pub fn publish_by<T: LaneItem>(
+        self: &Arc<Self>,
+        pass: &Pass,
+        wake: Arc<dyn Wake>,
+        now: Instant,
+    ) -> Result<Publisher<T>, PublishError> {
+        self.seat(&pass.info().key, &pass.info().id, *pass.claim(), wake, now)
+    }
+
+    fn seat<T: LaneItem>(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        client: &str,
+        claim: Claim,
+        wake: Arc<dyn Wake>,
+        now: Instant,
+    ) -> Result<Publisher<T>, PublishError> {
         let entry = self.sources.entry(key.clone()).or_insert_with(|| Arc::new(Source::new(key.clone(), now)));
         let source = Arc::clone(&entry);
         let mut control = source.control.lock();
-        if control.seat.is_some() {
-            let last = Duration::from_millis(source.last_media_ms.load(Ordering::Relaxed));
-            if now.saturating_duration_since(source.made).saturating_sub(last) < SILENCE_BEFORE_TAKEOVER {
-                return Err(PublishError::StreamBusy);
-            }
+        if control.seat.as_ref().is_some_and(|seat| seat.is_held(&source, &claim, now)) {
+            return Err(PublishError::StreamBusy);
         }
         source.last_media_ms.store(source.millis(now), Ordering::Relaxed);
         control.seats_taken += 1;
         let number = control.seats_taken;
-        let seat = Seat { number, lane: T::LANE, client: client.to_owned(), wake, since: now };
+        let (lane, client) = (T::LANE, client.to_owned());
+        let seat = Seat { number, lane, client, claim, wake, since: now };
         let former = control.seat.replace(seat);
         stop_remux(&mut control.remux);
         drop(control);
@@ -129,6 +201,20 @@ impl Hub {
         self.start_remux_if_wanted(&source);
         source.wake_readers();
         Ok(publisher)
+    }
+
+    /// Whether somebody with this claim would be refused now.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::StreamBusy`].
+    pub fn is_free(&self, key: &StreamKey, claim: &Claim, now: Instant) -> Result<(), PublishError> {
+        let Some(source) = self.get(key) else { return Ok(()) };
+        let control = source.control.lock();
+        match &control.seat {
+            Some(seat) if seat.is_held(&source, claim, now) => Err(PublishError::StreamBusy),
+            _ => Ok(()),
+        }
     }
 
     /// Reads packets, from the last keyframe on, whether or not somebody publishes yet.
@@ -151,12 +237,28 @@ impl Hub {
         subscriber
     }
 
+    /// Asks the bridge anew what it allows: remuxers that it no longer allows end, and those that it
+    /// now does start for whoever waits. For settings that change while streams are live.
+    pub fn review_remuxers(self: &Arc<Self>) {
+        let Some(bridge) = self.bridge.get() else { return };
+        for source in self.list() {
+            {
+                let mut control = source.control.lock();
+                if control.remux.as_ref().is_some_and(|remux| !bridge.allows(&source.key, remux.lane)) {
+                    stop_remux(&mut control.remux);
+                }
+            }
+            source.wake_readers();
+            self.start_remux_if_wanted(&source);
+        }
+    }
+
     fn start_remux_if_wanted(self: &Arc<Self>, source: &Arc<Source>) {
         let Some(bridge) = self.bridge.get() else { return };
         let seat = {
             let mut control = source.control.lock();
             let Some(lane) = control.seat.as_ref().map(|seat| seat.lane.other()) else { return };
-            if control.readers[lane.index()] == 0 || control.remux.is_some() {
+            if control.readers[lane.index()] == 0 || control.remux.is_some() || !bridge.allows(&source.key, lane) {
                 return;
             }
             let seat = Arc::new(RemuxSeat { lane, stop: AtomicBool::new(false) });
@@ -205,6 +307,14 @@ impl Hub {
     /// Under the map's shard lock, so that nobody can take the source up meanwhile.
     fn forget_if_idle(&self, source: &Arc<Source>) {
         self.sources.remove_if(&source.key, |_, held| Arc::ptr_eq(held, source) && held.is_idle());
+    }
+}
+
+impl Seat {
+    fn is_held(&self, source: &Source, against: &Claim, now: Instant) -> bool {
+        let last = Duration::from_millis(source.last_media_ms.load(Ordering::Relaxed));
+        let silent = now.saturating_duration_since(source.made).saturating_sub(last);
+        against.must_yield(&self.claim, silent >= SILENCE_BEFORE_TAKEOVER)
     }
 }
 

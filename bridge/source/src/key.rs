@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::DEFAULT_VHOST;
+
 /// The longest part (vhost, app or stream) of a name, in bytes. Long enough for a stream key with
 /// a UUID in it, short enough for log lines and file names.
 const PART_BYTES_MAX: usize = 64;
@@ -18,9 +20,6 @@ struct Parts {
     app: Box<str>,
     stream: Box<str>,
 }
-
-/// The vhost of names that carry none.
-const DEFAULT_VHOST: &str = "__defaultVhost__";
 
 /// Why a name was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]

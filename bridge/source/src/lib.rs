@@ -8,6 +8,7 @@
 //! (instants are passed in) and never looks into a payload.
 #![forbid(unsafe_code)]
 
+mod access;
 mod anchor;
 mod client;
 mod frame;
@@ -17,11 +18,15 @@ mod key;
 mod layer;
 mod packet;
 mod ring;
+mod secret;
 mod shelf;
 mod source;
+mod takeover;
 mod time;
 mod track;
+mod vhost;
 
+pub use access::{Caller, ConnectionPass, Denied, Gatekeeper, Pass, Traffic, Verdict, Visit};
 pub use anchor::Anchor;
 pub use client::{Client, ClientGuard, ClientInfo, ClientKind, Clients};
 pub use frame::{Frame, Muxed};
@@ -31,6 +36,9 @@ pub use key::{NameError, StreamKey};
 pub use layer::LayerState;
 pub use packet::{Packet, PacketExtensions, TemporalPlace};
 pub use ring::{Limits, Ring, RingItem};
+pub use secret::Secret;
 pub use source::{Lane, Source, SourceStats, Wake};
+pub use takeover::{Claim, Identity, Takeover};
 pub use time::MediaTime;
 pub use track::{Codec, Layer, MediaKind, Track, TrackId, TrackSet, Tracks, VideoInfo};
+pub use vhost::{DEFAULT_VHOST, KeyError, PerVhost, UnknownVhost, Vhosts};

@@ -1,5 +1,7 @@
 //! Commands as clients send them: AMF0 values → one typed [`Command`].
 
+use weir_source::Secret;
+
 use super::amf0::Value;
 
 /// The longest URL kept of a client. It is for people to read, in lists and logs.
@@ -12,6 +14,10 @@ pub struct Connect {
     pub app: String,
     /// Without its query, which may hold a token.
     pub tc_url: String,
+    /// The query of `tcUrl` or else of `app`, with its `?`: a token may be in it.
+    pub param: Secret,
+    /// The vhost that `tcUrl` or `app` names, or the host of `tcUrl`.
+    pub host: String,
     /// Without its query.
     pub page_url: String,
     /// 0 for AMF0, 3 for AMF3.
@@ -95,13 +101,27 @@ impl Connect {
     fn parse(object: &Value) -> Self {
         let text = |key| object.get(key).and_then(Value::as_str).unwrap_or_default();
         let without_query = |text: &str| clipped(text.split_once('?').map_or(text, |(path, _)| path));
+        let (tc_url, app) = (text("tcUrl"), text("app"));
+        let query = [tc_url, app].into_iter().find_map(|text| Some(text.split_once('?')?.1)).unwrap_or_default();
+        let authority = tc_url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
         Self {
-            app: without_query(text("app")).trim_matches('/').to_owned(),
-            tc_url: without_query(text("tcUrl")),
+            param: Secret::new(if query.is_empty() { String::new() } else { clipped(&format!("?{query}")) }),
+            host: clipped(vhost_of(query).unwrap_or(authority)),
+            app: without_query(app).trim_matches('/').to_owned(),
+            tc_url: without_query(tc_url),
             page_url: without_query(text("pageUrl")),
             object_encoding: object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0),
         }
     }
+}
+
+/// The vhost that a query names, in SRS's words for it.
+pub(super) fn vhost_of(query: &str) -> Option<&str> {
+    let named = |name: &str| {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value).next()
+    };
+    named("vhost").or_else(|| named("domain"))
 }
 
 fn clipped(text: &str) -> String {
@@ -123,6 +143,7 @@ mod tests {
         let Command::Connect { transaction, connect } = command else { panic!("connect") };
         assert_eq!(transaction, 1.0);
         assert_eq!((&connect.app[..], &connect.tc_url[..], connect.object_encoding), ("live", "http://host/live", 3.0));
+        assert_eq!((connect.param.expose(), &connect.host[..]), ("?token=secret", "host"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use weir_rtc::{OpenError, OpenRequest, Opened, Protocols, RtcConfig, RtcHandle, RtcServer, sdp::Direction};
-use weir_source::{Hub, StreamKey};
+use weir_source::{ClientInfo, ClientKind, Hub, Pass, Secret, StreamKey};
 
 use crate::peer::{Peer, run_until};
 
@@ -52,17 +52,22 @@ impl Server {
 
     fn ask(&self, peer: &mut Peer, direction: Direction, name: &str) -> Result<Opened, OpenError> {
         let number = self.clients.fetch_add(1, Ordering::Relaxed);
-        self.rtc.open(OpenRequest {
-            direction,
+        let info = ClientInfo {
+            id: format!("peer{number}"),
+            kind: if direction == Direction::Publish { ClientKind::RtcPublish } else { ClientKind::RtcPlay },
             key: StreamKey::new("live", name).expect("a name"),
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            url: String::new(),
+            page_url: String::new(),
+            param: Secret::default(),
+            since: Instant::now(),
+        };
+        self.rtc.open(OpenRequest {
+            pass: Pass::free(info),
             offer: peer.offer(),
             extra_candidate: None,
             codec: None,
             layer_max: None,
-            client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            url: String::new(),
-            page_url: String::new(),
-            id: format!("peer{number}"),
             ice: None,
         })
     }

@@ -79,7 +79,7 @@ pub(super) async fn kick(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    if !state.config.kick_from_anywhere {
+    if !state.config().kick_from_anywhere {
         require_local(peer, &headers)?;
     }
     let Some(client) = state.hub.clients().get(&id) else {
@@ -105,8 +105,8 @@ fn row(state: &AppState, client: &Arc<Client>, sessions: &mut Sessions, now: Ins
         kind: info.kind.name(),
         publish: info.kind.is_publisher(),
         alive: now.saturating_duration_since(info.since).as_secs_f64(),
-        send_bytes: client.send_bytes.load(Ordering::Relaxed),
-        recv_bytes: client.recv_bytes.load(Ordering::Relaxed),
+        send_bytes: client.traffic.sent.load(Ordering::Relaxed),
+        recv_bytes: client.traffic.received.load(Ordering::Relaxed),
         kbps: state.rates.client(&info.id),
         webrtc: sessions.take(state, &info.id),
     }

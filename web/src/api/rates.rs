@@ -84,8 +84,8 @@ impl Rates {
         let (streams, round) = (&mut table.streams, table.round);
         // Who has left is read a last time, so that a stream's total misses nothing.
         table.clients.retain(|_, meter| {
-            let recv = meter.client.recv_bytes.load(Ordering::Relaxed);
-            let send = meter.client.send_bytes.load(Ordering::Relaxed);
+            let recv = meter.client.traffic.received.load(Ordering::Relaxed);
+            let send = meter.client.traffic.sent.load(Ordering::Relaxed);
             meter.meter.push(now, recv, send);
             if !meter.client.info.kind.is_publisher() {
                 let grown = send.saturating_sub(meter.send_bytes);

@@ -26,37 +26,51 @@ use weir_source::{ClientInfo, ClientKind, StreamKey, Wake};
 
 use super::viewer::{Patience, Step, Viewer};
 use crate::{
+    Problem,
     peer::{Peer, kept_header},
+    query::Params,
     router::AppState,
+    signalling::bearer,
     trace_id,
 };
 
 const HEADERS: [(header::HeaderName, &str); 2] =
     [(header::CONTENT_TYPE, "video/x-flv"), (header::CACHE_CONTROL, "no-cache, no-store")];
 
-pub(super) fn play(state: &AppState, key: StreamKey, peer: Peer, method: &Method, headers: &HeaderMap) -> Response {
+/// Who asks for which stream.
+pub(super) struct Asked<'a> {
+    pub(super) key: StreamKey,
+    pub(super) params: &'a Params,
+    pub(super) peer: Peer,
+    pub(super) headers: &'a HeaderMap,
+}
+
+pub(super) async fn play(state: &AppState, asked: Asked<'_>, method: &Method) -> Result<Response, Problem> {
     if method == Method::HEAD {
-        return HEADERS.into_response();
+        return Ok(HEADERS.into_response());
     }
-    let id = trace_id();
-    debug!(%id, stream = %key, peer = %peer.0, "flv play");
+    let Asked { key, params, peer, headers } = asked;
     let now = Instant::now();
     let info = ClientInfo {
-        id,
+        id: trace_id(),
         kind: ClientKind::FlvPlay,
         ip: peer.0,
         url: format!("http://{}/{}", kept_header(headers, &header::HOST), key.app()),
         page_url: kept_header(headers, &header::REFERER),
+        param: params.whole().clone(),
         since: now,
         key: key.clone(),
     };
+    debug!(id = %info.id, stream = %key, peer = %peer.0, "flv play");
+    let pass = state.hub.admit(info, bearer(headers)).await?;
     let wake = Arc::new(WakeBody::default());
     let mut subscriber = state.hub.subscribe_frames(&key, now);
     subscriber.watch(wake.clone());
-    let client = state.hub.clients().enter(info, wake.clone());
-    let patience = Patience { first: state.config.first_publish_wait, again: state.config.republish_wait };
-    let viewer = Viewer::new(subscriber, client, patience);
-    (HEADERS, Body::new(FlvBody { viewer, wake, timer: None })).into_response()
+    let client = state.hub.clients().enter(pass, wake.clone());
+    let config = state.config();
+    let patience = Patience { first: config.first_publish_wait, again: config.republish_wait };
+    let viewer = Viewer::new(subscriber, client, patience, config.vhosts.get(key.vhost()).gather);
+    Ok((HEADERS, Body::new(FlvBody { viewer, wake, timer: None })).into_response())
 }
 
 /// Wakes the task that polls the body.
@@ -90,6 +104,13 @@ impl http_body::Body for FlvBody {
                 Step::Wait(None) => {
                     body.timer = None;
                     return Poll::Pending;
+                }
+                Step::Rest(until) => {
+                    // The frames that come meanwhile need not wake anybody.
+                    drop(body.wake.0.take());
+                    if body.poll_timer(until, cx).is_pending() {
+                        return Poll::Pending;
+                    }
                 }
                 Step::Wait(Some(until)) => {
                     if body.poll_timer(until, cx).is_pending() {

@@ -2,6 +2,9 @@
 
 mod flv;
 mod hls;
+mod hls_session;
+#[cfg(test)]
+mod hls_tests;
 #[cfg(test)]
 mod tests;
 mod viewer;
@@ -9,12 +12,16 @@ mod viewer;
 use axum::{
     Router,
     extract::{Path, State},
-    http::{HeaderMap, Method},
+    http::{HeaderMap, Method, Uri},
     response::Response,
     routing::get,
 };
 
-use crate::{Fault, Problem, cors, peer::Peer, router::AppState};
+pub use hls_session::HlsSessions;
+use weir_bridge::hls::stream_of_segment;
+use weir_source::StreamKey;
+
+use crate::{Fault, Problem, cors, peer::Peer, query::Params, router::AppState, signalling::host};
 
 /// One route for all: the suffix of the last part says what is asked for.
 pub(crate) fn routes() -> Router<AppState> {
@@ -26,18 +33,34 @@ async fn serve(
     peer: Peer,
     method: Method,
     headers: HeaderMap,
+    uri: Uri,
     Path((app, file)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     // A part that is no name cannot be there: the answer is that of anything else that is not there.
-    let absent = |_| Problem::new(Fault::NotFound, "there is no such stream");
+    let absent = || Problem::new(Fault::NotFound, "there is no such stream");
+    let params = Params::of(&uri).map_err(|_| absent())?;
+    let vhosts = state.hub.vhosts();
+    let key = |stream: &str| -> Result<StreamKey, Problem> {
+        vhosts.key(params.vhost().unwrap_or_else(|| host(&headers)), &app, stream).map_err(|_| absent())
+    };
     match file.rsplit_once('.') {
-        Some((_, "flv")) if !state.config.flv => Err(Problem::new(Fault::NotFound, "HTTP-FLV is off on this server")),
-        Some((stream, "flv")) => {
-            let key = weir_source::StreamKey::new(&app, stream).map_err(absent)?;
-            Ok(flv::play(&state, key, peer, &method, &headers))
+        Some((stream, "flv")) if !state.config().vhosts.get(key(stream)?.vhost()).flv => {
+            Err(Problem::new(Fault::NotFound, "HTTP-FLV is off here"))
         }
-        Some((stream, "m3u8")) => hls::playlist(&state, &weir_source::StreamKey::new(&app, stream).map_err(absent)?).await,
-        Some((_, "ts")) => hls::segment(&state, &app, &file),
-        _ => Err(absent(weir_source::NameError::Empty("stream"))),
+        Some((stream, "flv")) => {
+            flv::play(&state, flv::Asked { key: key(stream)?, params: &params, peer, headers: &headers }, &method).await
+        }
+        Some((stream, "m3u8")) => {
+            let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
+            if method == Method::HEAD { Ok(hls::head()) } else { hls::playlist(&state, asked).await }
+        }
+        Some((_, "ts")) => match stream_of_segment(&file) {
+            Some(stream) => {
+                let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
+                hls::segment(&state, &asked, &file)
+            }
+            None => Err(absent()),
+        },
+        _ => Err(absent()),
     }
 }

@@ -96,13 +96,13 @@ async fn offer(
         Endpoint::Whip => params.action()?.unwrap_or(Direction::Publish),
         Endpoint::Whep => endpoint.direction(),
     };
-    let key = params.key()?;
+    let key = params.key(&state.hub.vhosts(), signalling::host(&headers))?;
     if body::media_type(&headers).as_deref() != Some(SDP) {
         return Err(Problem::new(Fault::MediaType, "the body must be application/sdp").accepting(ACCEPT_POST, SDP));
     }
-    let offer = text(body::read(&headers, body, &state.config).await?)?;
+    let offer = text(body::read(&headers, body, &state.config()).await?)?;
     let asked = Asked { direction, key: key.clone(), params: &params, peer, headers: &headers };
-    created(signalling::open(&state, asked, offer)?, direction, &key)
+    created(signalling::open(&state, asked, offer).await?, direction, &key)
 }
 
 fn created(opened: Opened, direction: Direction, key: &StreamKey) -> Result<Response, Problem> {

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use weir_source::StreamKey;
+use weir_source::Secret;
 
-use super::{Ask, Event, LIMITS_BEFORE, REFUSED_LINGER, REPUBLISH_WAIT, Role, STREAMS_MAX, Session, SessionError, StreamRequest};
+use super::{Ask, Event, LIMITS_BEFORE, REPUBLISH_WAIT, Role, STREAMS_MAX, Session, SessionError, StreamRequest};
 use crate::rtmp::{
     amf0::{self, Value},
-    command::Command,
+    command::{Command, vhost_of},
 };
 
 /// The publisher's metadata kept, encoded. Real ones take under 1 KiB.
@@ -24,9 +24,9 @@ impl Session {
             if self.connect.is_some() {
                 return Err(SessionError::OutOfTurn("connect twice"));
             }
-            self.replies.connected(transaction, connect.object_encoding);
-            self.connect = Some(connect);
-            return Ok(None);
+            self.connect = Some(connect.clone());
+            self.role = Role::Connecting(transaction);
+            return Ok(Some(Event::Connect(connect)));
         }
         if self.connect.is_none() {
             return Err(SessionError::OutOfTurn("a command before connect"));
@@ -45,8 +45,8 @@ impl Session {
                 }
                 self.replies.result(transaction, Value::Undefined);
             }
-            Command::Publish { name } => return Ok(self.ask(now, Ask::Publish, stream_id, &name)),
-            Command::Play { name: Some(name) } => return Ok(self.ask(now, Ask::Play, stream_id, &name)),
+            Command::Publish { name } => return Ok(self.ask(Ask::Publish, stream_id, &name)),
+            Command::Play { name: Some(name) } => return Ok(self.ask(Ask::Play, stream_id, &name)),
             Command::Play { name: None } => return Ok(self.stop_stream(now, stream_id)),
             Command::DeleteStream { stream_id } => {
                 let id = (1..=STREAMS_MAX).find(|id| f64::from(*id) == stream_id).unwrap_or(0);
@@ -78,38 +78,26 @@ impl Session {
         }
     }
 
-    fn ask(&mut self, now: Instant, ask: Ask, stream_id: u32, name: &str) -> Option<Event> {
+    fn ask(&mut self, ask: Ask, stream_id: u32, name: &str) -> Option<Event> {
         if self.role != Role::Idle {
             self.replies.on_status(stream_id, "error", refusal(ask), "this connection already publishes or plays");
             return None;
         }
         let connect = self.connect.as_ref()?;
-        let (stream, params) = name.split_once('?').unwrap_or((name, ""));
-        match StreamKey::new(&connect.app, stream) {
-            Ok(key) => {
-                let request = StreamRequest {
-                    key,
-                    params: params.to_owned(),
-                    tc_url: connect.tc_url.clone(),
-                    page_url: connect.page_url.clone(),
-                };
-                self.role = Role::Asking(ask, stream_id);
-                Some(match ask {
-                    Ask::Publish => Event::Publish(request),
-                    Ask::Play => Event::Play(request),
-                })
-            }
-            Err(error) => {
-                self.refuse_as(now, ask, stream_id, &error.to_string());
-                None
-            }
-        }
-    }
-
-    pub(super) fn refuse_as(&mut self, now: Instant, ask: Ask, stream_id: u32, why: &str) {
-        self.replies.on_status(stream_id, "error", refusal(ask), why);
-        self.role = Role::Refused;
-        self.deadline = Some((now + REFUSED_LINGER, "after it was refused"));
+        let (stream, query) = name.split_once('?').unwrap_or((name, ""));
+        let request = StreamRequest {
+            app: connect.app.clone(),
+            stream: stream.to_owned(),
+            host: vhost_of(query).unwrap_or(&connect.host).to_owned(),
+            param: if query.is_empty() { connect.param.clone() } else { Secret::new(format!("?{query}")) },
+            tc_url: connect.tc_url.clone(),
+            page_url: connect.page_url.clone(),
+        };
+        self.role = Role::Asking(ask, stream_id);
+        Some(match ask {
+            Ask::Publish => Event::Publish(request),
+            Ask::Play => Event::Play(request),
+        })
     }
 
     fn stop_stream(&mut self, now: Instant, stream_id: u32) -> Option<Event> {
@@ -130,10 +118,18 @@ impl Session {
     }
 }
 
-const fn refusal(ask: Ask) -> &'static str {
+pub(super) const fn refusal(ask: Ask) -> &'static str {
     match ask {
         Ask::Publish => "NetStream.Publish.BadName",
         Ask::Play => "NetStream.Play.StreamNotFound",
+    }
+}
+
+/// The codes on which librtmp, and so OBS, gives up.
+pub(super) const fn denial(ask: Ask) -> &'static str {
+    match ask {
+        Ask::Publish => "NetStream.Publish.Denied",
+        Ask::Play => "NetStream.Play.Failed",
     }
 }
 

@@ -10,9 +10,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use weir_source::StreamKey;
+use weir_source::Secret;
 
-use self::commands::metadata;
+use self::commands::{denial, metadata, refusal};
 use super::{
     RtmpConfig,
     aggregate::Aggregate,
@@ -64,10 +64,14 @@ pub enum SessionError {
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamRequest {
-    /// The stream.
-    pub key: StreamKey,
-    /// What followed `?` in the stream's name. It may hold a token: never log it.
-    pub params: String,
+    /// The app, as the client wrote it.
+    pub app: String,
+    /// The stream, as the client wrote it.
+    pub stream: String,
+    /// The vhost or host that the client named.
+    pub host: String,
+    /// The query of the stream's name, or else of `tcUrl`, with its `?`.
+    pub param: Secret,
     /// `tcUrl` without its query.
     pub tc_url: String,
     /// `pageUrl` without its query.
@@ -77,6 +81,8 @@ pub struct StreamRequest {
 /// What a connection wants or brings.
 #[derive(Debug)]
 pub enum Event {
+    /// It has said `connect`: answer with [`Session::accept_connect`] or [`Session::refuse`].
+    Connect(Connect),
     /// It wants to publish: answer with [`Session::accept_publish`] or [`Session::refuse`].
     Publish(StreamRequest),
     /// It wants to play: answer with [`Session::accept_play`] or [`Session::refuse`].
@@ -99,9 +105,11 @@ enum Ask {
     Play,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Role {
     Idle,
+    /// `connect` waits for its answer, under this transaction.
+    Connecting(f64),
     Asking(Ask, u32),
     Publishing(u32),
     Playing(u32),
@@ -169,7 +177,7 @@ impl Session {
         }
         loop {
             match self.role {
-                Role::Asking(..) => return Ok(None),
+                Role::Asking(..) | Role::Connecting(_) => return Ok(None),
                 Role::Refused => {
                     input.clear();
                     return Ok(None);
@@ -204,6 +212,15 @@ impl Session {
         }
     }
 
+    /// Lets the client go on after its `connect`. Its time to publish or play begins here.
+    pub fn accept_connect(&mut self, now: Instant) {
+        let Role::Connecting(transaction) = self.role else { return };
+        self.role = Role::Idle;
+        self.deadline = Some((now + self.config.handshake_timeout, "before it published or played"));
+        let object_encoding = self.connect.as_ref().map_or(0.0, |connect| connect.object_encoding);
+        self.replies.connected(transaction, object_encoding);
+    }
+
     /// Lets the client publish what it asked for.
     pub fn accept_publish(&mut self, now: Instant) {
         let Role::Asking(Ask::Publish, stream_id) = self.role else { return };
@@ -226,8 +243,31 @@ impl Session {
 
     /// Refuses what the client asked for, and reads no more of it.
     pub fn refuse(&mut self, now: Instant, why: &str) {
+        match self.role {
+            Role::Connecting(transaction) => self.replies.connect_rejected(transaction, why),
+            Role::Asking(ask, stream_id) => self.replies.on_status(stream_id, "error", refusal(ask), why),
+            _ => return,
+        }
+        self.let_go(now);
+    }
+
+    /// As [`Session::refuse`], for who may not do what it asked for.
+    pub fn deny(&mut self, now: Instant, why: &str) {
         let Role::Asking(ask, stream_id) = self.role else { return };
-        self.refuse_as(now, ask, stream_id, why);
+        self.replies.on_status(stream_id, "error", denial(ask), why);
+        self.let_go(now);
+    }
+
+    /// Tells a publisher that another one has taken its place, and reads no more of it.
+    pub fn replaced(&mut self, now: Instant) {
+        let Role::Publishing(stream_id) = self.role else { return };
+        self.replies.on_status(stream_id, "error", refusal(Ask::Publish), "another publisher has taken over");
+        self.let_go(now);
+    }
+
+    fn let_go(&mut self, now: Instant) {
+        self.role = Role::Refused;
+        self.deadline = Some((now + REFUSED_LINGER, "after it was refused"));
     }
 
     /// Tells a player that its stream has a publisher again. That it has none is not told
@@ -247,7 +287,7 @@ impl Session {
     pub fn stream_id(&self) -> u32 {
         match self.role {
             Role::Publishing(id) | Role::Playing(id) | Role::Asking(_, id) => id,
-            Role::Idle | Role::Refused => 0,
+            Role::Idle | Role::Connecting(_) | Role::Refused => 0,
         }
     }
 

@@ -1,0 +1,84 @@
+//! `rtc` of a vhost: WebRTC, and the bridges to RTMP and back.
+
+use std::time::Duration;
+
+use super::{
+    settings::Settings,
+    table::{Kind, Row},
+};
+
+pub(super) const ROWS: &[Row] = &[
+    Row::block("vhost.rtc", "WebRTC"),
+    Row::new("vhost.rtc.enabled", Kind::Flag, "off", "Let WebRTC clients in"),
+    Row::new("vhost.rtc.rtmp_to_rtc", Kind::Flag, "off", "RTMP publishers reach WebRTC players"),
+    Row::new("vhost.rtc.rtc_to_rtmp", Kind::Flag, "off", "WebRTC publishers reach RTMP, HTTP-FLV and HLS players"),
+    Row::new("vhost.rtc.nack", Kind::Flag, "on", "Send lost packets again").without_effect("it follows the client's offer"),
+    Row::new("vhost.rtc.nack_no_copy", Kind::Flag, "on", "Without copying them").without_effect("packets are never copied"),
+    Row::new("vhost.rtc.nack_prefer_rtx", Kind::Flag, "off", "On a stream of their own")
+        .without_effect("they are where the client offers RTX"),
+    Row::new("vhost.rtc.twcc", Kind::Flag, "on", "Transport feedback").without_effect("it follows the client's offer"),
+    Row::new("vhost.rtc.stun_timeout", Kind::Seconds(1.0, 3_600.0), "30", "Seconds of silence that end a session")
+        .without_effect("it is 30 seconds, as RFC 7675 has it"),
+    Row::new("vhost.rtc.stun_strict_check", Kind::Flag, "off", "Check what STUN says").without_effect("it is always checked"),
+    Row::new("vhost.rtc.dtls_role", Kind::Choice(&["passive", "active"]), "passive", "Who begins DTLS")
+        .without_effect("the client does where it may"),
+    Row::new("vhost.rtc.dtls_version", Kind::Choice(&["auto", "dtls1.0", "dtls1.2"]), "auto", "Its version")
+        .without_effect("DTLS 1.2 is spoken"),
+    Row::new("vhost.rtc.drop_for_pt", Kind::Number(0, 127), "0", "A payload type to leave out, for debugging")
+        .without_effect("nothing is left out"),
+    Row::new("vhost.rtc.keep_bframe", Kind::Flag, "off", "Send B-frames to WebRTC players")
+        .without_effect("they show B-frames in the wrong order, so these are left out"),
+    Row::new("vhost.rtc.keep_avc_nalu_sei", Kind::Flag, "on", "Send SEI to WebRTC players").without_effect("it is sent"),
+    Row::new(
+        "vhost.rtc.pli_for_rtmp",
+        Kind::Seconds(0.5, 30.0),
+        "6",
+        "Seconds from one request for a keyframe to the next, for players by RTMP",
+    )
+    .without_effect("keyframes are asked for when somebody needs one"),
+    Row::new("vhost.rtc.opus_bitrate", Kind::Number(8_000, 320_000), "48000", "Bits per second of sound made for WebRTC players")
+        .without_effect("it is 96000"),
+    Row::new(
+        "vhost.rtc.aac_bitrate",
+        Kind::Number(8_000, 320_000),
+        "48000",
+        "Bits per second of sound made for RTMP, HTTP-FLV and HLS players",
+    )
+    .without_effect("it is 128000"),
+    Row::new("vhost.rtc.init_rate_from_sdp", Kind::Flag, "off", "Take clock rates from the offer before the first report")
+        .without_effect("they are taken from it"),
+    Row::new("vhost.rtc.keep_original_ssrc", Kind::Flag, "off", "Give players the publisher's numbers")
+        .without_effect("each stream has numbers of its own"),
+];
+
+/// WebRTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rtc {
+    /// WebRTC clients are let in.
+    pub enabled: bool,
+    /// RTMP publishers reach WebRTC players.
+    pub rtmp_to_rtc: bool,
+    /// WebRTC publishers reach the others.
+    pub rtc_to_rtmp: bool,
+    /// Silence that ends a session.
+    pub stun_timeout: Duration,
+    /// Bits per second of sound made for WebRTC players.
+    pub opus_bitrate: u32,
+    /// Bits per second of sound made for the others.
+    pub aac_bitrate: u32,
+    /// From one request for a keyframe to the next.
+    pub pli_for_rtmp: Duration,
+}
+
+pub(super) fn read(settings: &Settings, vhost: &str) -> Rtc {
+    let view = settings.vhost(vhost, "vhost.rtc");
+    Rtc {
+        enabled: view.flag("enabled"),
+        rtmp_to_rtc: view.flag("rtmp_to_rtc"),
+        rtc_to_rtmp: view.flag("rtc_to_rtmp"),
+        stun_timeout: view.seconds("stun_timeout"),
+        opus_bitrate: view.number("opus_bitrate"),
+        aac_bitrate: view.number("aac_bitrate"),
+        pli_for_rtmp: view.seconds("pli_for_rtmp"),
+    }
+}
