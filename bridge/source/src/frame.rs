@@ -1,6 +1,9 @@
 //! One coded frame.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 
@@ -63,6 +66,8 @@ impl Frame {
 }
 
 impl RingItem for Frame {
+    type Store = VecDeque<Self>;
+
     fn cost(&self) -> usize {
         self.data.len()
     }

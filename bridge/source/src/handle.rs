@@ -1,16 +1,13 @@
 //! Handles: one publisher, many subscribers; dropping one is its teardown.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
 use crate::{
     Frame, Hub, Lane, MediaKind, MediaTime, Packet, Ring, RingItem, Source, Track, TrackId, TrackSet, Tracks, Wake,
-    source::{LastMedia, RemuxSeat},
+    source::{RemuxSeat, WriterState},
 };
 
 /// How the numbering of a packets lane goes on when its writer changes.
@@ -19,9 +16,41 @@ pub(crate) struct Resume {
     tracks: [TrackResume; TrackId::MAX],
 }
 
+impl Resume {
+    /// What of the lane's tracks each packet asks for: the snapshot itself is three loads away.
+    fn note(&mut self, tracks: &Tracks) {
+        let smallest = tracks.list.iter().map(|track| track.rank()).max();
+        for (id, resume) in (0..).zip(&mut self.tracks) {
+            let track = TrackId::new(id).and_then(|id| tracks.get(id));
+            resume.rate = track.map_or(0, |track| track.clock_rate);
+            resume.counts = match track.filter(|track| track.kind() == MediaKind::Video) {
+                None => Counts::Sound,
+                Some(track) if Some(track.rank()) == smallest => Counts::Picture,
+                Some(_) => Counts::Nothing,
+            };
+        }
+    }
+}
+
+/// What the packets of a track are counted as.
 #[derive(Default, Clone, Copy)]
+enum Counts {
+    #[default]
+    Sound,
+    /// The last one of each picture.
+    Picture,
+    /// One picture in several encodings is one: the smallest is sent whatever else is not.
+    Nothing,
+}
+
+/// One line of the cache.
+#[derive(Default, Clone, Copy)]
+#[repr(align(64))]
 struct TrackResume {
     epoch: u32,
+    /// 0: not known.
+    rate: u32,
+    counts: Counts,
     first_seq: u64,
     seq_offset: u64,
     timestamp_offset: u64,
@@ -37,11 +66,33 @@ pub trait LaneItem: RingItem + Sized + Send + 'static {
     #[doc(hidden)]
     fn ring(source: &Source) -> &Ring<Self>;
     #[doc(hidden)]
-    fn count(&self, source: &Source);
+    fn adopt(&mut self, resume: &mut ResumeCell<'_>) -> bool;
+    #[doc(hidden)]
+    fn count(&self, resume: &ResumeCell<'_>, tally: &mut Tally);
     #[doc(hidden)]
     fn measure(&self, _source: &Source, _now_ms: u64) {}
-    #[doc(hidden)]
-    fn adopt(&mut self, resume: &mut ResumeCell<'_>, tracks: &Tracks) -> bool;
+}
+
+/// What a batch adds to a source's counters.
+#[doc(hidden)]
+#[derive(Default)]
+pub struct Tally {
+    audio: u64,
+    video: u64,
+    bytes: u64,
+    latest: MediaTime,
+}
+
+impl Tally {
+    fn enter(&self, source: &Source) {
+        let stats = &source.stats;
+        for (counter, count) in [(&stats.audio, self.audio), (&stats.video, self.video), (&stats.recv_bytes, self.bytes)] {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+        source.raise_floor(self.latest);
+    }
 }
 
 /// What [`LaneItem::adopt`] may change.
@@ -58,14 +109,11 @@ impl LaneItem for Packet {
         &source.packets
     }
 
-    fn count(&self, source: &Source) {
-        let tracks = source.tracks[0].load();
-        let track = tracks.get(self.track);
-        if track.is_none_or(|track| track.kind() != MediaKind::Video) {
-            source.stats.audio.fetch_add(1, Ordering::Relaxed);
-        } else if self.marker && tracks.list.iter().all(|other| track.is_some_and(|track| other.rank() <= track.rank())) {
-            // One picture in several encodings is one: the smallest is sent whatever else is not.
-            source.stats.video.fetch_add(1, Ordering::Relaxed);
+    fn count(&self, cell: &ResumeCell<'_>, tally: &mut Tally) {
+        match cell.resume.tracks[self.track.index()].counts {
+            Counts::Sound => tally.audio += 1,
+            Counts::Picture => tally.video += u64::from(self.marker),
+            Counts::Nothing => {}
         }
     }
 
@@ -76,10 +124,10 @@ impl LaneItem for Packet {
     /// Lays the writer's sequence numbers and timestamps end to end with those of the writer
     /// before it. Packets from before the writer's first one (reordered at its very start) are
     /// dropped: their numbers belong to the past.
-    fn adopt(&mut self, cell: &mut ResumeCell<'_>, tracks: &Tracks) -> bool {
+    fn adopt(&mut self, cell: &mut ResumeCell<'_>) -> bool {
         let track = &mut cell.resume.tracks[self.track.index()];
         if track.epoch != cell.epoch {
-            let rate = tracks.get(self.track).map_or(90_000, |track| track.clock_rate);
+            let rate = if track.rate == 0 { 90_000 } else { track.rate };
             let step = MediaTime::from_micros((self.capture - track.last_capture).max(0)).to_ticks(rate);
             let timestamp = if track.epoch == 0 {
                 self.timestamp
@@ -113,17 +161,16 @@ impl LaneItem for Frame {
         &source.frames
     }
 
-    fn count(&self, source: &Source) {
-        let counter = match self.kind() {
-            MediaKind::Audio => &source.stats.audio,
-            MediaKind::Video => &source.stats.video,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn adopt(&mut self, cell: &mut ResumeCell<'_>, _tracks: &Tracks) -> bool {
+    fn adopt(&mut self, cell: &mut ResumeCell<'_>) -> bool {
         self.epoch = cell.epoch;
         true
+    }
+
+    fn count(&self, _cell: &ResumeCell<'_>, tally: &mut Tally) {
+        match self.kind() {
+            MediaKind::Audio => tally.audio += 1,
+            MediaKind::Video => tally.video += 1,
+        }
     }
 }
 
@@ -136,9 +183,8 @@ struct Writer {
 
 impl Writer {
     fn open(source: &Arc<Source>, lane: Lane) -> Self {
-        let mut state = source.writers[lane.index()].lock();
-        state.epoch = state.epoch.wrapping_add(1).max(1);
-        Self { source: Arc::clone(source), lane, epoch: state.epoch }
+        let epoch = source.writer(lane).advance();
+        Self { source: Arc::clone(source), lane, epoch }
     }
 
     /// `published`: when, in milliseconds after the source was made, if a publisher and no remuxer
@@ -148,24 +194,28 @@ impl Writer {
             return true;
         }
         let source = &*self.source;
-        let mut state = source.writers[self.lane.index()].lock();
-        let tracks = source.tracks[self.lane.index()].load();
         let epoch = self.epoch;
-        let state = &mut *state;
-        let accepted = T::ring(source).push(batch, |batch| {
+        let accepted = T::ring(source).push(batch, |state, batch| {
             if state.epoch != epoch {
                 return false;
             }
-            let mut cell = ResumeCell { epoch, resume: &mut state.resume };
-            batch.retain_mut(|item| item.adopt(&mut cell, &tracks));
-            for item in batch.iter() {
-                source.raise_floor(item.time());
-                if let Some(now_ms) = published {
-                    item.count(source);
-                    item.measure(source, now_ms);
-                    source.stats.recv_bytes.fetch_add(item.cost() as u64, Ordering::Relaxed);
+            let (mut cell, mut tally) = (ResumeCell { epoch, resume: &mut state.resume }, Tally::default());
+            batch.retain_mut(|item| {
+                let adopted = item.adopt(&mut cell);
+                if adopted {
+                    tally.latest = tally.latest.max(item.time());
                 }
+                if let Some(now_ms) = published.filter(|_| adopted) {
+                    tally.bytes += item.cost() as u64;
+                    item.count(&cell, &mut tally);
+                    item.measure(source, now_ms);
+                }
+                adopted
+            });
+            if let Some(now_ms) = published {
+                source.last_media_ms.store(now_ms, Ordering::Relaxed);
             }
+            tally.enter(source);
             true
         });
         if !accepted {
@@ -175,10 +225,11 @@ impl Writer {
     }
 
     fn set_tracks(&self, tracks: Tracks) -> bool {
-        let state = self.source.writers[self.lane.index()].lock();
+        let mut state = self.source.writer(self.lane);
         if state.epoch != self.epoch {
             return false;
         }
+        state.resume.note(&tracks);
         self.source.tracks[self.lane.index()].store(Arc::new(tracks));
         drop(state);
         self.source.wake_readers();
@@ -187,17 +238,17 @@ impl Writer {
 
     /// Ends the lane: late readers find no tracks and no join point.
     fn close(&self) {
-        let mut state = self.source.writers[self.lane.index()].lock();
-        if state.epoch == self.epoch {
-            state.epoch = state.epoch.wrapping_add(1).max(1);
-            self.source.tracks[self.lane.index()].store(Arc::default());
-            match self.lane {
-                Lane::Packets => {
-                    self.source.packets.forget_join();
-                    self.source.reset_meters();
-                }
-                Lane::Frames => self.source.frames.forget_join(),
-            }
+        let source = &*self.source;
+        let forget_tracks = |state: &mut WriterState| {
+            state.resume.note(&Tracks::default());
+            source.tracks[self.lane.index()].store(Arc::default());
+        };
+        match self.lane {
+            Lane::Packets => source.packets.close(self.epoch, |state| {
+                forget_tracks(state);
+                source.reset_meters();
+            }),
+            Lane::Frames => source.frames.close(self.epoch, forget_tracks),
         }
     }
 }
@@ -208,17 +259,16 @@ pub struct Publisher<T: LaneItem> {
     hub: Arc<Hub>,
     writer: Writer,
     seat: u64,
-    last_media: Arc<LastMedia>,
     _items: std::marker::PhantomData<fn(T)>,
 }
 
 impl<T: LaneItem> Publisher<T> {
-    pub(crate) fn new(hub: Arc<Hub>, source: &Arc<Source>, seat: u64, last_media: Arc<LastMedia>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, source: &Arc<Source>, seat: u64) -> Self {
         // The other lane first: whoever filled it (a remuxer, or a publisher of the other kind that
         // is being replaced) must not go on.
         Writer::open(source, T::LANE.other()).close();
         let writer = Writer::open(source, T::LANE);
-        Self { hub, writer, seat, last_media, _items: std::marker::PhantomData }
+        Self { hub, writer, seat, _items: std::marker::PhantomData }
     }
 
     /// The source it fills.
@@ -240,12 +290,7 @@ impl<T: LaneItem> Publisher<T> {
     /// Moves a batch into the ring, leaving `batch` empty, and wakes the readers once. `false`:
     /// another publisher has taken over, end the session.
     pub fn push(&self, batch: &mut Vec<T>, now: Instant) -> bool {
-        let millis = now.saturating_duration_since(self.writer.source.made).as_millis();
-        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        if !batch.is_empty() {
-            self.last_media.0.store(millis, Ordering::Relaxed);
-        }
-        self.writer.push(batch, Some(millis))
+        self.writer.push(batch, Some(self.writer.source.millis(now)))
     }
 
     /// Which tracks readers have wished a keyframe of since the last call. The publisher's
@@ -256,7 +301,7 @@ impl<T: LaneItem> Publisher<T> {
 
     /// Another publisher has taken over.
     pub fn is_replaced(&self) -> bool {
-        self.writer.source.writers[T::LANE.index()].lock().epoch != self.writer.epoch
+        self.writer.source.writer(T::LANE).epoch != self.writer.epoch
     }
 }
 
@@ -423,10 +468,4 @@ impl Drop for RemuxJob {
         self.writer.close();
         self.hub.release_remux(&self.writer.source, &self.seat);
     }
-}
-
-/// A fresh record of the publisher's last media.
-pub(crate) fn last_media(source: &Source, now: Instant) -> Arc<LastMedia> {
-    let millis = now.saturating_duration_since(source.made).as_millis();
-    Arc::new(LastMedia(AtomicU64::new(u64::try_from(millis).unwrap_or(u64::MAX))))
 }

@@ -14,7 +14,7 @@ use dashmap::DashMap;
 use crate::{
     Caller, Claim, ClientInfo, Clients, ConnectionPass, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet,
     PacketSubscriber, Pass, Publisher, RemuxJob, Secret, Source, StreamKey, Subscriber, Vhosts, Visit, Wake,
-    handle::{LaneItem, last_media},
+    handle::LaneItem,
     source::{RemuxSeat, Seat},
 };
 
@@ -185,16 +185,16 @@ impl Hub {
         if control.seat.as_ref().is_some_and(|seat| seat.is_held(&source, &claim, now)) {
             return Err(PublishError::StreamBusy);
         }
-        let last_media = last_media(&source, now);
+        source.last_media_ms.store(source.millis(now), Ordering::Relaxed);
         control.seats_taken += 1;
         let number = control.seats_taken;
         let (lane, client) = (T::LANE, client.to_owned());
-        let seat = Seat { number, lane, client, claim, wake, since: now, last_media: Arc::clone(&last_media) };
+        let seat = Seat { number, lane, client, claim, wake, since: now };
         let former = control.seat.replace(seat);
         stop_remux(&mut control.remux);
         drop(control);
         drop(entry);
-        let publisher = Publisher::new(Arc::clone(self), &source, number, last_media);
+        let publisher = Publisher::new(Arc::clone(self), &source, number);
         if let Some(former) = former {
             former.wake.wake();
         }
@@ -312,7 +312,7 @@ impl Hub {
 
 impl Seat {
     fn is_held(&self, source: &Source, against: &Claim, now: Instant) -> bool {
-        let last = Duration::from_millis(self.last_media.0.load(Ordering::Relaxed));
+        let last = Duration::from_millis(source.last_media_ms.load(Ordering::Relaxed));
         let silent = now.saturating_duration_since(source.made).saturating_sub(last);
         against.must_yield(&self.claim, silent >= SILENCE_BEFORE_TAKEOVER)
     }

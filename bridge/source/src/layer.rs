@@ -65,7 +65,7 @@ impl Meter {
             set(&self.window, now);
             set(&self.bytes, 0);
         }
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        set(&self.bytes, get(&self.bytes).saturating_add(bytes as u64));
     }
 
     /// The publisher has gone.

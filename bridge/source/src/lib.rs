@@ -19,6 +19,7 @@ mod layer;
 mod packet;
 mod ring;
 mod secret;
+mod shelf;
 mod source;
 mod takeover;
 mod time;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{MediaTime, RingItem, TrackId};
+use crate::{MediaTime, RingItem, TrackId, shelf::Shelf};
 
 /// Values of header extensions that are worth carrying from a publisher to its viewers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,8 @@ pub struct TemporalPlace {
     pub switch: u8,
 }
 
-/// One RTP packet of a source, decrypted, without padding. Cloning shares the payload.
+/// One RTP packet of a source, decrypted, without padding. Cloning shares the payload; a ring gives
+/// each reader a copy.
 #[derive(Clone, Debug)]
 pub struct Packet {
     /// Which track of the packets lane.
@@ -57,6 +58,8 @@ pub struct Packet {
 }
 
 impl RingItem for Packet {
+    type Store = Shelf;
+
     fn cost(&self) -> usize {
         self.payload.len()
     }

@@ -1,7 +1,6 @@
 //! A bounded ring with one writer and any number of cursors.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,9 +9,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::{MediaTime, TrackId, TrackSet, Wake};
+use crate::{MediaTime, TrackId, TrackSet, Wake, shelf::Store, source::WriterState};
 
 /// Keyframes of several simulcast layers this near to each other are one place to start from: an
 /// encoder that is asked makes all of them from one picture.
@@ -20,6 +19,9 @@ const JOIN_TOGETHER: Duration = Duration::from_millis(500);
 
 /// What a ring must know of its items.
 pub trait RingItem: Clone {
+    /// What a ring keeps them in.
+    #[doc(hidden)]
+    type Store: Store<Self>;
     /// Bytes of payload, for the ring's byte bound.
     fn cost(&self) -> usize;
     /// A late reader may start here.
@@ -33,7 +35,8 @@ pub trait RingItem: Clone {
 }
 
 /// How much a ring keeps. What exceeds `items` or `bytes` goes, oldest first. What is older than
-/// `span` goes too, unless it belongs to the group of pictures that a late reader needs.
+/// `span` goes too, unless it belongs to the group of pictures that a late reader needs. Packets go in
+/// blocks of 16 KiB: what is with younger ones in a block is kept as long as they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The most items.
@@ -46,20 +49,25 @@ pub struct Limits {
 
 /// One writer fills it, any number of cursors read it, one short lock per batch. Positions count
 /// from 0 and never repeat; a cursor is a position held by its reader.
-pub struct Ring<T> {
+pub struct Ring<T: RingItem> {
     limits: Limits,
-    state: Mutex<State<T>>,
     /// `State::next`, readable without the lock.
     next: AtomicU64,
+    state: Mutex<State<T>>,
     watchers: ArcSwap<Vec<(u64, Arc<dyn Wake>)>>,
     watcher_ids: AtomicU64,
 }
 
-struct State<T> {
-    items: VecDeque<T>,
+struct State<T: RingItem> {
+    items: T::Store,
     first: u64,
     bytes: usize,
+    /// Of the last item.
+    latest: MediaTime,
     join: Option<Join>,
+    /// There are watchers. Under the lock, so that none is overlooked who comes during a push.
+    watched: bool,
+    writer: WriterState,
 }
 
 /// Where late readers start.
@@ -93,8 +101,16 @@ impl<T: RingItem> Ring<T> {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            state: Mutex::new(State { items: VecDeque::new(), first: 0, bytes: 0, join: None }),
             next: AtomicU64::new(0),
+            state: Mutex::new(State {
+                items: T::Store::default(),
+                first: 0,
+                bytes: 0,
+                latest: MediaTime::ZERO,
+                join: None,
+                watched: false,
+                writer: WriterState::default(),
+            }),
             watchers: ArcSwap::from_pointee(Vec::new()),
             watcher_ids: AtomicU64::new(0),
         }
@@ -102,10 +118,10 @@ impl<T: RingItem> Ring<T> {
 
     /// Appends a batch. `admit` is called under the lock for the batch as a whole, may change
     /// items or drop them, and may refuse the batch by returning `false`.
-    pub(crate) fn push(&self, batch: &mut Vec<T>, admit: impl FnOnce(&mut Vec<T>) -> bool) -> bool {
-        {
+    pub(crate) fn push(&self, batch: &mut Vec<T>, admit: impl FnOnce(&mut WriterState, &mut Vec<T>) -> bool) -> bool {
+        let watched = {
             let mut state = self.state.lock();
-            if !admit(batch) {
+            if !admit(&mut state.writer, batch) {
                 batch.clear();
                 return false;
             }
@@ -114,26 +130,32 @@ impl<T: RingItem> Ring<T> {
                     state.join_at(&item);
                 }
                 state.bytes += item.cost();
-                state.items.push_back(item);
+                state.latest = item.time();
+                state.items.push(item);
             }
             self.evict(&mut state);
             self.next.store(state.next(), Ordering::Release);
+            state.watched
+        };
+        if watched {
+            self.wake_all();
         }
-        self.wake_all();
         true
     }
 
     fn evict(&self, state: &mut State<T>) {
-        while let (Some(oldest), Some(newest)) = (state.items.front(), state.items.back()) {
+        loop {
+            let oldest = state.items.oldest();
+            let end = state.first + oldest.items as u64;
             let over = state.items.len() > self.limits.items || state.bytes > self.limits.bytes;
-            let old = newest.time().saturating_since(oldest.time()) > self.limits.span
-                && state.join.is_none_or(|join| state.first < join.position);
-            if !over && !old {
+            let old = state.latest.saturating_since(oldest.latest) > self.limits.span
+                && state.join.is_none_or(|join| end <= join.position);
+            if oldest.items == 0 || !(over || old) {
                 break;
             }
-            state.bytes = state.bytes.saturating_sub(oldest.cost());
-            state.items.pop_front();
-            state.first += 1;
+            state.items.drop_oldest();
+            state.bytes = state.bytes.saturating_sub(oldest.bytes);
+            state.first = end;
         }
         if state.join.is_some_and(|join| join.position < state.first) {
             state.join = None;
@@ -156,7 +178,7 @@ impl<T: RingItem> Ring<T> {
         }
         let start = usize::try_from(*cursor - state.first).unwrap_or(usize::MAX).min(state.items.len());
         let end = start.saturating_add(max).min(state.items.len());
-        out.extend(state.items.range(start..end).cloned());
+        state.items.read(start..end, out);
         *cursor += (end - start) as u64;
         lagged
     }
@@ -165,7 +187,7 @@ impl<T: RingItem> Ring<T> {
     pub fn get(&self, position: u64) -> Option<T> {
         let state = self.state.lock();
         let index = usize::try_from(position.checked_sub(state.first)?).ok()?;
-        state.items.get(index).cloned()
+        state.items.get(index)
     }
 
     /// Where the next item will be.
@@ -189,10 +211,20 @@ impl<T: RingItem> Ring<T> {
         (state.bytes, state.items.len())
     }
 
-    /// After the publisher left: late readers must not start in what it sent. Readers that are
-    /// behind may still read it.
-    pub(crate) fn forget_join(&self) {
-        self.state.lock().join = None;
+    /// Who may write, under the ring's own lock.
+    pub(crate) fn writer(&self) -> MappedMutexGuard<'_, WriterState> {
+        MutexGuard::map(self.state.lock(), |state| &mut state.writer)
+    }
+
+    /// The writer with this epoch has left, unless it was replaced: late readers must not start in what
+    /// it sent. Readers that are behind may still read it. `also` is done under the lock.
+    pub(crate) fn close(&self, epoch: u32, also: impl FnOnce(&mut WriterState)) {
+        let mut state = self.state.lock();
+        if state.writer.epoch == epoch {
+            state.writer.advance();
+            state.join = None;
+            also(&mut state.writer);
+        }
     }
 
     pub(crate) fn wake_all(&self) {
@@ -209,11 +241,18 @@ impl<T: RingItem> Ring<T> {
             next.push((id, Arc::clone(wake)));
             next
         });
+        self.note_watchers();
         id
     }
 
     pub(crate) fn unwatch(&self, id: u64) {
         self.watchers.rcu(|old| old.iter().filter(|(other, _)| *other != id).cloned().collect::<Vec<_>>());
+        self.note_watchers();
+    }
+
+    fn note_watchers(&self) {
+        let mut state = self.state.lock();
+        state.watched = !self.watchers.load().is_empty();
     }
 }
 
@@ -231,6 +270,7 @@ mod tests {
     }
 
     impl RingItem for Item {
+        type Store = std::collections::VecDeque<Self>;
         fn cost(&self) -> usize {
             10
         }
@@ -253,7 +293,7 @@ mod tests {
         let mut batch = numbers
             .map(|number| Item { number, key: number % key_every == 0, track: TrackId::VIDEO, ms: number as i64 * 10 })
             .collect();
-        ring.push(&mut batch, |_| true);
+        ring.push(&mut batch, |_, _| true);
     }
 
     fn read(ring: &Ring<Item>, cursor: &mut u64) -> (u64, Vec<u64>) {
@@ -307,7 +347,7 @@ mod tests {
         let items = [(low, 0), (TrackId::VIDEO, 30), (TrackId::VIDEO, 1_000), (mid, 1_010), (low, 1_499), (low, 1_520)];
         let mut joins = Vec::new();
         for (number, (track, ms)) in items.into_iter().enumerate() {
-            ring.push(&mut vec![item(number as u64, track, ms)], |_| true);
+            ring.push(&mut vec![item(number as u64, track, ms)], |_, _| true);
             joins.push(ring.join().unwrap());
         }
         assert_eq!(joins, [0, 0, 2, 2, 2, 5]);
@@ -318,7 +358,7 @@ mod tests {
     fn after_the_publisher_left_nobody_joins_its_past() {
         let ring = ring(100, 10_000);
         push(&ring, 0..5, 10);
-        ring.forget_join();
+        ring.close(0, |_| {});
         assert_eq!(ring.join(), None);
         assert_eq!(read(&ring, &mut 0).1.len(), 5, "who was reading may finish");
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex};
 
 use crate::{
     Claim, Frame, LayerState, Limits, MediaTime, Packet, Ring, StreamKey, TrackId, TrackSet, Tracks, handle::Resume, layer::Meter,
@@ -55,7 +55,7 @@ pub trait Wake: Send + Sync {
     fn wake(&self);
 }
 
-/// Counters of a source. Each is one relaxed atomic, touched once per batch.
+/// Counters of a source. Each is one relaxed atomic, touched once per batch at most.
 #[derive(Debug, Default)]
 pub struct SourceStats {
     /// Payload bytes from publishers.
@@ -80,8 +80,9 @@ pub struct Source {
     pub(crate) frames: Ring<Frame>,
     pub(crate) tracks: [ArcSwap<Tracks>; 2],
     pub(crate) control: Mutex<Control>,
-    pub(crate) writers: [Mutex<WriterState>; 2],
     pub(crate) stats: SourceStats,
+    /// When the publisher last sent media, in milliseconds after the source was made.
+    pub(crate) last_media_ms: AtomicU64,
     /// The bits of the tracks that are wished a keyframe.
     keyframes_wanted: AtomicU8,
     meters: [Meter; TrackId::MAX],
@@ -93,6 +94,14 @@ pub struct Source {
 pub(crate) struct WriterState {
     pub(crate) epoch: u32,
     pub(crate) resume: Resume,
+}
+
+impl WriterState {
+    /// The next writer's right begins, and every former one's ends.
+    pub(crate) fn advance(&mut self) -> u32 {
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+        self.epoch
+    }
 }
 
 /// Control plane state: changed when somebody comes or goes.
@@ -112,11 +121,7 @@ pub(crate) struct Seat {
     pub(crate) claim: Claim,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) since: Instant,
-    pub(crate) last_media: Arc<LastMedia>,
 }
-
-/// When the publisher last sent media, in milliseconds after the source was made.
-pub(crate) struct LastMedia(pub(crate) AtomicU64);
 
 /// A running remuxer.
 pub(crate) struct RemuxSeat {
@@ -133,8 +138,8 @@ impl Source {
             frames: Ring::new(FRAMES),
             tracks: [ArcSwap::default(), ArcSwap::default()],
             control: Mutex::default(),
-            writers: [Mutex::default(), Mutex::default()],
             stats: SourceStats::default(),
+            last_media_ms: AtomicU64::new(0),
             keyframes_wanted: AtomicU8::new(0),
             meters: Default::default(),
             floor_us: AtomicI64::new(0),
@@ -154,6 +159,19 @@ impl Source {
     /// When the source was made: time zero of its clock.
     pub fn made(&self) -> Instant {
         self.made
+    }
+
+    /// `now` in milliseconds after it was made.
+    pub(crate) fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.made).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Who may write a lane.
+    pub(crate) fn writer(&self, lane: Lane) -> MappedMutexGuard<'_, WriterState> {
+        match lane {
+            Lane::Packets => self.packets.writer(),
+            Lane::Frames => self.frames.writer(),
+        }
     }
 
     /// The latest time that any publisher has stamped so far. A new publisher's timeline starts
@@ -241,7 +259,7 @@ impl Source {
         pictures.iter().filter_map(|track| Some(meter(track.id)?.state(track.id, newest))).collect()
     }
 
-    /// Called by the publisher alone.
+    /// Called by the publisher alone, under its lane's lock.
     pub(crate) fn measure(&self, now_ms: u64, track: TrackId, bytes: usize) {
         if let Some(meter) = self.meters.get(track.index()) {
             meter.add(now_ms, bytes);

@@ -34,7 +34,7 @@ impl MediaTime {
         if rate == 0 {
             return Self(0);
         }
-        Self(div_round(i128::from(ticks) * 1_000_000, i128::from(rate)))
+        Self(scale(ticks, 1_000_000, rate.into()))
     }
 
     /// Microseconds.
@@ -44,12 +44,12 @@ impl MediaTime {
 
     /// Milliseconds, rounded to the nearest.
     pub fn as_millis(self) -> i64 {
-        div_round(i128::from(self.0), 1_000)
+        scale(self.0, 1, 1_000)
     }
 
     /// Ticks of a clock of `rate` Hz, rounded to the nearest.
     pub fn to_ticks(self, rate: u32) -> i64 {
-        div_round(i128::from(self.0) * i128::from(rate), 1_000_000)
+        scale(self.0, rate.into(), 1_000_000)
     }
 
     /// The distance from `earlier`, or zero if `earlier` is later.
@@ -60,6 +60,15 @@ impl MediaTime {
     /// This point moved by `micros`, either way.
     pub const fn offset(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
+    }
+}
+
+/// `n * by / over`, rounded to the nearest.
+fn scale(n: i64, by: i64, over: i64) -> i64 {
+    // 64 bits hold years of any rate, and are divided many times faster than 128.
+    match n.checked_mul(by).and_then(|n| n.checked_add(over / 2)) {
+        Some(n) => n.div_euclid(over),
+        None => div_round(i128::from(n) * i128::from(by), over.into()),
     }
 }
 
@@ -92,6 +101,13 @@ mod tests {
         #[test]
         fn ticks_survive_the_round_trip(ticks in -1_000_000_000_000i64..1_000_000_000_000, rate in prop_oneof![Just(90_000u32), Just(48_000), Just(44_100), Just(8_000), Just(1_000)]) {
             prop_assert_eq!(MediaTime::from_ticks(ticks, rate).to_ticks(rate), ticks);
+        }
+
+        #[test]
+        fn the_short_way_agrees_with_the_long_one(n in prop_oneof![any::<i64>(), -100_000_000i64..100_000_000], rate in 1..u32::MAX) {
+            let long = div_round(i128::from(n) * 1_000_000, rate.into());
+            prop_assert_eq!(MediaTime::from_ticks(n, rate), MediaTime::from_micros(long));
+            prop_assert_eq!(MediaTime::from_micros(n).to_ticks(rate), div_round(i128::from(n) * i128::from(rate), 1_000_000));
         }
     }
 

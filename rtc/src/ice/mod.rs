@@ -299,6 +299,20 @@ impl IceLite {
         self.place.handle_media(now, path, newest)
     }
 
+    /// Whether fresh media on `path` is no news: then [`Self::handle_more_media`] does for it what
+    /// [`Self::handle_media`] would.
+    #[inline]
+    #[must_use]
+    pub fn is_calm_on(&self, path: &Path) -> bool {
+        self.place.is_calm_on(path)
+    }
+
+    /// Fresh media came where it comes all the time.
+    #[inline]
+    pub fn handle_more_media(&mut self, now: Instant) {
+        self.place.handle_more_media(now);
+    }
+
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<IceEvent> {
         self.place.handle_timeout(now)

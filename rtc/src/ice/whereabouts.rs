@@ -86,12 +86,15 @@ struct Rival {
 /// What is known of where the peer is.
 #[derive(Debug)]
 pub(super) struct Whereabouts {
-    proven: SmallVec<[Proven; 2]>,
     selected: Option<Path>,
-    /// The last check on the selected pair; the start of the session before.
-    checked: Instant,
     /// The last sign of life on the selected pair: a check or fresh media.
     heard: Instant,
+    /// Fresh media comes on the selected pair and no other is thought of: more of it changes nothing
+    /// but `heard`.
+    is_calm: bool,
+    proven: SmallVec<[Proven; 2]>,
+    /// The last check on the selected pair; the start of the session before.
+    checked: Instant,
     /// Where fresh media came from last.
     home: Option<Path>,
     rival: Option<Rival>,
@@ -119,10 +122,11 @@ pub(super) struct Whereabouts {
 impl Whereabouts {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            proven: SmallVec::new(),
             selected: None,
-            checked: now,
             heard: now,
+            is_calm: false,
+            proven: SmallVec::new(),
+            checked: now,
             home: None,
             rival: None,
             lost_until: None,
@@ -140,6 +144,7 @@ impl Whereabouts {
 
     /// A signed check came on `path`; `is_former`: signed with the credentials of before a restart.
     pub(super) fn handle_check(&mut self, now: Instant, path: Path, nominates: bool, is_former: bool) -> Option<IceEvent> {
+        self.is_calm = false;
         self.prove(now, path);
         let Some(from) = self.selected else {
             self.select(now, path);
@@ -170,8 +175,10 @@ impl Whereabouts {
         if self.selected == Some(path) {
             (self.home, self.left) = (Some(path), None);
             self.alive(now);
+            self.is_calm = true;
             return None;
         }
+        self.is_calm = false;
         if !newest {
             return None;
         }
@@ -179,6 +186,18 @@ impl Whereabouts {
         self.wary |= self.left == Some(path);
         self.home = Some(path);
         self.follow(now, path, None, true)
+    }
+
+    /// Whether fresh media on `path` is no news: then [`Self::handle_more_media`] is enough.
+    #[inline]
+    pub(super) fn is_calm_on(&self, path: &Path) -> bool {
+        self.is_calm && self.selected == Some(*path)
+    }
+
+    /// Fresh media came on the pair that is calm.
+    #[inline]
+    pub(super) fn handle_more_media(&mut self, now: Instant) {
+        self.heard = now;
     }
 
     /// The peer answered a check of ours on `path`.
@@ -226,6 +245,7 @@ impl Whereabouts {
     /// The connection that `path` was has ended. Where it carried the media, the pair that was checked
     /// last takes its place, or the next to be checked.
     pub(super) fn handle_lost(&mut self, now: Instant, path: Path) -> Option<IceEvent> {
+        self.is_calm = false;
         self.proven.retain(|known| known.path != path);
         self.rival = self.rival.filter(|rival| rival.path != path);
         self.home = self.home.filter(|home| *home != path);
@@ -347,6 +367,7 @@ impl Whereabouts {
 
     fn select(&mut self, now: Instant, path: Path) {
         self.selected = Some(path);
+        self.is_calm = false;
         self.lost_until = None;
         // Consent is of the pair, not of the peer (RFC 7675 section 5.1).
         if let Some(proven) = self.proven.iter().find(|proven| proven.path == path) {

@@ -243,16 +243,15 @@ impl TrackClock {
             self.tie_anew(raw, arrival);
         }
         let sent = raw.wrapping_add(self.shift);
-        let newest = raw >= self.raw_high;
         if raw > self.raw_high {
-            let passed_us = self.ticks_us(raw.wrapping_sub(self.raw_high));
-            let most = passed_us.max(0) / SLEW_DIVISOR;
+            let most = step_us.max(0) / SLEW_DIVISOR;
             self.offset_us += (self.target_us - self.offset_us).clamp(-most, most);
             self.raw_high = raw;
             self.high_capture = self.capture(sent);
             self.high_arrival = arrival;
+            return (Placed { timestamp: sent, capture: self.high_capture }, true);
         }
-        (Placed { timestamp: sent, capture: self.capture(sent) }, newest)
+        (Placed { timestamp: sent, capture: self.capture(sent) }, raw == self.raw_high)
     }
 
     /// The sender's timestamps jumped: what is sent goes on where it stood, or at arrival.

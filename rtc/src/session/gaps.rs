@@ -141,6 +141,9 @@ impl Gaps {
 
     /// When [`Gaps::poll`] has something to do next.
     pub(crate) fn next_due(&self) -> Option<Instant> {
+        if self.holes.is_empty() {
+            return self.broken;
+        }
         let due = |hole: &Hole| if self.nack { hole.due.min(hole.since + GIVE_UP) } else { hole.since + GIVE_UP_WITHOUT_NACK };
         self.holes.iter().map(due).chain(self.broken).min()
     }

@@ -3,20 +3,18 @@
 //! It owns the streams (SSRCs) of one publisher and the clock they share. It never decrypts and
 //! never sends: plain packets come in, plain RTCP goes out.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use weir_source::{MediaKind, MediaTime, Packet, Track, TrackId, Tracks};
+use bytes::Bytes;
+use weir_source::{Codec, MediaKind, MediaTime, Packet, Track, TrackId, Tracks};
 
 use super::{
     arrival::ArrivalRecorder,
     clock::PublisherClock,
     descriptor,
     encodings::Encodings,
+    feedback::REPORT_INTERVAL,
     gate::KeyframeGate,
-    output::Compounds,
     stats::SessionStats,
     stream::{Refused, Stream},
 };
@@ -24,7 +22,7 @@ use crate::{
     sdp::{MediaParams, SessionParams},
     wire::{
         ext::{ExtensionIds, Values},
-        rtcp::{self, Compound, ReportBlock, Rtcp},
+        rtcp::{Compound, Rtcp},
         rtp,
     },
 };
@@ -35,37 +33,41 @@ const STREAMS_MAX: usize = 12;
 /// Packets kept until the owner takes them. A worker takes them each turn; this is a tenth of a
 /// second at 100 Mb/s.
 const PENDING_MAX: usize = 1_024;
-/// Time between receiver reports; RFC 3550 6.2 allows less than its 5 s at these bandwidths, and
-/// senders judge loss by them.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A layer that has sent so many packets without a keyframe that could be told is not asked for more.
 const HEADLESS_MAX: u32 = 1_000;
 /// A stream that sent nothing for this long makes room for another of its track.
 const SILENT: Duration = Duration::from_secs(2);
 
-/// All streams of one publisher.
+/// All streams of one publisher. What each packet touches comes first: with many publishers every line
+/// of the cache that it lies in is a cold one.
 pub(super) struct Inbound {
-    pub(super) media: Vec<MediaParams>,
-    ids: ExtensionIds,
-    made: Instant,
     pub(super) streams: Vec<Stream>,
-    clock: PublisherClock,
-    tracks: Tracks,
+    pending: Vec<Packet>,
+    /// Not later than when anything is due.
+    pub(super) due: Option<Instant>,
     /// Tracks changed since they were last taken.
-    tracks_changed: bool,
-    arrivals: ArrivalRecorder,
+    pub(super) tracks_changed: bool,
     transport_cc: bool,
-    feedback_count: u8,
-    /// One for each track.
-    keyframes: [KeyframeGate; TrackId::MAX],
+    ids: ExtensionIds,
+    /// A bit for each payload type of retransmissions.
+    repair_types: u128,
+    pub(super) next_report: Option<Instant>,
+    made: Instant,
+    pub(super) arrivals: ArrivalRecorder,
+    /// What `tracks` says of each.
+    declared: [Option<(Codec, u32)>; TrackId::MAX],
+    clock: PublisherClock,
     encodings: Encodings,
+    /// One for each track.
+    pub(super) keyframes: [KeyframeGate; TrackId::MAX],
+    pub(super) media: Vec<MediaParams>,
+    tracks: Tracks,
+    pub(super) feedback_count: u8,
     /// The layers of retransmission streams, by SSRC.
     pub(super) repair_streams: Vec<(u32, TrackId)>,
-    next_report: Option<Instant>,
-    pending: VecDeque<Packet>,
-    rtt: Option<Duration>,
+    pub(super) rtt: Option<Duration>,
     /// Scratch of `Gaps::poll`.
-    asked: Vec<u64>,
+    pub(super) asked: Vec<u64>,
 }
 
 /// A packet that came, and the stream that it is of.
@@ -82,22 +84,26 @@ pub(super) struct Heard<'a> {
 
 impl Inbound {
     pub(super) fn new(params: &SessionParams, now: Instant, made: Instant) -> Self {
+        let repair_types = params.media.iter().flat_map(|media| &media.codecs).filter_map(|codec| codec.rtx_payload_type);
         let mut inbound = Self {
-            media: params.media.clone(),
-            ids: super::merged_ids(&params.media),
-            made,
             streams: Vec::new(),
-            clock: PublisherClock::new(MediaTime::ZERO),
-            tracks: Tracks::default(),
+            pending: Vec::new(),
+            due: None,
             tracks_changed: false,
-            arrivals: ArrivalRecorder::new(now),
             transport_cc: params.media.iter().any(|media| media.extensions.transport_cc.is_some()),
-            feedback_count: 0,
-            keyframes: Default::default(),
-            encodings: Encodings::new(&params.media),
-            repair_streams: Vec::new(),
+            ids: super::merged_ids(&params.media),
+            repair_types: repair_types.fold(0, |all, payload_type| all | 1 << (payload_type & 0x7f)),
             next_report: None,
-            pending: VecDeque::new(),
+            made,
+            arrivals: ArrivalRecorder::new(now),
+            declared: [None; TrackId::MAX],
+            clock: PublisherClock::new(MediaTime::ZERO),
+            encodings: Encodings::new(&params.media),
+            keyframes: Default::default(),
+            media: params.media.clone(),
+            tracks: Tracks::default(),
+            feedback_count: 0,
+            repair_streams: Vec::new(),
             rtt: None,
             asked: Vec::new(),
         };
@@ -122,7 +128,7 @@ impl Inbound {
     }
 
     pub(super) fn take_packets(&mut self, out: &mut Vec<Packet>) {
-        out.extend(self.pending.drain(..));
+        out.append(&mut self.pending);
     }
 
     /// A decrypted RTP packet whose SRTP index (extended sequence number) is `index`.
@@ -134,16 +140,22 @@ impl Inbound {
         let values = Values::read(&packet.header.extensions, &self.ids);
         if let (true, Some(seq)) = (self.transport_cc, values.transport_seq) {
             self.arrivals.receive(seq, now);
+            self.arm(self.arrivals.next_due());
         }
         let fields = packet.header.fields;
-        if let Some(payload_type) = self.repairs(fields.payload_type) {
+        if self.repair_types >> (fields.payload_type & 0x7f) & 1 != 0
+            && let Some(payload_type) = self.repairs(fields.payload_type)
+        {
             return self.handle_repair(now, &fields, payload_type, packet.payload, &values, stats);
         }
         let Some(place) = self.bind(now, &fields, &values) else {
             stats.drops.unbound += 1;
             return;
         };
-        self.next_report.get_or_insert(now + REPORT_INTERVAL / 2);
+        if self.next_report.is_none() {
+            self.next_report = Some(now + REPORT_INTERVAL / 2);
+            self.arm(self.next_report);
+        }
         self.take(now, &Heard { place, index, fields, payload: packet.payload, values: &values }, stats);
     }
 
@@ -151,14 +163,20 @@ impl Inbound {
     pub(super) fn take(&mut self, now: Instant, heard: &Heard<'_>, stats: &mut SessionStats) {
         let Heard { place, index, fields, payload, values } = *heard;
         let Some(stream) = self.streams.get_mut(place) else { return };
-        let Some(media) = self.media.get(stream.section) else { return };
-        let Some(codec) = media.payload_type(fields.payload_type) else {
+        let Some(known) = stream.codec_of(fields.payload_type, &self.media) else {
             // It took a number all the same: a hole would be asked for again and again.
-            let _ = media.codecs.first().map(|codec| stream.receive(now, index, &fields, &[], codec));
+            let codec = stream.first_codec(&self.media);
+            let _ = codec.map(|codec| stream.receive(now, index, &fields, &[], codec));
+            self.due = self.due.into_iter().chain(stream.gaps.next_due()).min();
             stats.drops.unbound += 1;
             return;
         };
-        let accepted = match stream.receive(now, index, &fields, payload, codec) {
+        let accepted = stream.receive(now, index, &fields, payload, known.codec);
+        let (section, track, headless) = (stream.section, stream.track, stream.headless);
+        let temporal_of = values.dependency_descriptor.filter(|_| !descriptor::is_in_payload(known.codec));
+        let gap_due = stream.gaps.next_due();
+        self.arm(gap_due);
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(Refused::Duplicate) => return stats.drops.duplicate += 1,
             Err(Refused::Padding) => return stats.drops.padding += 1,
@@ -169,25 +187,22 @@ impl Inbound {
                 // A round trip that is longer than the first guess would otherwise never be known:
                 // everything is asked for twice before it comes.
                 Some(rtt) if !repair.exact => rtt.min(repair.took),
-                known => smooth(known, repair.took),
+                rtt => smooth(rtt, repair.took),
             });
         }
         let arrival = MediaTime::ZERO + now.saturating_duration_since(self.made);
-        let (section, track) = (stream.section, stream.track);
-        let placed = self.clock.place(track, codec.clock_rate, fields.timestamp, arrival, accepted.in_order);
+        let placed = self.clock.place(track, known.clock_rate, fields.timestamp, arrival, accepted.in_order);
         if accepted.keyframe {
             self.keyframes.get_mut(track.index()).into_iter().for_each(KeyframeGate::fulfil);
         }
         // What was lost at its very start nobody knows to be missing. A layer whose picture was never
         // seen is ranked by guess, and wished for by nobody.
-        if (1..HEADLESS_MAX).contains(&stream.headless) && !media.layers.is_empty() {
-            self.keyframes.get_mut(track.index()).into_iter().for_each(|gate| gate.wish(now));
+        if (1..HEADLESS_MAX).contains(&headless) && known.is_layered {
+            self.request_keyframe(now, track);
         }
-        let ranked = accepted.keyframe && self.encodings.look(track, codec.codec, payload);
+        let ranked = accepted.keyframe && self.encodings.look(track, known.codec, payload);
         let ranked = self.encodings.measure(now, track, payload.len()) || ranked;
-        let dependencies = values.dependency_descriptor.filter(|_| !descriptor::is_in_payload(codec.codec));
-        let temporal = stream.temporal_place(dependencies);
-        let payload = stream.freeze(payload);
+        let temporal = self.streams.get_mut(place).and_then(|stream| stream.temporal_place(temporal_of));
         let packet = Packet {
             track,
             epoch: 0,
@@ -196,12 +211,11 @@ impl Inbound {
             capture: placed.capture,
             marker: fields.marker,
             keyframe: accepted.keyframe,
-            extensions: super::extensions::to_packet(&Values { dependency_descriptor: dependencies, ..*values }, temporal),
-            payload,
+            extensions: super::extensions::to_packet(&Values { dependency_descriptor: temporal_of, ..*values }, temporal),
+            payload: Bytes::copy_from_slice(payload),
         };
-        if self.tracks.get(track).is_none_or(|track| track.codec != codec.codec || track.clock_rate != codec.clock_rate) {
-            let payload_type = codec.payload_type;
-            self.declare(section, payload_type);
+        if self.declared.get(track.index()) != Some(&Some((known.codec, known.clock_rate))) {
+            self.declare(section, fields.payload_type);
         } else if ranked {
             self.name_layers();
         }
@@ -211,12 +225,12 @@ impl Inbound {
     fn push(&mut self, now: Instant, packet: Packet, stats: &mut SessionStats) {
         if self.pending.len() >= PENDING_MAX {
             // The oldest is of least use. The hole that it leaves is repaired by nobody.
-            self.pending.pop_front();
+            self.pending.remove(0);
             stats.drops.overflow += 1;
             let tracks: Vec<TrackId> = self.pictures().map(|stream| stream.track).collect();
             tracks.into_iter().for_each(|track| self.request_keyframe(now, track));
         }
-        self.pending.push_back(packet);
+        self.pending.push(packet);
     }
 
     /// A decrypted RTCP packet.
@@ -250,25 +264,9 @@ impl Inbound {
     pub(super) fn request_keyframe(&mut self, now: Instant, track: TrackId) {
         if let Some(gate) = self.keyframes.get_mut(track.index()) {
             gate.wish(now);
+            let due = gate.next_due();
+            self.arm(due);
         }
-    }
-
-    /// Emits the RTCP that is due.
-    pub(super) fn poll(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
-        self.poll_gaps(now, stats, rtcp);
-        self.poll_keyframes(now, stats, rtcp);
-        self.poll_feedback(now, rtcp);
-        if self.next_report.is_some_and(|due| due <= now) {
-            self.next_report = Some(now + REPORT_INTERVAL);
-            self.report(now, rtcp);
-        }
-    }
-
-    /// When [`Inbound::poll`] has something to do next.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let keyframe = self.pictures().filter_map(|stream| self.keyframes.get(stream.track.index())?.next_due()).min();
-        let gaps = self.streams.iter().filter(|stream| stream.active).filter_map(|stream| stream.gaps.next_due());
-        gaps.chain(keyframe).chain(self.arrivals.next_due()).chain(self.next_report).min()
     }
 
     pub(super) fn fill_stats(&self, stats: &mut SessionStats) {
@@ -279,11 +277,11 @@ impl Inbound {
         stats.jitter = stream.map_or(Duration::ZERO, |stream| stream.reception.jitter());
     }
 
-    fn active(&self) -> impl Iterator<Item = &Stream> {
+    pub(super) fn active(&self) -> impl Iterator<Item = &Stream> {
         self.streams.iter().filter(|stream| stream.active)
     }
 
-    fn pictures(&self) -> impl Iterator<Item = &Stream> {
+    pub(super) fn pictures(&self) -> impl Iterator<Item = &Stream> {
         self.active().filter(|stream| stream.kind == MediaKind::Video)
     }
 
@@ -304,6 +302,9 @@ impl Inbound {
             track.fmtp.clone_from(&codec.fmtp);
             track.layer = self.encodings.layer(id);
             self.tracks = self.tracks.with(track.into());
+            if let Some(declared) = self.declared.get_mut(id.index()) {
+                *declared = Some((codec.codec, codec.clock_rate));
+            }
         }
         self.tracks_changed = true;
     }
@@ -341,6 +342,8 @@ impl Inbound {
             self.streams.get_mut(place)?.take_over(next_seq);
         }
         self.streams.get_mut(place)?.active = true;
+        // What waited while it did not count does now.
+        self.arm(Some(now));
         Some(place)
     }
 
@@ -377,66 +380,6 @@ impl Inbound {
             (None, Some(None)) => None,
             (None, None) => self.streams.iter().all(|stream| stream.section != section).then_some(media.track),
         }
-    }
-
-    fn poll_gaps(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
-        for stream in self.streams.iter_mut().filter(|stream| stream.active) {
-            if stream.gaps.next_due().is_none_or(|due| now < due) {
-                continue;
-            }
-            if stream.gaps.poll(now, self.rtt, &mut self.asked)
-                && stream.kind == MediaKind::Video
-                && let Some(gate) = self.keyframes.get_mut(stream.track.index())
-            {
-                gate.wish(now);
-            }
-            if self.asked.is_empty() {
-                continue;
-            }
-            stats.nack_sent += self.asked.len() as u64;
-            rtcp::emit_rr(stream.local_ssrc, &[], &mut rtcp.data);
-            let lost = self.asked.iter().map(|seq| *seq as u16);
-            rtcp::emit_nack(stream.local_ssrc, stream.ssrc, lost, &mut rtcp.data);
-            rtcp.end();
-        }
-    }
-
-    fn poll_keyframes(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
-        for stream in self.streams.iter().filter(|stream| stream.active && stream.kind == MediaKind::Video) {
-            if !self.keyframes.get_mut(stream.track.index()).is_some_and(|gate| gate.poll(now)) {
-                continue;
-            }
-            rtcp::emit_rr(stream.local_ssrc, &[], &mut rtcp.data);
-            rtcp::emit_pli(stream.local_ssrc, stream.ssrc, &mut rtcp.data);
-            rtcp.end();
-            stats.pli_sent += 1;
-        }
-    }
-
-    fn poll_feedback(&mut self, now: Instant, rtcp: &mut Compounds) {
-        let Some((local, remote)) = self.active().map(|stream| (stream.local_ssrc, stream.ssrc)).last() else { return };
-        let count = &mut self.feedback_count;
-        self.arrivals.poll(now, |mut arrivals| {
-            while !arrivals.is_empty() {
-                rtcp::emit_rr(local, &[], &mut rtcp.data);
-                let taken = rtcp::emit_transport_feedback(local, remote, *count, arrivals, &mut rtcp.data);
-                if taken == 0 {
-                    rtcp.discard();
-                    break;
-                }
-                rtcp.end();
-                *count = count.wrapping_add(1);
-                arrivals = arrivals.get(taken..).unwrap_or(&[]);
-            }
-        });
-    }
-
-    fn report(&mut self, now: Instant, rtcp: &mut Compounds) {
-        let Some(local) = self.active().map(|stream| stream.local_ssrc).next() else { return };
-        let active = self.streams.iter_mut().filter(|stream| stream.active);
-        let blocks: Vec<ReportBlock> = active.map(|stream| stream.report(now)).collect();
-        rtcp::emit_rr(local, &blocks, &mut rtcp.data);
-        rtcp.end();
     }
 }
 

@@ -5,7 +5,8 @@ use weir_source::{Codec, TrackId};
 use super::*;
 use crate::{
     sdp::{CodecParams, Direction, DtlsRole, IceCredentials},
-    wire::Ntp,
+    session::output::Compounds,
+    wire::{Ntp, rtcp},
 };
 
 const VIDEO_SSRC: u32 = 0x1111;

@@ -6,7 +6,7 @@
 //! then drain [`Session::poll_output`], then sleep until [`Session::poll_timeout`].
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
-//! `reception`, `arrival`, `keyframe`, `encodings`, `clock`) or `outbound` (a player: `layers`,
+//! `reception`, `arrival`, `feedback`, `keyframe`, `encodings`, `clock`) or `outbound` (a player: `layers`,
 //! `temporal`, `trial`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`).
 
 mod arrival;
@@ -17,6 +17,7 @@ mod descriptor;
 mod encodings;
 mod estimate;
 mod extensions;
+mod feedback;
 mod fill;
 mod gaps;
 mod gate;
@@ -76,14 +77,22 @@ const SETUP_MAX: Duration = Duration::from_secs(15);
 
 /// One WebRTC peer. See the module for the contract of its calls.
 pub struct Session {
-    id: String,
     state: State,
-    transport: Transport,
+    /// Something but media came since the owner looked last.
+    stirred: bool,
     media: Media,
+    /// When the transport or the session itself wants to be called.
+    due: Instant,
+    /// Counted here, next to what each packet touches: RTP packets that passed authentication …
+    packets_in: u64,
+    /// … and bytes of all datagrams.
+    bytes_in: u64,
     outputs: Outputs,
+    transport: Transport,
     /// Scratch of `poll_media`: empty between calls.
     rtcp: Compounds,
     stats: SessionStats,
+    id: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,15 +126,21 @@ impl Session {
             Direction::Publish => Media::In(Box::new(Inbound::new(&params, now, made))),
             Direction::Play => Media::Out(Box::new(Outbound::new(&params, made, Wall::new(config, made)))),
         };
-        Self {
-            id: id.to_owned(),
+        let mut session = Self {
             state: State::Connecting { deadline: now + SETUP_MAX },
-            transport: Transport::new(&params, identity, now),
+            stirred: true,
             media,
+            due: now,
+            packets_in: 0,
+            bytes_in: 0,
             outputs: Outputs::default(),
+            transport: Transport::new(&params, identity, now),
             rtcp: Compounds::default(),
             stats: SessionStats::default(),
-        }
+            id: id.to_owned(),
+        };
+        session.note_due();
+        session
     }
 
     /// Publisher: the source's timeline already stands at `floor` (`Source::floor()`): the first
@@ -203,13 +218,17 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
-        self.stats.bytes_in += data.len() as u64;
+        self.bytes_in += data.len() as u64;
         let incoming = self.transport.handle_datagram(now, path, data, &mut self.outputs, &mut self.stats);
+        let is_more = matches!(incoming, Incoming::MoreRtp { .. });
         match incoming {
-            Incoming::Rtp { index, len } => {
-                self.stats.packets_in += 1;
+            Incoming::Rtp { index, len } | Incoming::MoreRtp { index, len } => {
+                self.packets_in += 1;
                 if let (Media::In(inbound), Some(plain)) = (&mut self.media, data.get(..len)) {
                     inbound.handle_rtp(now, index, plain, &mut self.stats);
+                    if is_more && !inbound.has_news(now) {
+                        return;
+                    }
                 }
             }
             Incoming::Rtcp { len } => {
@@ -221,7 +240,9 @@ impl Session {
             }
             other => self.take(now, other),
         }
+        self.stirred = true;
         self.poll_media(now);
+        self.note_due();
     }
 
     /// A packet as it is after its decryption, whoever sent it: for the fuzzer.
@@ -247,11 +268,15 @@ impl Session {
     /// The connection that `path` was has ended: nothing comes or goes that way any more.
     pub fn handle_lost(&mut self, now: Instant, path: Path) {
         self.transport.handle_lost(now, path, &mut self.stats);
+        self.stirred = true;
+        self.note_due();
     }
 
     /// New ICE credentials of both sides (RFC 8445 section 9). DTLS and media go on as they are.
     pub fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials) {
         self.transport.restart_ice(local, remote);
+        self.stirred = true;
+        self.note_due();
     }
 
     /// Does what has become due by `now`. Calling it too early does no harm.
@@ -264,23 +289,36 @@ impl Session {
         }
         let incoming = self.transport.handle_timeout(now, &mut self.outputs, &mut self.stats);
         self.take(now, incoming);
+        self.stirred = true;
         self.poll_media(now);
+        self.note_due();
     }
 
     /// When [`Session::handle_timeout`] is wanted next; `None` once closed. May be past. Changes
     /// with every input, and with a `forward` after which a report is due or a keyframe is wanted.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let media = match (&self.media, self.state) {
+            (_, State::Closed) => return None,
+            (_, State::Connecting { .. }) => None,
+            (Media::In(inbound), State::Connected) => inbound.next_due(),
+            (Media::Out(outbound), State::Connected) => outbound.next_due(),
+        };
+        Some(media.map_or(self.due, |media| media.min(self.due)))
+    }
+
+    /// Everything but media calls this in the end: what is due depends on nothing else.
+    fn note_due(&mut self) {
         let own = match self.state {
             State::Connecting { deadline } => deadline,
-            State::Connected => self.transport.consent_until(),
-            State::Closed => return None,
+            State::Connected | State::Closed => self.transport.consent_until(),
         };
-        let media = match (&self.media, self.is_connected()) {
-            (Media::In(inbound), true) => inbound.next_due(),
-            (Media::Out(outbound), true) => outbound.next_due(),
-            _ => None,
-        };
-        [self.transport.poll_timeout(), media].into_iter().flatten().fold(own, Instant::min).into()
+        self.due = self.transport.poll_timeout().map_or(own, |due| due.min(own));
+    }
+
+    /// Whether the owner has something to look at besides packets: there are outputs, or anything but
+    /// media came since the last call and [`Session::path`] may be another.
+    pub fn take_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred) || !self.outputs.is_empty()
     }
 
     /// The next thing to do, or `None` when all is done.
@@ -392,7 +430,7 @@ impl Session {
 
     /// The counters.
     pub fn stats(&self) -> SessionStats {
-        let mut stats = self.stats.clone();
+        let mut stats = SessionStats { packets_in: self.packets_in, bytes_in: self.bytes_in, ..self.stats.clone() };
         stats.drops.output = self.outputs.dropped();
         stats.over_tcp = self.path().is_some_and(|path| path.connection.is_some());
         match &self.media {
@@ -413,13 +451,14 @@ impl Session {
                 }
             }
             Incoming::Over(reason) => self.end(now, reason),
-            Incoming::Rtp { .. } | Incoming::Rtcp { .. } | Incoming::Nothing => {}
+            Incoming::Rtp { .. } | Incoming::MoreRtp { .. } | Incoming::Rtcp { .. } | Incoming::Nothing => {}
         }
     }
 
     fn end(&mut self, now: Instant, reason: CloseReason) {
         self.transport.close(now, &mut self.outputs, &mut self.stats);
         self.state = State::Closed;
+        self.stirred = true;
         debug!(id = self.id, %reason, "closed");
         self.outputs.push(Output::Closed(reason));
     }

@@ -123,6 +123,10 @@ impl Outputs {
         self.queue.push_back(output);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub(super) fn pop(&mut self) -> Option<Output> {
         self.queue.pop_front()
     }

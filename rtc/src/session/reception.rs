@@ -68,9 +68,11 @@ impl Reception {
         self.received = self.received.saturating_add(1);
         self.base = self.base.min(seq);
         self.highest = self.highest.max(seq);
-        let elapsed = now.saturating_duration_since(start).as_micros() * u128::from(self.clock_rate) / 1_000_000;
+        let elapsed = now.saturating_duration_since(start);
+        let rate = u64::from(self.clock_rate);
+        let ticks = elapsed.as_secs().wrapping_mul(rate).wrapping_add(u64::from(elapsed.subsec_micros()) * rate / 1_000_000);
         // Only differences of transit times matter, so all is modulo 2^32 as the timestamps are.
-        let transit = (elapsed as u32).wrapping_sub(timestamp);
+        let transit = (ticks as u32).wrapping_sub(timestamp);
         if let Some(last) = self.last_transit {
             let difference = (transit.wrapping_sub(last) as i32).unsigned_abs();
             // A jump of the sender's clock is no jitter; a second of difference is a jump.

@@ -2,8 +2,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use bytes::{Bytes, BytesMut};
-use weir_source::{MediaKind, TemporalPlace, TrackId};
+use weir_source::{Codec, MediaKind, TemporalPlace, TrackId};
 
 use super::{
     gaps::{Arrival, Gaps, Repair},
@@ -11,13 +10,10 @@ use super::{
     reception::Reception,
 };
 use crate::{
-    sdp::{CodecParams, MediaParams},
+    sdp::MediaParams,
     wire::{dependency::Dependencies, rtcp::ReportBlock, rtp::Fields},
 };
 
-/// Payloads are cut from blocks of this size: one allocation for some fifty packets. A block lives
-/// as long as any of its packets does, so it must not be much larger than what a ring holds.
-const BLOCK_LEN: usize = 64 * 1024;
 /// Recent padding packets remembered, to number what is reordered around them.
 const PADDINGS_MAX: usize = 64;
 
@@ -43,9 +39,21 @@ pub(super) struct Accepted {
     pub(super) recovered: Option<Repair>,
 }
 
+/// What was agreed for a payload type, as far as each packet asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    payload_type: u8,
+    pub(super) codec: Codec,
+    pub(super) clock_rate: u32,
+    /// The section has simulcast layers.
+    pub(super) is_layered: bool,
+}
+
 /// One SSRC.
 pub(super) struct Stream {
     pub(super) ssrc: u32,
+    /// Of its latest packet.
+    known: Option<Known>,
     pub(super) section: usize,
     pub(super) kind: MediaKind,
     /// What it is a stream of: its section's track, or one of its simulcast layers.
@@ -73,7 +81,6 @@ pub(super) struct Stream {
     follows: Option<u64>,
     /// Packets before this index have no number: it was the other stream's turn.
     first: u64,
-    block: BytesMut,
 }
 
 impl Stream {
@@ -81,6 +88,7 @@ impl Stream {
         let codec = media.codecs.first();
         Self {
             ssrc,
+            known: None,
             section,
             kind: media.kind,
             track,
@@ -99,8 +107,24 @@ impl Stream {
             paddings: VecDeque::new(),
             follows: None,
             first: 0,
-            block: BytesMut::new(),
         }
+    }
+
+    /// What a payload type means in its section, one of `media`. Most packets have their predecessor's.
+    pub(super) fn codec_of(&mut self, payload_type: u8, media: &[MediaParams]) -> Option<Known> {
+        if let Some(known) = self.known.filter(|known| known.payload_type == payload_type) {
+            return Some(known);
+        }
+        let media = media.get(self.section)?;
+        let codec = media.payload_type(payload_type)?;
+        let is_layered = !media.layers.is_empty();
+        self.known = Some(Known { payload_type, codec: codec.codec, clock_rate: codec.clock_rate, is_layered });
+        self.known
+    }
+
+    /// The preferred codec of its section, one of `media`.
+    pub(super) fn first_codec(&self, media: &[MediaParams]) -> Option<Codec> {
+        media.get(self.section)?.codecs.first().map(|codec| codec.codec)
     }
 
     /// It continues a track that another stream of the publisher has numbered up to `next_seq`.
@@ -115,7 +139,7 @@ impl Stream {
         index: u64,
         fields: &Fields,
         payload: &[u8],
-        codec: &CodecParams,
+        codec: Codec,
     ) -> Result<Accepted, Refused> {
         self.last = now;
         let arrival = self.gaps.receive(index, now);
@@ -139,7 +163,7 @@ impl Stream {
         }
         let Some(seq) = self.number(index) else { return Err(Refused::Duplicate) };
         self.next_seq = self.next_seq.max(seq.wrapping_add(1));
-        let keyframe = self.detector.starts_keyframe(codec.codec, fields.timestamp, payload);
+        let keyframe = self.detector.starts_keyframe(codec, fields.timestamp, payload);
         if keyframe {
             self.gaps.keyframe_at(index);
         }
@@ -153,15 +177,6 @@ impl Stream {
     pub(super) fn temporal_place(&mut self, descriptor: Option<&[u8]>) -> Option<TemporalPlace> {
         let place = self.dependencies.read(descriptor?)?;
         Some(TemporalPlace { layer: place.layer, needed: place.needed, switch: place.switch })
-    }
-
-    /// A payload that outlives the datagram.
-    pub(super) fn freeze(&mut self, payload: &[u8]) -> Bytes {
-        if self.block.capacity() < payload.len() {
-            self.block = BytesMut::with_capacity(BLOCK_LEN.max(payload.len()));
-        }
-        self.block.extend_from_slice(payload);
-        self.block.split().freeze()
     }
 
     pub(super) fn report(&mut self, now: Instant) -> ReportBlock {
@@ -198,10 +213,8 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use weir_source::Codec;
-
     use super::*;
-    use crate::sdp::ExtensionIds;
+    use crate::sdp::{CodecParams, ExtensionIds};
 
     fn media() -> MediaParams {
         let codec = CodecParams {
@@ -231,20 +244,18 @@ mod tests {
 
     struct Feed {
         stream: Stream,
-        media: MediaParams,
         now: Instant,
     }
 
     impl Feed {
         fn new() -> Self {
-            let (media, now) = (media(), Instant::now());
-            Self { stream: Stream::new(7, 0, TrackId::VIDEO, &media, now), media, now }
+            let now = Instant::now();
+            Self { stream: Stream::new(7, 0, TrackId::VIDEO, &media(), now), now }
         }
 
         fn receive(&mut self, index: u64, payload: &[u8]) -> Result<u64, Refused> {
             let fields = Fields { sequence: index as u16, timestamp: 9_000, ..Fields::default() };
-            let codec = self.media.codecs.first().unwrap();
-            self.stream.receive(self.now, index, &fields, payload, codec).map(|accepted| accepted.seq)
+            self.stream.receive(self.now, index, &fields, payload, Codec::H264).map(|accepted| accepted.seq)
         }
     }
 
@@ -290,17 +301,5 @@ mod tests {
         assert_eq!(feed.receive(42, b"c"), Ok(5_002));
         assert_eq!(feed.receive(41, b"b"), Ok(5_001));
         assert_eq!(feed.receive(39, b"z"), Err(Refused::Duplicate));
-    }
-
-    #[test]
-    fn payloads_share_blocks_and_outlive_them() {
-        let mut feed = Feed::new();
-        let kept: Vec<Bytes> = (0..500usize).map(|n| feed.stream.freeze(&vec![n as u8; 1_000])).collect();
-        for (n, payload) in kept.iter().enumerate() {
-            assert_eq!(payload.as_ref(), vec![n as u8; 1_000]);
-        }
-        let neighbours = kept.windows(2).filter(|pair| pair[0].as_ptr() as usize + 1_000 == pair[1].as_ptr() as usize);
-        assert!(neighbours.count() > 450);
-        assert_eq!(feed.stream.freeze(&vec![1; BLOCK_LEN + 1]).len(), BLOCK_LEN + 1);
     }
 }

@@ -30,6 +30,13 @@ pub(super) enum Incoming {
         /// Length in bytes.
         len: usize,
     },
+    /// The same, and nothing else has changed: neither the peer's place nor what is due.
+    MoreRtp {
+        /// Extended sequence number.
+        index: u64,
+        /// Length in bytes.
+        len: usize,
+    },
     /// Its first `len` bytes are a plain compound RTCP packet.
     Rtcp {
         /// Length in bytes.
@@ -149,7 +156,20 @@ impl Transport {
         outputs: &mut Outputs,
         stats: &mut SessionStats,
     ) -> Incoming {
-        let incoming = match classify(data) {
+        let class = classify(data);
+        if class == Class::Rtp
+            && self.ice.is_calm_on(&path)
+            && let Some(keys) = &mut self.keys
+        {
+            return match keys.unprotect.rtp(data) {
+                Ok(opened) => {
+                    self.ice.handle_more_media(now);
+                    Incoming::MoreRtp { index: opened.index, len: opened.plain_len }
+                }
+                Err(error) => refused(error, stats),
+            };
+        }
+        let incoming = match class {
             Class::Stun => {
                 self.handle_stun(now, path, data, outputs, stats);
                 self.drain_dtls(now, outputs, stats)

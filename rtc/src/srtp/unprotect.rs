@@ -100,15 +100,16 @@ impl Unprotect {
         if plain_len < header_len {
             return Err(UnprotectError::Malformed);
         }
-        let newest = self.rtp.find(fields.ssrc)?.and_then(ReplayWindow::newest);
+        let place = self.rtp.find(fields.ssrc)?;
+        let newest = self.rtp.newest(place);
         let mut index = estimate_index(newest, fields.sequence).ok_or(UnprotectError::Replayed)?;
-        self.rtp.check(fields.ssrc, index)?;
+        self.rtp.check(place, index)?;
         if newest.is_none() && fields.sequence < WRAPPED_START_MAX {
             index = self.open_first(fields.ssrc, index, packet, header_len).ok_or(UnprotectError::BadTag)?;
         } else {
             self.cipher.open_rtp(fields.ssrc, index, packet, header_len).ok_or(UnprotectError::BadTag)?;
         }
-        self.rtp.mark(fields.ssrc, index);
+        self.rtp.mark(place, fields.ssrc, index);
         let newest = newest.is_none_or(|newest| index > newest);
         Ok(Unprotected { ssrc: fields.ssrc, index, header_len, plain_len, newest })
     }
@@ -145,10 +146,11 @@ impl Unprotect {
             return Err(UnprotectError::Unencrypted);
         }
         let index = u64::from(trailer & !ENCRYPTED);
-        let newest = self.rtcp.find(ssrc)?.and_then(ReplayWindow::newest);
-        self.rtcp.check(ssrc, index)?;
+        let place = self.rtcp.find(ssrc)?;
+        let newest = self.rtcp.newest(place);
+        self.rtcp.check(place, index)?;
         self.cipher.open_rtcp(ssrc, trailer, packet).ok_or(UnprotectError::BadTag)?;
-        self.rtcp.mark(ssrc, index);
+        self.rtcp.mark(place, ssrc, index);
         Ok(UnprotectedRtcp { plain_len, newest: newest.is_none_or(|newest| index > newest) })
     }
 
@@ -156,7 +158,7 @@ impl Unprotect {
     /// known. From what is not encrypted: nothing is proven.
     #[must_use]
     pub fn expects_rtcp(&self, packet: &[u8]) -> bool {
-        let newest = u32_at(packet, 4).and_then(|ssrc| self.rtcp.find(ssrc).ok()??.newest());
+        let newest = u32_at(packet, 4).and_then(|ssrc| self.rtcp.newest(self.rtcp.find(ssrc).ok()?));
         let trailer = self.cipher.rtcp_trailer(packet).filter(|trailer| trailer & ENCRYPTED != 0);
         let (Some(newest), Some(trailer)) = (newest, trailer) else { return false };
         let ahead = u64::from(trailer & !ENCRYPTED).saturating_sub(newest);
@@ -188,35 +190,36 @@ struct Streams {
 }
 
 impl Streams {
-    fn position(&self, ssrc: u32) -> Option<usize> {
-        self.ssrcs.iter().position(|known| *known == ssrc)
+    /// The place of `ssrc`, if it has sent before.
+    fn find(&self, ssrc: u32) -> Result<Option<usize>, UnprotectError> {
+        match self.ssrcs.iter().position(|known| *known == ssrc) {
+            None if self.ssrcs.len() >= STREAMS_MAX => Err(UnprotectError::SsrcLimit),
+            place => Ok(place),
+        }
     }
 
-    /// The window of `ssrc`, if it has sent before.
-    fn find(&self, ssrc: u32) -> Result<Option<&ReplayWindow>, UnprotectError> {
-        match self.position(ssrc) {
-            Some(at) => Ok(self.windows.get(at)),
-            None if self.ssrcs.len() >= STREAMS_MAX => Err(UnprotectError::SsrcLimit),
-            None => Ok(None),
-        }
+    fn window(&self, place: Option<usize>) -> Option<&ReplayWindow> {
+        self.windows.get(place?)
+    }
+
+    fn newest(&self, place: Option<usize>) -> Option<u64> {
+        self.window(place)?.newest()
     }
 
     /// Whether a packet is worth opening.
-    fn check(&self, ssrc: u32, index: u64) -> Result<(), UnprotectError> {
-        match self.find(ssrc)? {
-            Some(window) if !window.is_new(index) => Err(UnprotectError::Replayed),
-            _ => Ok(()),
-        }
+    fn check(&self, place: Option<usize>, index: u64) -> Result<(), UnprotectError> {
+        let is_new = self.window(place).is_none_or(|window| window.is_new(index));
+        if is_new { Ok(()) } else { Err(UnprotectError::Replayed) }
     }
 
     /// Remembers a packet that proved to be the peer's: only those take room here.
-    fn mark(&mut self, ssrc: u32, index: u64) {
-        let at = self.position(ssrc).unwrap_or_else(|| {
+    fn mark(&mut self, place: Option<usize>, ssrc: u32, index: u64) {
+        let place = place.unwrap_or_else(|| {
             self.ssrcs.push(ssrc);
             self.windows.push(ReplayWindow::default());
             self.windows.len() - 1
         });
-        if let Some(window) = self.windows.get_mut(at) {
+        if let Some(window) = self.windows.get_mut(place) {
             window.mark(index);
         }
     }

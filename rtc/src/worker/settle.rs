@@ -77,6 +77,20 @@ impl Worker {
     }
 
     fn drain(&mut self, now: Instant, key: PeerKey, peer: &mut Peer) -> ControlFlow<End> {
+        // Most turns of a publisher bring packets and nothing else.
+        let mut closed = if peer.session.take_stirred() { self.drain_outputs(now, key, peer)? } else { None };
+        if let Role::Publisher(publisher) = &peer.role {
+            peer.session.take_packets(&mut self.packets);
+            peer.noted.hear(&peer.record, &self.packets, now);
+            if !publisher.push(&mut self.packets, now) {
+                closed = closed.or(Some(End::Replaced));
+            }
+        }
+        closed.map_or(ControlFlow::Continue(()), ControlFlow::Break)
+    }
+
+    /// How it ends, if its session is over: not before its last packets are in the ring.
+    fn drain_outputs(&mut self, now: Instant, key: PeerKey, peer: &mut Peer) -> ControlFlow<End, Option<End>> {
         let mut closed = None;
         while let Some(output) = peer.session.poll_output() {
             match output {
@@ -98,14 +112,7 @@ impl Worker {
             tracing::debug!(id = %peer.record.id, from = ?was, to = ?is, "peer moved");
         }
         peer.target = path.and_then(|path| Some((self.ports.find(&path)?, target_of(&path))));
-        if let Role::Publisher(publisher) = &peer.role {
-            peer.session.take_packets(&mut self.packets);
-            peer.noted.hear(&peer.record, &self.packets, now);
-            if !publisher.push(&mut self.packets, now) {
-                closed = closed.or(Some(End::Replaced));
-            }
-        }
-        closed.map_or(ControlFlow::Continue(()), ControlFlow::Break)
+        ControlFlow::Continue(closed)
     }
 
     fn handle_connected(&mut self, now: Instant, key: PeerKey, peer: &mut Peer) {

@@ -44,7 +44,7 @@ pub(crate) struct Wire {
 pub(crate) struct PublisherEnd {
     pub(crate) wire: Wire,
     pub(crate) camera: Camera,
-    handle: Publisher<Packet>,
+    pub(crate) handle: Publisher<Packet>,
 }
 
 pub(crate) struct ViewerEnd {
