@@ -501,7 +501,7 @@ fn the_sample_of_tokens_does_not_start_without_a_secret() {
 }
 
 /// Samples of what is not built yet, and what they are refused for.
-const WAITING: &[(&str, &str)] = &[("https.conf", "rtmps")];
+const WAITING: &[(&str, &str)] = &[];
 
 #[test]
 fn every_sample_loads_without_a_note() {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     middleware::{from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
+use tower::ServiceExt as _;
 use weir_bridge::{hls::Hls, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
@@ -16,7 +17,9 @@ use weir_source::Hub;
 use crate::{
     Fault, HlsSessions, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
     access::{self, Door},
-    api, cors, live, pages, rtc_api, stats, whip,
+    api, cors, files, live, pages, rtc_api, stats,
+    tls::Certificates,
+    whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -38,6 +41,8 @@ pub struct AppState {
     pub door: Arc<Door>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
+    /// Certificates of the listeners that speak TLS.
+    pub certificates: Arc<Certificates>,
     /// Whether new clients are welcome: false once the process drains.
     pub readiness: Arc<Readiness>,
     /// Reads the configuration again; none where there is nobody to do so.
@@ -62,6 +67,7 @@ impl AppState {
             http,
             door: Arc::default(),
             settings: Arc::new(ArcSwap::from_pointee(config)),
+            certificates: Arc::default(),
             readiness: Arc::default(),
             reload: None,
             ids: Arc::default(),
@@ -88,14 +94,29 @@ impl AppState {
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
 pub fn api_router(state: AppState) -> Router {
     let routes = signalling(&state).merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
-    finish(routes, state)
+    finish(routes.fallback(nothing), state)
 }
 
 /// Port 8080: live streams and the pages, and what the pages need of the API under the same
 /// origin. Nothing can be changed through it but by signalling.
 pub fn http_router(state: AppState) -> Router {
     let routes = signalling(&state).merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
-    finish(routes, state)
+    let files = from_fn_with_state(state.clone(), files::or_file);
+    finish(routes.fallback(nothing).layer(files), state)
+}
+
+/// Both on one port: signalling and the API under their own paths, all else as on 8080.
+pub fn combined_router(state: AppState) -> Router {
+    let (api, http) = (api_router(state.clone()), http_router(state));
+    Router::new().fallback(move |request: Request| {
+        let router = if is_api(request.uri().path()) { api.clone() } else { http.clone() };
+        router.oneshot(request)
+    })
+}
+
+/// An app may be called `api` or `rtc` all the same: its streams are no paths of these.
+fn is_api(path: &str) -> bool {
+    matches!(path, "/api" | "/api/" | "/metrics") || ["/api/v1", "/rtc/v1/"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 fn signalling(state: &AppState) -> Router<AppState> {
@@ -120,7 +141,7 @@ fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     let count = map_response_with_state(state.clone(), stats::count);
-    routes.fallback(nothing).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
+    routes.layer(map_response(cors::no_sniff)).layer(count).with_state(state)
 }
 
 async fn open_if_allowed(State(state): State<AppState>, response: Response) -> Response {
