@@ -167,7 +167,7 @@ fn what_does_nothing_here_is_warned_of_unless_it_is_the_default() {
         [
             "a.conf:3:1: query_latest_version: nobody is asked",
             "a.conf:5:2: vhost.tcp_nodelay: they always are",
-            "a.conf:6:25: vhost.play.mw_msgs: everything is sent at once",
+            "a.conf:6:25: vhost.play.mw_msgs: mw_latency alone says when",
         ]
     );
     let (_, notes) = read("listen 1935; vhost a {\n hls { enabled on; }\n http_remux { enabled on; }\n rtc { enabled on; }\n}");
