@@ -488,7 +488,7 @@ impl Keeper {
         let mut deciding = Deciding(Some((Arc::clone(&self.heard), what.to_owned())));
         Box::pin(async move {
             self.decides.notified().await;
-            deciding.0 = None;
+            drop(deciding.0.take());
             Ok(())
         })
     }
