@@ -122,6 +122,7 @@ impl Server {
         let hooks = Hooks::new(Arc::clone(&ids), settings.hooks.clone(), runtime.clone());
         let door = Door::new(settings.clients_max, settings.webrtc.clone(), Arc::clone(&hooks) as _);
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
+        remux.set_settings(settings.remux.clone());
         let remuxers = Remuxers::new(settings.directions.clone(), remux);
         hub.set_bridge(Arc::clone(&remuxers) as _);
 

@@ -6,7 +6,9 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use weir_bridge::{
     hls::{Hls, HlsConfig},
+    remux::RemuxConfig,
     rtmp::{RtmpConfig, RtmpStats, RtmpVhost},
+    transcode::Bitrates,
 };
 use weir_rtc::{RtcConfig, RtcHandle};
 use weir_source::{DEFAULT_VHOST, Hub, PerVhost, Vhosts};
@@ -34,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) rtmp: RtmpConfig,
     pub(crate) hls: PerVhost<HlsConfig>,
     pub(crate) directions: PerVhost<Directions>,
+    pub(crate) remux: PerVhost<RemuxConfig>,
     pub(crate) web: WebConfig,
     pub(crate) hooks: PerVhost<HooksConfig>,
     pub(crate) limits: ServeLimits,
@@ -57,6 +60,7 @@ impl Settings {
             directions: config
                 .vhosts
                 .map(|vhost| Directions { to_packets: vhost.rtc.rtmp_to_rtc, to_frames: vhost.rtc.rtc_to_rtmp }),
+            remux: config.vhosts.map(remux),
             web: web(config),
             hooks: config.vhosts.map(|vhost| vhost.hooks.clone()),
             limits: ServeLimits { connections_max, ..ServeLimits::default() },
@@ -128,6 +132,13 @@ fn hls(vhost: &config::Vhost) -> HlsConfig {
         window: hls.window,
         dispose: hls.dispose,
         ..HlsConfig::default()
+    }
+}
+
+fn remux(vhost: &config::Vhost) -> RemuxConfig {
+    RemuxConfig {
+        keyframe_interval: vhost.rtc.pli_for_rtmp,
+        bitrates: Bitrates { opus: vhost.rtc.opus_bitrate, aac: vhost.rtc.aac_bitrate },
     }
 }
 
@@ -210,6 +221,7 @@ impl Live {
         self.web.store(Arc::new(new.web.clone()));
         self.limits.store(Arc::new(new.limits));
         self.door.set_clients_max(new.clients_max);
+        self.remuxers.set_settings(new.remux.clone());
         self.door.set_webrtc(new.webrtc.clone());
         self.remuxers.set_directions(new.directions.clone());
         self.hub.review_remuxers();
@@ -226,6 +238,7 @@ impl Live {
             rtmp: (**self.rtmp.load()).clone(),
             hls: (*self.hls.settings()).clone(),
             directions: (*self.remuxers.directions()).clone(),
+            remux: self.remuxers.settings(),
             web: (**self.web.load()).clone(),
             hooks: (*self.hooks.config()).clone(),
             limits: **self.limits.load(),
