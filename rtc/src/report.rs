@@ -34,13 +34,15 @@ pub struct SessionReport {
 }
 
 impl RtcHandle {
-    /// All sessions and those that have ended lately, the latest first.
-    pub fn reports(&self) -> Vec<SessionReport> {
+    /// Sessions and those that have ended lately, the latest first: `count` of them after the first `start`,
+    /// and how many there are.
+    pub fn reports(&self, start: usize, count: usize) -> (Vec<SessionReport>, usize) {
         let (shared, now) = (self.shared(), Instant::now());
         shared.sweep(now);
         let mut all = shared.records(now);
         all.sort_by_key(|record| std::cmp::Reverse(record.since));
-        all.iter().map(|record| shared.report(record, now)).collect()
+        let page = all.iter().skip(start).take(count);
+        (page.map(|record| shared.report(record, now)).collect(), all.len())
     }
 
     /// The session of the client with this id, or the one that it had.

@@ -137,6 +137,7 @@ impl Server {
         let mut state = AppState::new(Arc::clone(&hub), handle.clone(), Arc::clone(&hls), settings.web.clone());
         state.rtmp = Arc::clone(&rtmp_stats);
         state.ids = ids;
+        state.hooks = Some(Arc::clone(&hooks));
         state.reload = Some(Arc::new(reloader.clone()));
         state.certificates.set(&settings.certificates)?;
         // The chain of those who decide about clients, before anything listens: the rules first, so that

@@ -15,7 +15,7 @@ use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
 use crate::{
-    Fault, HlsSessions, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
+    Fault, HlsSessions, Hooks, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
     access::{self, Door},
     api, cors, files, live, pages, rtc_api, stats,
     tls::Certificates,
@@ -31,6 +31,8 @@ pub struct AppState {
     pub rtc: Option<RtcHandle>,
     /// The HLS output, unless it is off.
     pub hls: Option<Arc<Hls>>,
+    /// The callbacks, where there are any, for their figures.
+    pub hooks: Option<Arc<Hooks>>,
     /// The viewers of HLS.
     pub hls_sessions: Arc<HlsSessions>,
     /// What the RTMP listeners count; fresh counters where there are none.
@@ -62,6 +64,7 @@ impl AppState {
             hub,
             rtc,
             hls,
+            hooks: None,
             hls_sessions,
             rtmp,
             http,

@@ -13,7 +13,7 @@ use crate::{
 
 /// The report of the only session, or the only one of this direction.
 fn report(server: &Server, direction: Direction) -> SessionReport {
-    let mut all = server.rtc.reports();
+    let mut all = server.rtc.reports(0, 100).0;
     all.retain(|report| report.info.direction == direction);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
@@ -145,6 +145,7 @@ fn an_ended_server_has_told_why() {
     server.open_only(&mut Peer::viewer(), Direction::Play, "a");
     let (_publisher, _) = server.publish("b");
     server.shutdown();
-    let ends: Vec<_> = server.rtc.reports().into_iter().filter_map(|report| report.end).map(|(reason, _)| reason).collect();
+    let ends: Vec<_> =
+        server.rtc.reports(0, 100).0.into_iter().filter_map(|report| report.end).map(|(reason, _)| reason).collect();
     assert_eq!(ends, [EndReason::Shutdown, EndReason::Shutdown]);
 }

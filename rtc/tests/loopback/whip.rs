@@ -71,7 +71,8 @@ fn w04_w06_a_viewer_that_answers_our_offer_sees_the_stream() {
     run_until(&mut [&mut publisher, &mut viewer], "the viewer connects", |peers| peers[1].is_connected());
     stream.run(&mut [&mut publisher, &mut viewer], 40);
     assert!(viewer.got.len() > 60, "{}", viewer.got.len());
-    let report = server.rtc.reports().into_iter().find(|report| report.info.direction == Direction::Play).expect("it is there");
+    let report =
+        server.rtc.reports(0, 100).0.into_iter().find(|report| report.info.direction == Direction::Play).expect("it is there");
     let names: Vec<_> = report.timeline.iter().map(|moment| moment.event.name()).collect();
     assert_eq!(names[..4], ["offer", "counter_offer", "client_answer", "check"]);
     assert!(server.rtc.close(&opened.session));
@@ -87,7 +88,7 @@ fn w05_an_offer_of_ours_that_is_not_answered_in_time_is_void() {
     run_for(&mut [&mut late], Duration::from_millis(400));
     assert_eq!(server.rtc.answer(&opened.session, &answer), Err(AnswerError::NoSession));
     server.wait_for_nobody();
-    let report = server.rtc.reports().remove(0);
+    let report = server.rtc.reports(0, 100).0.remove(0);
     assert_eq!(report.end.map(|(reason, _)| reason), Some(EndReason::NeverAnswered));
     assert!(report.cause.is_some_and(|cause| cause.contains("counter-offer (406)")));
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::json;
-use weir_rtc::{Moment, RtcHandle, SessionReport, sdp::Direction};
+use weir_rtc::{Moment, SessionReport, sdp::Direction};
 
 use super::{ERROR_CLIENT_NOT_FOUND, Page, answer, failure, webrtc::WebRtc};
 use crate::{Problem, router::AppState};
@@ -55,9 +55,8 @@ struct Told {
 
 pub(super) async fn list(State(state): State<AppState>, uri: Uri) -> Result<Response, Problem> {
     let page = Page::of(&uri)?;
-    let reports = state.rtc.as_ref().map(RtcHandle::reports).unwrap_or_default();
-    let total = reports.len();
-    let rows: Vec<Row> = page.cut(reports).map(|report| row(&state, &report)).collect();
+    let (reports, total) = state.rtc.as_ref().map(|rtc| rtc.reports(page.start, page.count)).unwrap_or_default();
+    let rows: Vec<Row> = reports.iter().map(|report| row(&state, report)).collect();
     Ok(answer(&state, 0, json!({"sessions": rows, "total": total})))
 }
 

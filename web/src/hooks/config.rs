@@ -93,8 +93,7 @@ impl HooksConfig {
         all
     }
 
-    /// Somebody is told of HLS segments.
-    /// It is told of finished HLS segments: they are made whether or not anybody plays.
+    /// Somebody is told of finished HLS segments: they are made whether or not anybody plays.
     pub fn wants_segments(&self) -> bool {
         self.enabled && !(self.on_hls.is_empty() && self.on_hls_notify.is_empty())
     }

@@ -124,7 +124,9 @@ impl Decision {
             }
             Meaning::Trouble(why) => {
                 count(&counters.failures);
-                warn!(%url, hook = self.hook.name(), %why, "a callback server could not be asked");
+                if self.inner.may_say() {
+                    warn!(%url, hook = self.hook.name(), %why, "a callback server could not be asked");
+                }
                 Err(Denied::Unavailable(format!("the callback server could not be asked: {why}")))
             }
         }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -120,7 +120,9 @@ impl Inner {
             Receipt::Received => Tried::Told,
             Receipt::Refused => {
                 count(&self.counters(hook).refusals);
-                warn!(url = endpoint.url(), hook = hook.name(), said, "a callback server does not take what it is told");
+                if self.may_say() {
+                    warn!(url = endpoint.url(), hook = hook.name(), said, "a callback server does not take what it is told");
+                }
                 Tried::Told
             }
             Receipt::Again => {
@@ -155,14 +157,17 @@ impl Inner {
         outcome
     }
 
-    /// Counts, and says so at most once a second.
     fn dropped(&self, hook: Hook, why: &str) {
-        static SAID_S: AtomicU64 = AtomicU64::new(0);
         count(&self.counters(hook).dropped);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if SAID_S.swap(now, Ordering::Relaxed) != now {
+        if self.may_say() {
             warn!(hook = hook.name(), why, "a callback was dropped; see the counters for how many");
         }
+    }
+
+    /// At most once a second: what fails, fails often.
+    pub(super) fn may_say(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.said_s.swap(now, Ordering::Relaxed) != now
     }
 }
 

@@ -28,7 +28,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -80,6 +80,8 @@ struct Inner {
     undecided: AtomicUsize,
     /// Notices that wait or are under way.
     pending: AtomicUsize,
+    /// When something was said last, in seconds of Unix time.
+    said_s: AtomicU64,
     calls: Semaphore,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -111,6 +113,7 @@ impl Hooks {
             gone: Mutex::default(),
             undecided: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
+            said_s: AtomicU64::new(0),
             calls: Semaphore::new(CALLS_MAX),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -129,12 +132,6 @@ impl Hooks {
         let urls: std::collections::HashSet<String> = config.values().flat_map(|vhost| vhost.all_urls()).collect();
         self.0.config.store(Arc::new(config));
         self.0.endpoints.retain(|url| urls.contains(url));
-    }
-
-    /// Somebody is told of HLS segments, so that streams must be segmented whether or not anybody
-    /// plays them.
-    pub fn wants_segments(&self) -> bool {
-        self.0.config.load().values().any(|vhost| vhost.wants_segments())
     }
 
     /// What was called, and what became of it.

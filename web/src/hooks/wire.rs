@@ -72,6 +72,8 @@ pub(super) struct Http {
     plain: Client<HttpConnector, Body>,
     /// Made at the first https URL: reading the system's certificates takes some milliseconds.
     tls: OnceLock<Result<Client<HttpsConnector<HttpConnector>, Body>, String>>,
+    /// Who is believed about certificates, where that is not whom the system believes.
+    roots: Option<RootCertStore>,
 }
 
 impl Http {
@@ -79,13 +81,18 @@ impl Http {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
-        Self { plain: builder().build(connector), tls: OnceLock::new() }
+        Self { plain: builder().build(connector), tls: OnceLock::new(), roots: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn trusting(roots: RootCertStore) -> Self {
+        Self { roots: Some(roots), ..Self::new() }
     }
 
     async fn request(&self, ask: &Ask) -> Result<Response<Incoming>, Failure> {
         let request = request(ask)?;
         let response = match ask.uri.scheme_str() {
-            Some("https") => match self.tls.get_or_init(secure) {
+            Some("https") => match self.tls.get_or_init(|| secure(self.roots.clone().unwrap_or_else(system_roots))) {
                 Ok(client) => client.request(request).await,
                 Err(reason) => return Err(Failure::Broken(reason.clone())),
             },
@@ -129,13 +136,17 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
 }
 
-fn secure() -> Result<Client<HttpsConnector<HttpConnector>, Body>, String> {
+fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (added, _unusable) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         warn!("this system trusts no certificates: callbacks to https URLs will fail (package ca-certificates)");
     }
+    roots
+}
+
+fn secure(roots: RootCertStore) -> Result<Client<HttpsConnector<HttpConnector>, Body>, String> {
     let provider = std::sync::Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();

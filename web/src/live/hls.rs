@@ -46,6 +46,9 @@ pub(super) fn head() -> Response {
 pub(super) async fn playlist(state: &AppState, asked: Asked<'_>) -> Result<Response, Problem> {
     let vhost = Arc::clone(state.config().vhosts.get(asked.key.vhost()));
     let hls = state.hls()?;
+    if !hls.settings().get(asked.key.vhost()).enabled {
+        return Err(Problem::new(Fault::NotFound, "HLS is off here"));
+    }
     let viewer = asked.viewer();
     let session = match asked.params.get(CTX).filter(|ctx| is_ctx(ctx)) {
         Some(ctx) => match state.hls_sessions.get(ctx, |key| *key == asked.key) {

@@ -103,7 +103,6 @@ async fn a64_what_a_client_says_stays_a_json_string() {
 async fn segments_are_told_of_in_srs_fields_and_fetched_by_url() {
     let notify = "http://cache/n/[app]/[stream]/[ts_url][param]".parse().unwrap();
     let (bed, heard) = listening(HooksConfig { on_hls_notify: vec![notify], ..all("http://h/x") });
-    assert!(bed.hooks.wants_segments());
     let publisher = bed.hub.admit(info("p1", ClientKind::RtmpPublish, "s"), None).await.unwrap();
     let key = StreamKey::new("live", "s").unwrap();
     bed.hooks.finished(&key, Finished { name: "s-ab-7.ts", seq: 7, duration: Duration::from_millis(2_040) });

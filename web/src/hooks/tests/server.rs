@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
 };
 
 use super::*;
@@ -67,7 +67,11 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, manner: Manner, requests: Arc<Mutex<Vec<String>>>) -> std::io::Result<()> {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    manner: Manner,
+    requests: Arc<Mutex<Vec<String>>>,
+) -> std::io::Result<()> {
     while let Some(request) = read_request(&mut stream).await? {
         requests.lock().push(request);
         match manner {
@@ -96,7 +100,7 @@ async fn serve(mut stream: TcpStream, manner: Manner, requests: Arc<Mutex<Vec<St
 }
 
 /// Head and body, or nothing at the end of the connection.
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<String>> {
     let mut text = Vec::new();
     loop {
         let whole = String::from_utf8_lossy(&text).into_owned();
@@ -202,6 +206,35 @@ async fn a_name_that_does_not_resolve_and_a_certificate_that_nobody_knows_are_re
         hub.set_gatekeeper(hooks);
         let denied = hub.admit(info("c1", ClientKind::RtmpPublish, "s"), None).await.unwrap_err();
         assert!(matches!(denied, Denied::Unavailable(_)), "{url}: {denied}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_by_tls_is_believed_if_its_certificate_is() {
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/x", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            tokio::spawn(serve(stream, RIGHT, Arc::default()));
+        }
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    for (roots, believed) in [(rustls::RootCertStore::empty(), false), (roots, true)] {
+        let wire = Box::new(super::super::wire::Http::trusting(roots));
+        let hooks = Hooks::over(wire, Arc::new(ServerIds::new()), PerVhost::all(all(&url)), tokio::runtime::Handle::current());
+        let hub = Hub::new();
+        hub.set_gatekeeper(hooks);
+        let verdict = hub.admit(info("c1", ClientKind::RtmpPublish, "s"), None).await.map(std::mem::forget);
+        assert_eq!(verdict.is_ok(), believed, "{verdict:?}");
+        assert!(believed || reason(&verdict.unwrap_err()).contains("certificate"));
     }
 }
 
