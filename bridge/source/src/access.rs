@@ -48,6 +48,31 @@ pub enum Denied {
     Unavailable(String),
 }
 
+/// How many were not let in, by why.
+#[derive(Debug, Default)]
+pub struct Denials {
+    /// [`Denied::Unauthorized`].
+    pub unauthorized: AtomicU64,
+    /// [`Denied::Forbidden`].
+    pub forbidden: AtomicU64,
+    /// [`Denied::TooMany`].
+    pub too_many: AtomicU64,
+    /// [`Denied::Unavailable`].
+    pub unavailable: AtomicU64,
+}
+
+impl Denials {
+    pub(crate) fn note(&self, denied: &Denied) {
+        let counter = match denied {
+            Denied::Unauthorized => &self.unauthorized,
+            Denied::Forbidden(_) => &self.forbidden,
+            Denied::TooMany { .. } => &self.too_many,
+            Denied::Unavailable(_) => &self.unavailable,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The answer of a gatekeeper, in its own time.
 pub type Verdict = Pin<Box<dyn Future<Output = Result<(), Denied>> + Send>>;
 

@@ -12,8 +12,8 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
 use crate::{
-    Caller, ClientInfo, Clients, ConnectionPass, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet, PacketSubscriber,
-    Pass, Publisher, RemuxJob, Secret, Source, StreamKey, Subscriber, Vhosts, Visit, Wake,
+    Caller, ClientInfo, Clients, ConnectionPass, Denials, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet,
+    PacketSubscriber, Pass, Publisher, RemuxJob, Secret, Source, StreamKey, Subscriber, Vhosts, Visit, Wake,
     handle::{LaneItem, last_media},
     source::{RemuxSeat, Seat},
 };
@@ -45,6 +45,7 @@ pub struct Hub {
     clients: Arc<Clients>,
     bridge: OnceLock<Arc<dyn Bridge>>,
     keeper: OnceLock<Arc<dyn Gatekeeper>>,
+    denials: Denials,
     vhosts: ArcSwap<Vhosts>,
 }
 
@@ -67,12 +68,18 @@ impl Hub {
 
     /// Asks whether a client may do what it wants. To be called before it has anything.
     pub async fn admit(&self, info: ClientInfo, bearer: Option<Secret>) -> Result<Pass, Denied> {
-        Pass::ask(self.keeper.get().cloned(), Visit { info: Arc::new(info), bearer }).await
+        let visit = Visit { info: Arc::new(info), bearer };
+        Pass::ask(self.keeper.get().cloned(), visit).await.inspect_err(|denied| self.denials.note(denied))
     }
 
     /// Asks whether an RTMP connection may go on after its `connect`.
     pub async fn admit_connection(&self, caller: Caller) -> Result<ConnectionPass, Denied> {
-        ConnectionPass::ask(self.keeper.get().cloned(), caller).await
+        ConnectionPass::ask(self.keeper.get().cloned(), caller).await.inspect_err(|denied| self.denials.note(denied))
+    }
+
+    /// How many clients and connections were not let in.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     /// The vhosts there are now.
@@ -93,6 +100,11 @@ impl Hub {
     /// The source of this name, if somebody publishes or reads it.
     pub fn get(&self, key: &StreamKey) -> Option<Arc<Source>> {
         self.sources.get(key).map(|entry| Arc::clone(&entry))
+    }
+
+    /// How many sources there are.
+    pub fn count(&self) -> usize {
+        self.sources.len()
     }
 
     /// All sources in the order of their names.

@@ -60,6 +60,8 @@ struct State<T> {
     first: u64,
     bytes: usize,
     join: Option<Join>,
+    /// When the last join point was, held or not.
+    joined: Option<MediaTime>,
 }
 
 /// Where late readers start.
@@ -79,6 +81,7 @@ impl<T: RingItem> State<T> {
     /// `item`, which is next, is a join point: a new one, or part of the last.
     fn join_at(&mut self, item: &T) {
         let (track, time) = (item.join_track(), item.time());
+        self.joined = Some(time);
         match &mut self.join {
             Some(join) if !join.tracks.contains(track) && time.saturating_since(join.time) < JOIN_TOGETHER => {
                 join.tracks.insert(track);
@@ -93,7 +96,7 @@ impl<T: RingItem> Ring<T> {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            state: Mutex::new(State { items: VecDeque::new(), first: 0, bytes: 0, join: None }),
+            state: Mutex::new(State { items: VecDeque::new(), first: 0, bytes: 0, join: None, joined: None }),
             next: AtomicU64::new(0),
             watchers: ArcSwap::from_pointee(Vec::new()),
             watcher_ids: AtomicU64::new(0),
@@ -178,6 +181,11 @@ impl<T: RingItem> Ring<T> {
         self.state.lock().join.map(|join| join.position)
     }
 
+    /// When the present publisher's last join point was, held or not, on the source's clock.
+    pub fn joined(&self) -> Option<MediaTime> {
+        self.state.lock().joined
+    }
+
     /// The simulcast layers that have a keyframe from [`Ring::join`] on.
     pub fn join_tracks(&self) -> TrackSet {
         self.state.lock().join.map_or_else(TrackSet::default, |join| join.tracks)
@@ -192,7 +200,9 @@ impl<T: RingItem> Ring<T> {
     /// After the publisher left: late readers must not start in what it sent. Readers that are
     /// behind may still read it.
     pub(crate) fn forget_join(&self) {
-        self.state.lock().join = None;
+        let mut state = self.state.lock();
+        state.join = None;
+        state.joined = None;
     }
 
     pub(crate) fn wake_all(&self) {
