@@ -31,4 +31,4 @@ pub use config::{Protocols, RtcConfig};
 pub use error::{OpenError, RestartError, StartError};
 pub use handle::{OpenRequest, Opened, Restarted, RtcHandle, RtcServer};
 pub use record::SessionInfo;
-pub use stats::{RtcStats, StreamCounters, Traffic};
+pub use stats::{RtcStats, SessionTotals, StreamCounters, Traffic};

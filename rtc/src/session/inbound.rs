@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_source::{MediaKind, MediaTime, Packet, Track, TrackId, Tracks};
+use weir_source::{MediaKind, MediaTime, Packet, Track, TrackId, Tracks, VideoInfo};
 
 use super::{
     arrival::ArrivalRecorder,
@@ -17,6 +17,7 @@ use super::{
     encodings::Encodings,
     gate::KeyframeGate,
     output::Compounds,
+    picture,
     stats::SessionStats,
     stream::{Refused, Stream},
 };
@@ -184,6 +185,7 @@ impl Inbound {
             self.keyframes.get_mut(track.index()).into_iter().for_each(|gate| gate.wish(now));
         }
         let ranked = accepted.keyframe && self.encodings.look(track, codec.codec, payload);
+        let info = accepted.keyframe.then(|| picture::info(codec.codec, payload)).flatten();
         let ranked = self.encodings.measure(now, track, payload.len()) || ranked;
         let dependencies = values.dependency_descriptor.filter(|_| !descriptor::is_in_payload(codec.codec));
         let temporal = stream.temporal_place(dependencies);
@@ -205,6 +207,7 @@ impl Inbound {
         } else if ranked {
             self.name_layers();
         }
+        self.learn(track, info);
         self.push(now, packet, stats);
     }
 
@@ -306,6 +309,16 @@ impl Inbound {
             self.tracks = self.tracks.with(track.into());
         }
         self.tracks_changed = true;
+    }
+
+    /// What a keyframe tells of the pictures, for the API.
+    fn learn(&mut self, track: TrackId, info: Option<VideoInfo>) {
+        let Some(old) = info.is_some().then(|| self.tracks.get(track)).flatten() else { return };
+        if old.video != info {
+            let track = Track { video: info, ..Track::clone(old) };
+            self.tracks = self.tracks.with(track.into());
+            self.tracks_changed = true;
+        }
     }
 
     /// The layers' sizes or ranks have changed.
