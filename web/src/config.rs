@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use weir_source::PerVhost;
 
+use crate::{ApiConfig, Endpoints, HeartbeatConfig};
+
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebConfig {
@@ -12,12 +14,10 @@ pub struct WebConfig {
     pub body_bytes_max: usize,
     /// How long a client may take to send a body. Default 10 s.
     pub body_timeout: Duration,
-    /// Let any address end clients through the API. Default off: then only loopback may, and only
-    /// with a `Host` that a foreign page cannot have.
-    pub kick_from_anywhere: bool,
-    /// Let pages of any origin read `/api/v1`. Default off (SRS: on), for the lists name every
-    /// stream and address.
-    pub api_crossdomain: bool,
+    /// The API and the exporter.
+    pub api: ApiConfig,
+    /// Telling another server of this one.
+    pub heartbeat: HeartbeatConfig,
     /// How long an HTTP-FLV viewer waits for a stream that nobody publishes yet. Default 5 min.
     pub first_publish_wait: Duration,
     /// How long an HTTP-FLV viewer waits for the publisher to come back. Default 30 s.
@@ -26,6 +26,8 @@ pub struct WebConfig {
     pub rtmp_port: u16,
     /// Where the API listens, for the URLs that the pages show. Default 1985.
     pub api_port: u16,
+    /// Where everything listens, for the heartbeat. Default empty.
+    pub endpoints: Endpoints,
     /// What differs by vhost.
     pub vhosts: PerVhost<VhostConfig>,
 }
@@ -35,11 +37,14 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
+    /// The target length of its HLS segments, for the API's list of vhosts; `None` where it has no HLS.
+    /// Default none.
+    pub hls_fragment: Option<Duration>,
 }
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true }
+        Self { flv: true, hls_fragment: None }
     }
 }
 
@@ -48,12 +53,13 @@ impl Default for WebConfig {
         Self {
             body_bytes_max: 64 << 10,
             body_timeout: Duration::from_secs(10),
-            kick_from_anywhere: false,
-            api_crossdomain: false,
+            api: ApiConfig::default(),
+            heartbeat: HeartbeatConfig::default(),
             first_publish_wait: Duration::from_secs(300),
             republish_wait: Duration::from_secs(30),
             rtmp_port: 1935,
             api_port: 1985,
+            endpoints: Endpoints::default(),
             vhosts: PerVhost::default(),
         }
     }

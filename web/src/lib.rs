@@ -10,10 +10,14 @@ mod body;
 mod config;
 mod cors;
 mod error;
+mod heartbeat;
 mod ids;
 mod live;
+mod machine;
+mod metrics;
 mod pages;
 mod peer;
+mod process;
 mod query;
 mod router;
 mod rtc_api;
@@ -25,10 +29,11 @@ mod whip;
 #[cfg(test)]
 mod testing;
 
-pub use api::Rates;
+pub use api::{ApiConfig, ApiToken, BasicAuth, Endpoints, ExporterConfig, HeartbeatConfig, Rates, RawApi, Role, StatsConfig};
 pub use config::{VhostConfig, WebConfig};
 pub use error::{Fault, Problem};
 pub use ids::{ServerIds, trace_id};
-pub use router::{AppState, api_router, http_router};
+pub use process::{Readiness, Reload, ReloadOutcome, Reloaded};
+pub use router::{AppState, api_router, exporter_router, http_router};
 pub use serve::{ServeLimits, serve};
 pub use stats::HttpStats;

@@ -6,14 +6,18 @@ use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::State,
-    middleware::{map_response, map_response_with_state},
+    middleware::{from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
-use weir_bridge::{hls::Hls, rtmp::RtmpStats};
+use tokio_util::sync::CancellationToken;
+use weir_bridge::{hls::Hls, remux::RemuxBridge, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
-use crate::{Fault, HttpStats, Problem, Rates, ServerIds, WebConfig, api, cors, live, pages, rtc_api, stats, whip};
+use crate::{
+    Fault, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig, api, cors, heartbeat, live, machine::Machine,
+    metrics, pages, rtc_api, stats, whip,
+};
 
 /// What the handlers work on. Cloning shares it.
 #[derive(Clone)]
@@ -30,10 +34,18 @@ pub struct AppState {
     pub http: Arc<HttpStats>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
+    /// Whether new clients are welcome: false once the process drains.
+    pub readiness: Arc<Readiness>,
+    /// Reads the configuration again; none where there is nobody to do so.
+    pub reload: Option<Arc<dyn Reload>>,
     /// Who we are.
     pub ids: Arc<ServerIds>,
-    /// Bit rates for the API: somebody must run [`Rates::run`].
+    /// Bit rates for the API: somebody must run [`AppState::run`].
     pub rates: Arc<Rates>,
+    pub(crate) machine: Arc<Machine>,
+    /// The remuxers and transcoders, for their counters.
+    pub remux: Option<Arc<RemuxBridge>>,
+    pub(crate) scrapes: Arc<metrics::Scrapes>,
 }
 
 impl AppState {
@@ -48,9 +60,25 @@ impl AppState {
             rtmp,
             http,
             settings: Arc::new(ArcSwap::from_pointee(config)),
+            readiness: Arc::default(),
+            reload: None,
             ids: Arc::default(),
             rates: Arc::default(),
+            machine: Arc::default(),
+            remux: None,
+            scrapes: Arc::default(),
         }
+    }
+
+    /// What must run beside the routers until `stop`: the sampling of counters and of the machine, and the
+    /// heartbeat.
+    pub async fn run(self, stop: CancellationToken) {
+        let disks = self.config().api.stats.disks.clone();
+        tokio::join!(
+            self.rates.run(&self.hub, stop.clone()),
+            self.machine.run(disks, stop.clone()),
+            heartbeat::run(&self, stop.clone()),
+        );
     }
 
     /// The settings as they are now.
@@ -71,23 +99,25 @@ impl AppState {
 
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
 pub fn api_router(state: AppState) -> Router {
-    let routes = signalling().merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
+    let routes = signalling().merge(closed(&state, api::router(&state, false)));
     finish(routes, state)
 }
 
 /// Port 8080: live streams and the pages, and what the pages need of the API under the same
 /// origin. Nothing can be changed through it but by signalling.
 pub fn http_router(state: AppState) -> Router {
-    let routes = signalling().merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
+    let shown = closed(&state, api::router(&state, true));
+    let routes = signalling().merge(shown).merge(open(live::routes())).merge(pages::routes());
     finish(routes, state)
+}
+
+/// Port 9972: nothing but the figures for Prometheus.
+pub fn exporter_router(state: AppState) -> Router {
+    finish(metrics::routes().method_not_allowed_fallback(wrong_method), state)
 }
 
 fn signalling() -> Router<AppState> {
     open(whip::routes().merge(rtc_api::routes()))
-}
-
-fn api_routes(state: &AppState, kicks: bool) -> Router<AppState> {
-    closed(state, api::routes(kicks))
 }
 
 /// Routes that pages of every origin may use.
@@ -103,11 +133,12 @@ fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     let count = map_response_with_state(state.clone(), stats::count);
-    routes.fallback(nothing).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
+    let guard = from_fn_with_state(state.clone(), api::guard::of_prefix);
+    routes.fallback(nothing).layer(guard).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
 }
 
 async fn open_if_allowed(State(state): State<AppState>, response: Response) -> Response {
-    if state.config().api_crossdomain { cors::open(response).await } else { response }
+    if state.config().api.crossdomain { cors::open(response).await } else { response }
 }
 
 async fn wrong_method() -> Problem {

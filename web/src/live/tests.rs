@@ -230,7 +230,10 @@ async fn an_flv_body_flows_while_the_publisher_pushes() {
 
 #[tokio::test]
 async fn flv_may_be_off() {
-    let server = Server::with(WebConfig { vhosts: PerVhost::all(VhostConfig { flv: false }), ..WebConfig::default() });
+    let server = Server::with(WebConfig {
+        vhosts: PerVhost::all(VhostConfig { flv: false, ..VhostConfig::default() }),
+        ..WebConfig::default()
+    });
     let answer = server.get("/live/s.flv").await;
     assert_eq!(answer.status, 404);
     assert!(answer.text().contains("HTTP-FLV is off"), "{}", answer.text());
