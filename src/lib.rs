@@ -18,6 +18,7 @@
 mod args;
 pub mod config;
 pub mod log;
+mod observed;
 mod pulse;
 mod server;
 

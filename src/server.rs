@@ -15,7 +15,7 @@ use weir_rtc::{RtcConfig, RtcServer};
 use weir_source::{Bridge, DEFAULT_VHOST, Hub, Lane, PerVhost, RemuxJob};
 use weir_web::{AppState, ServeLimits, VhostConfig, WebConfig};
 
-use crate::{Config, config::Vhost, pulse};
+use crate::{Config, config::Vhost, observed, pulse};
 
 /// How long the tasks of closing connections may take; with WebRTC's half second it stays well
 /// under the three seconds that a service manager is promised.
@@ -45,7 +45,7 @@ impl Server {
         hub.set_vhosts(config.names.clone());
         let runtime = tokio::runtime::Handle::current();
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
-        hub.set_bridge(Arc::new(Gate { vhosts: config.vhosts.clone(), remux }));
+        hub.set_bridge(Arc::new(Gate { vhosts: config.vhosts.clone(), remux: Arc::clone(&remux) }));
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -77,18 +77,21 @@ impl Server {
         }
 
         let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
-        let web_config = WebConfig {
-            api_crossdomain: config.http_api.crossdomain,
-            vhosts: config.vhosts.map(|vhost| VhostConfig { flv: vhost.remux.enabled }),
+        let mut web_config = WebConfig {
+            vhosts: config.vhosts.map(|vhost| VhostConfig {
+                flv: vhost.remux.enabled,
+                hls_fragment: vhost.hls.enabled.then_some(vhost.hls.fragment),
+            }),
             rtmp_port: port(&config.rtmp.listen, 1935),
             api_port: port(&config.http_api.listen, 1985),
             ..WebConfig::default()
         };
+        observed::fill(&mut web_config, config);
         let mut state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle), hls, web_config);
         state.rtmp = Arc::clone(&rtmp_config.stats);
+        state.remux = Some(remux);
         let limits = ServeLimits { connections_max: config.process.max_connections, ..ServeLimits::default() };
-        let (rates, sampled, stopped) = (Arc::clone(&state.rates), Arc::clone(&state.hub), stop.clone());
-        tasks.spawn(async move { rates.run(&sampled, stopped).await });
+        tasks.spawn(state.clone().run(stop.clone()));
         if let Some(rtc) = &rtc {
             tasks.spawn(pulse::run(rtc.handle(), stop.clone()));
         }
@@ -99,6 +102,12 @@ impl Server {
         for addr in &config.http_server.listen {
             let listener = bind(*addr, "the HTTP server").await?;
             tasks.spawn(weir_web::serve(listener, weir_web::http_router(state.clone()), limits, stop.clone()));
+        }
+        // The API's port has the metrics as well.
+        let metrics = config.exporter.iter().flat_map(|exporter| &exporter.listen);
+        for addr in metrics.filter(|addr| !config.http_api.listen.contains(addr)) {
+            let listener = bind(*addr, "the exporter").await?;
+            tasks.spawn(weir_web::serve(listener, weir_web::exporter_router(state.clone()), limits, stop.clone()));
         }
         Ok(Self { rtc, tasks, stop })
     }

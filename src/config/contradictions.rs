@@ -90,7 +90,10 @@ impl Contradictions<'_> {
     fn api(&mut self, config: &Config) {
         let missing = |auth: &super::BasicAuth| auth.username.is_empty() || auth.password.is_empty();
         if config.http_api.auth.as_ref().is_some_and(missing) {
-            self.mistake("http_api.auth.enabled", "needs http_api { auth { username …; password …; } }");
+            self.mistake("http_api.auth.enabled", "needs http_api { auth { username …; password …; } } or a token");
+        }
+        if config.http_api.auth.as_ref().is_some_and(|auth| auth.username.contains(':')) {
+            self.mistake("http_api.auth.username", "a name has no colon (RFC 7617)");
         }
         if config.log.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
             self.mistake("srs_log_tank", "file needs srs_log_file");

@@ -60,7 +60,7 @@ pub use exporter::Exporter;
 pub use heartbeat::Heartbeat;
 pub use hls::Hls;
 pub use hooks::Hooks;
-pub use http_api::{BasicAuth, HttpApi};
+pub use http_api::{BasicAuth, HttpApi, Token};
 pub use http_server::HttpServer;
 pub use play::Play;
 pub use process::{Level, Log, Process};

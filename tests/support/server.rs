@@ -31,21 +31,26 @@ impl Weir {
 
     /// The same with more directives in the default vhost.
     pub fn start_with(vhost: &str) -> Self {
-        Self::start_configured(vhost, "")
+        Self::start_configured("", vhost, "")
+    }
+
+    /// As [`Weir::start`] with more directives outside of blocks.
+    pub fn start_global(global: &str) -> Self {
+        Self::start_configured(global, "", "")
     }
 
     /// As [`Weir::start`] with more directives in `rtc_server`.
     pub fn start_rtc(rtc_server: &str) -> Self {
-        Self::start_configured("", rtc_server)
+        Self::start_configured("", "", rtc_server)
     }
 
-    fn start_configured(vhost: &str, rtc_server: &str) -> Self {
+    fn start_configured(global: &str, vhost: &str, rtc_server: &str) -> Self {
         know_tls();
         let dir = tempfile::tempdir().expect("a directory");
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
         let rtc = free_both();
         let conf = format!(
-            "listen {rtmp};\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
+            "listen {rtmp};\n{global}\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
              rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; buffer 1048576; {rtc_server} }}\n\
              vhost __defaultVhost__ {{\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
              hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n"
