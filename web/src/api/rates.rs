@@ -265,7 +265,7 @@ impl Table {
 
 /// The kinds of clients in the words of metrics: protocol and role.
 pub(crate) fn protocol_and_role(kind: ClientKind) -> (&'static str, &'static str) {
-    let (protocol, _) = kind.name().split_once('-').unwrap_or((kind.name(), ""));
+    let protocol = kind.name().split('-').next().unwrap_or_default();
     let role = if kind.is_publisher() { "publish" } else { "play" };
     match protocol {
         "rtc" => ("webrtc", role),

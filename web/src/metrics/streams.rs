@@ -12,6 +12,9 @@ const NAMED_MAX: usize = 100;
 /// The name of the others. No stream has it: names have no brackets.
 const OTHERS: &str = "(other)";
 
+/// A name, what it means, and a line's value.
+type Family = (&'static str, &'static str, fn(&Line) -> Option<f64>);
+
 /// One line of each family.
 #[derive(Default)]
 struct Line {
@@ -34,7 +37,7 @@ impl Line {
 
 pub(super) fn write(state: &AppState, by_stream: bool, now: Instant, out: &mut Exposition) {
     let lines = if by_stream { lines(state, now) } else { Vec::new() };
-    let families: [(&str, &str, fn(&Line) -> Option<f64>); 5] = [
+    let families: [Family; 5] = [
         ("weir_stream_clients", "Clients, the publisher among them.", |line| Some(line.clients as f64)),
         ("weir_stream_receive_bits_per_second", "What its publisher sends, over 30 seconds.", |line| Some(line.recv_bps as f64)),
         ("weir_stream_send_bits_per_second", "What its players are sent, over 30 seconds.", |line| Some(line.send_bps as f64)),

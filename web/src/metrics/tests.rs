@@ -92,7 +92,7 @@ async fn names_of_streams_are_for_those_who_may_read() {
     server.state.rates.sample(&server.state.hub, Instant::now());
     let get = |token: Option<&'static str>| {
         let request = Request::get("/metrics");
-        token.map_or(Request::get("/metrics"), |token| request.header("authorization", format!("Bearer {token}")))
+        if let Some(token) = token { request.header("authorization", format!("Bearer {token}")) } else { request }
     };
     for (token, shown) in [(None, false), (Some("wrong"), false), (Some("t0ken"), true)] {
         let answer = server.ask(get(token).body(Body::empty()).unwrap()).await;
