@@ -8,22 +8,26 @@ use tokio_util::sync::CancellationToken;
 use weir_bridge::{
     hls::{Hls, HlsConfig},
     remux::RemuxBridge,
-    rtmp::{self, RtmpConfig},
+    rtmp::{self, RtmpConfig, RtmpVhost},
     transcode,
 };
 use weir_rtc::{RtcConfig, RtcServer};
 use weir_source::{Bridge, DEFAULT_VHOST, Hub, Lane, PerVhost, RemuxJob};
-use weir_web::{AppState, ServeLimits, VhostConfig, WebConfig};
+use weir_web::{AppState, HlsSessions, Hooks, ServeLimits, ServerIds, VhostConfig, WebConfig};
 
 use crate::{Config, config::Vhost, observed, pulse};
 
 /// How long the tasks of closing connections may take; with WebRTC's half second it stays well
 /// under the three seconds that a service manager is promised.
 const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long callback servers may take to hear that all clients have gone.
+const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// All parts, running.
 pub struct Server {
     rtc: Option<RtcServer>,
+    hls_sessions: Arc<HlsSessions>,
+    hooks: Arc<Hooks>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -44,6 +48,9 @@ impl Server {
         let hub = Hub::new();
         hub.set_vhosts(config.names.clone());
         let runtime = tokio::runtime::Handle::current();
+        let ids = Arc::<ServerIds>::default();
+        let hooks = Hooks::new(Arc::clone(&ids), config.vhosts.map(|vhost| vhost.hooks.clone()), runtime.clone());
+        hub.set_gatekeeper(hooks.clone());
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
         hub.set_bridge(Arc::new(Gate { vhosts: config.vhosts.clone(), remux: Arc::clone(&remux) }));
 
@@ -60,15 +67,20 @@ impl Server {
             aof_ratio: vhost.hls.aof_ratio,
             window: vhost.hls.window,
             dispose: vhost.hls.dispose,
+            always: hooks.wants_segments(),
             ..HlsConfig::default()
         };
         let hls = vhost.hls.enabled.then(|| Hls::new(Arc::clone(&hub), hls_config, runtime));
+        if let Some(hls) = &hls {
+            hls.set_watch(hooks.clone());
+        }
 
         let rtmp_config = Arc::new(RtmpConfig {
             chunk_size_out: config.rtmp.chunk_size,
             connections_max: config.process.max_connections,
             first_media_timeout: vhost.publish.firstpkt_timeout,
             idle_timeout: vhost.publish.normal_timeout,
+            vhosts: config.vhosts.map(|vhost| RtmpVhost { gather: vhost.play.gather }),
             ..RtmpConfig::default()
         });
         for addr in &config.rtmp.listen {
@@ -80,6 +92,9 @@ impl Server {
         let mut web_config = WebConfig {
             vhosts: config.vhosts.map(|vhost| VhostConfig {
                 flv: vhost.remux.enabled,
+                gather: vhost.play.gather,
+                hls_ctx: vhost.hls.ctx,
+                hls_ts_ctx: vhost.hls.ts_ctx,
                 hls_fragment: vhost.hls.enabled.then_some(vhost.hls.fragment),
             }),
             rtmp_port: port(&config.rtmp.listen, 1935),
@@ -90,6 +105,9 @@ impl Server {
         let mut state = AppState::new(hub, rtc.as_ref().map(RtcServer::handle), hls, web_config);
         state.rtmp = Arc::clone(&rtmp_config.stats);
         state.remux = Some(remux);
+        state.hooks = Some(Arc::clone(&hooks));
+        state.ids = ids;
+        let hls_sessions = Arc::clone(&state.hls_sessions);
         let limits = ServeLimits { connections_max: config.process.max_connections, ..ServeLimits::default() };
         tasks.spawn(state.clone().run(stop.clone()));
         if let Some(rtc) = &rtc {
@@ -109,7 +127,7 @@ impl Server {
             let listener = bind(*addr, "the exporter").await?;
             tasks.spawn(weir_web::serve(listener, weir_web::exporter_router(state.clone()), limits, stop.clone()));
         }
-        Ok(Self { rtc, tasks, stop })
+        Ok(Self { rtc, hls_sessions, hooks, tasks, stop })
     }
 
     async fn stop(mut self) {
@@ -120,6 +138,11 @@ impl Server {
         }
         if let Some(rtc) = self.rtc.take() {
             rtc.shutdown();
+        }
+        self.hls_sessions.close();
+        let lost = self.hooks.drain(DRAIN_TIMEOUT).await;
+        if lost > 0 {
+            tracing::warn!(lost, "callback servers did not hear all in time");
         }
     }
 }

@@ -53,10 +53,9 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("vhost.hls.hls_master_m3u8_path_relative", Kind::Flag, "off", "Relative names in the first playlist")
         .without_effect("names are relative to the playlist"),
     Row::new("vhost.hls.hls_recover", Kind::Flag, "on", "Go on with the old playlist after a restart").without_effect(IN_MEMORY),
-    Row::new("vhost.hls.hls_nb_notify", Kind::Number(0, 1_000_000), "64", "Bytes to read of an answer to on_hls_notify")
-        .without_effect("nobody is notified"),
-    Row::new("vhost.hls.hls_ctx", Kind::Flag, "on", "Give each player a playlist of its own").without_effect("players share one"),
-    Row::new("vhost.hls.hls_ts_ctx", Kind::Flag, "on", "Name it in segments").without_effect("players share one playlist"),
+    Row::new("vhost.hls.hls_nb_notify", Kind::Number(0, 1_000_000), "64", "Bytes to read of an answer to on_hls_notify"),
+    Row::new("vhost.hls.hls_ctx", Kind::Flag, "on", "Give each player a playlist of its own, so that it is a client of its own"),
+    Row::new("vhost.hls.hls_ts_ctx", Kind::Flag, "on", "Name it in segments too, so that their bytes are counted"),
     Row::new("vhost.hls.hls_dts_directly", Kind::Flag, "on", "Keep the stream's times").without_effect("they are kept"),
     Row::new("vhost.hls.hls_acodec", Kind::Text, "aac", "The sound that is announced first")
         .without_effect("what there is is announced"),
@@ -85,6 +84,10 @@ pub struct Hls {
     pub window: Duration,
     /// How long the last segments are kept after the publisher's end.
     pub dispose: Duration,
+    /// Each player has a session of its own.
+    pub ctx: bool,
+    /// It is named in segments too.
+    pub ts_ctx: bool,
 }
 
 pub(super) fn read(settings: &Settings, vhost: &str) -> Hls {
@@ -96,5 +99,7 @@ pub(super) fn read(settings: &Settings, vhost: &str) -> Hls {
         aof_ratio: view.decimal("hls_aof_ratio"),
         window: view.seconds("hls_window"),
         dispose: view.seconds("hls_dispose"),
+        ctx: view.flag("hls_ctx"),
+        ts_ctx: view.flag("hls_ts_ctx"),
     }
 }

@@ -1,12 +1,16 @@
 //! `http_hooks`: the callback servers that decide about clients and are told of them.
 
+use std::str::FromStr;
+
+use weir_web::HooksConfig;
+
 use super::{
-    settings::Settings,
+    settings::{Settings, View},
     table::{Kind, Row},
 };
 
 pub(super) const ROWS: &[Row] = &[
-    Row::block("vhost.http_hooks", "Callback servers, several for each event, asked in order by POST").not_yet(),
+    Row::block("vhost.http_hooks", "Callback servers, several for each event, asked in order by POST"),
     Row::new("vhost.http_hooks.enabled", Kind::Flag, "off", "Ask them"),
     Row::new("vhost.http_hooks.on_connect", Kind::Urls, "", "An RTMP client has connected; may refuse it"),
     Row::new("vhost.http_hooks.on_close", Kind::Urls, "", "It has gone"),
@@ -16,39 +20,46 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("vhost.http_hooks.on_stop", Kind::Urls, "", "It does no longer"),
     Row::new("vhost.http_hooks.on_dvr", Kind::Urls, "", "A recording has been finished")
         .without_effect("nothing is recorded yet"),
-    Row::new("vhost.http_hooks.on_hls", Kind::Urls, "", "A segment has been finished")
-        .without_effect("segments are not written to files yet"),
-    Row::new("vhost.http_hooks.on_hls_notify", Kind::Urls, "", "The same by GET of a URL with variables")
-        .without_effect("segments are not written to files yet"),
+    Row::new(
+        "vhost.http_hooks.on_hls",
+        Kind::Urls,
+        "",
+        "A segment has been finished; it is in memory, its file is the URL's path",
+    ),
+    Row::new(
+        "vhost.http_hooks.on_hls_notify",
+        Kind::UrlTemplates,
+        "",
+        "The same by GET of a URL with [app] [stream] [ts_url] [param] [server_id] [service_id]",
+    ),
+    Row::new("vhost.http_hooks.decision_timeout", Kind::Seconds(0.1, 60.0), "5", "Seconds for a decision; then it is no"),
+    Row::new("vhost.http_hooks.notice_timeout", Kind::Seconds(0.1, 60.0), "5", "Seconds for one try to tell what may not refuse"),
+    Row::new("vhost.http_hooks.tries", Kind::Number(1, 100), "8", "How often that is tried"),
+    Row::new("vhost.http_hooks.retry_for", Kind::Seconds(0.0, 3_600.0), "60", "For how many seconds"),
 ];
 
-/// Callback servers by event; an empty list: nobody.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hooks {
-    /// An RTMP client has connected.
-    pub on_connect: Vec<String>,
-    /// It has gone.
-    pub on_close: Vec<String>,
-    /// A client wants to publish.
-    pub on_publish: Vec<String>,
-    /// It does no longer.
-    pub on_unpublish: Vec<String>,
-    /// A client wants to play.
-    pub on_play: Vec<String>,
-    /// It does no longer.
-    pub on_stop: Vec<String>,
+pub(super) fn read(settings: &Settings, vhost: &str) -> HooksConfig {
+    let view = settings.vhost(vhost, "vhost.http_hooks");
+    HooksConfig {
+        enabled: view.flag("enabled"),
+        on_connect: urls(&view, "on_connect"),
+        on_close: urls(&view, "on_close"),
+        on_publish: urls(&view, "on_publish"),
+        on_unpublish: urls(&view, "on_unpublish"),
+        on_play: urls(&view, "on_play"),
+        on_stop: urls(&view, "on_stop"),
+        on_dvr: urls(&view, "on_dvr"),
+        on_hls: urls(&view, "on_hls"),
+        on_hls_notify: urls(&view, "on_hls_notify"),
+        decision_timeout: view.seconds("decision_timeout"),
+        notice_timeout: view.seconds("notice_timeout"),
+        tries_max: view.number("tries"),
+        retry_for: view.seconds("retry_for"),
+        hls_nb_notify: settings.vhost(vhost, "vhost.hls").number("hls_nb_notify"),
+    }
 }
 
-/// `None`: off.
-pub(super) fn read(settings: &Settings, vhost: &str) -> Option<Hooks> {
-    let view = settings.vhost(vhost, "vhost.http_hooks");
-    let hooks = Hooks {
-        on_connect: view.words("on_connect"),
-        on_close: view.words("on_close"),
-        on_publish: view.words("on_publish"),
-        on_unpublish: view.words("on_unpublish"),
-        on_play: view.words("on_play"),
-        on_stop: view.words("on_stop"),
-    };
-    view.flag("enabled").then_some(hooks)
+/// One that cannot be read must not be left out: nobody would be asked.
+fn urls<T: FromStr<Err: std::fmt::Debug>>(view: &View<'_>, name: &str) -> Vec<T> {
+    view.words(name).iter().map(|word| word.parse().expect("its kind lets only such words in")).collect()
 }

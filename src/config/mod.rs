@@ -59,7 +59,6 @@ pub use explain::Change;
 pub use exporter::Exporter;
 pub use heartbeat::Heartbeat;
 pub use hls::Hls;
-pub use hooks::Hooks;
 pub use http_api::{BasicAuth, HttpApi, Token};
 pub use http_server::HttpServer;
 pub use play::Play;

@@ -1,5 +1,7 @@
 //! `play`: how players of RTMP and HTTP-FLV are sent to.
 
+use std::time::Duration;
+
 use super::{
     settings::Settings,
     table::{Kind, Row},
@@ -16,9 +18,14 @@ pub(super) const ROWS: &[Row] = &[
         .without_effect("what is kept is bounded by time and bytes"),
     Row::new("vhost.play.queue_length", Kind::Seconds(0.0, 3_600.0), "30", "Seconds that a player may be behind")
         .without_effect("one that is two seconds behind goes on at the next keyframe"),
-    Row::new("vhost.play.mw_latency", Kind::Millis(0.0, 60_000.0), "350", "Milliseconds that are sent together")
-        .without_effect(AT_ONCE),
-    Row::new("vhost.play.mw_msgs", Kind::Number(0, 128), "8", "Messages that are sent together").without_effect(AT_ONCE),
+    Row::new(
+        "vhost.play.mw_latency",
+        Kind::Millis(0.0, 60_000.0),
+        "350",
+        "Milliseconds that RTMP and HTTP-FLV players get in one write, and are later by; 0 with min_latency, unless written",
+    ),
+    Row::new("vhost.play.mw_msgs", Kind::Number(0, 128), "8", "Messages that are sent together")
+        .without_effect("mw_latency alone says when"),
     Row::new("vhost.play.send_min_interval", Kind::Millis(0.0, 60_000.0), "0", "Milliseconds between messages")
         .without_effect(AT_ONCE),
     Row::new("vhost.play.time_jitter", Kind::Choice(&["full", "zero", "off"]), "full", "How times are mended")
@@ -35,8 +42,12 @@ pub(super) const ROWS: &[Row] = &[
 pub struct Play {
     /// Begin with the last keyframe.
     pub gop_cache: bool,
+    /// How long frames are gathered for one write; zero: never.
+    pub gather: Duration,
 }
 
 pub(super) fn read(settings: &Settings, vhost: &str) -> Play {
-    Play { gop_cache: settings.vhost(vhost, "vhost.play").flag("gop_cache") }
+    let play = settings.vhost(vhost, "vhost.play");
+    let at_once = settings.is_on(vhost, "vhost.min_latency") && !play.is_set("mw_latency");
+    Play { gop_cache: play.flag("gop_cache"), gather: if at_once { Duration::ZERO } else { play.millis("mw_latency") } }
 }

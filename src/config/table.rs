@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     Url,
     /// Several of these.
     Urls,
+    /// The same with placeholders in them.
+    UrlTemplates,
     /// A file or folder, from the working directory on.
     Path,
     /// Any number of words.

@@ -128,6 +128,14 @@ fn wrong_files_and_their_messages() {
             "2:24: vhost.http_hooks.on_play: must begin with http://HOST or https://HOST, not 'ftp://b'",
         ),
         (
+            "\nvhost a { http_hooks { on_publish http://b http://u:p@b; } }",
+            "2:24: vhost.http_hooks.on_publish: the URL must not hold a user or password: 'http://u:p@b'",
+        ),
+        (
+            "\nvhost a { http_hooks { on_hls_notify http://[app]/x; } }",
+            "2:24: vhost.http_hooks.on_hls_notify: placeholders may stand only behind the host: 'http://[app]/x'",
+        ),
+        (
             "\nvhost a { transcode { engine ff { vfps fast; } } }",
             "2:35: vhost.transcode.engine.vfps: must be a number from 0 to 1000, not 'fast'",
         ),
@@ -197,7 +205,16 @@ fn sections_of_vhosts_are_typed() {
     assert_eq!((one.hls.fragment, one.hls.window), (Duration::from_secs(6), Duration::from_secs(30)));
     let one = vhost("play { gop_cache off; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }");
     assert!(!one.play.gop_cache && one.remux.enabled);
-    assert_eq!((one.refer, one.security, one.hooks), (None, None, None));
+    assert_eq!((one.refer, one.security, one.hooks.enabled), (None, None, false));
+    let hooks = vhost(
+        "http_hooks { enabled on; on_play http://b https://c/d?e; on_hls_notify http://b/[app]; decision_timeout 2.5; tries 3; }
+         hls { hls_nb_notify 5; hls_ctx off; }",
+    );
+    assert!(!hooks.hls.ctx && hooks.hls.ts_ctx && hooks.hooks.enabled && hooks.hooks.on_publish.is_empty());
+    let shown: Vec<_> = hooks.hooks.on_play.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["http://b/", "https://c/d"], "the query may hold a secret");
+    assert_eq!((hooks.hooks.on_hls_notify.len(), hooks.hooks.tries_max, hooks.hooks.hls_nb_notify), (1, 3, 5));
+    assert_eq!(hooks.hooks.decision_timeout, Duration::from_millis(2_500));
 }
 
 #[test]
@@ -440,11 +457,7 @@ fn sample(name: &str) -> Result<(Config, Vec<String>), ConfigError> {
 }
 
 /// Samples of what is not built yet, and what they are refused for.
-const WAITING: &[(&str, &str)] = &[
-    ("http.hooks.callback.conf", "vhost.http_hooks"),
-    ("security.deny.publish.conf", "vhost.security"),
-    ("https.conf", "rtmps"),
-];
+const WAITING: &[(&str, &str)] = &[("security.deny.publish.conf", "vhost.security"), ("https.conf", "rtmps")];
 
 #[test]
 fn every_sample_loads_without_a_note() {
@@ -476,9 +489,10 @@ fn samples_hold_what_their_names_promise() {
     assert_eq!((config.rtmp.listen, config.http_api.listen.len()), (vec![addr("0.0.0.0:1935")], 0));
     assert!(!vhost.remux.enabled && !vhost.hls.enabled && !vhost.rtc.enabled);
     let (_, vhost) = of("realtime.conf");
-    assert!(vhost.remux.enabled);
+    assert!(vhost.remux.enabled && vhost.play.gather.is_zero());
     let (_, vhost) = of("hls.conf");
     assert!(vhost.hls.enabled && !vhost.remux.enabled);
+    assert_eq!(vhost.play.gather.as_millis(), 350, "SRS's default");
     let (_, vhost) = of("http.flv.live.conf");
     assert!(vhost.remux.enabled && !vhost.hls.enabled);
     let (config, vhost) = of("rtc.conf");

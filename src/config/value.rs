@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use weir_web::hooks::{HookUrl, NotifyUrl};
+
 use super::{listen, table::Kind};
 
 /// Are these words what the kind takes? The text says what it takes.
@@ -12,8 +14,15 @@ pub(crate) fn check(kind: Kind, words: &[String]) -> Result<(), String> {
         (Kind::Rules(check), words) => check(words),
         (Kind::Listen, []) => Err("needs a port or ADDRESS:PORT".to_owned()),
         (Kind::Listen, words) => words.iter().try_for_each(|word| listen::parse(word).map(|_| ())),
-        (Kind::Urls, []) => Err("needs a URL".to_owned()),
-        (Kind::Urls, words) => words.iter().try_for_each(|word| url(word)),
+        (Kind::Urls | Kind::UrlTemplates, []) => Err("needs a URL".to_owned()),
+        (Kind::Urls, words) => words.iter().try_for_each(|word| {
+            url(word)?;
+            word.parse::<HookUrl>().map(|_| ()).map_err(|error| format!("{error}: '{word}'"))
+        }),
+        (Kind::UrlTemplates, words) => words.iter().try_for_each(|word| {
+            url(word)?;
+            word.parse::<NotifyUrl>().map(|_| ()).map_err(|error| format!("{error}: '{word}'"))
+        }),
         (kind, [word]) => single(kind, word),
         (kind, words) => Err(format!("takes {}, not {} words", article(kind), words.len())),
     }

@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("vhost.enabled", Kind::Flag, "on", "Let clients in"),
     Row::new("vhost.chunk_size", Kind::Number(128, 65_536), "", "Bytes of RTMP's chunks; nothing: the server's")
         .without_effect("the server's chunk_size holds for all vhosts"),
-    Row::new("vhost.min_latency", Kind::Flag, "off", "Send what comes at once").without_effect("everything is sent at once"),
+    Row::new("vhost.min_latency", Kind::Flag, "off", "Send what comes at once: mw_latency is 0 unless written"),
     Row::new("vhost.tcp_nodelay", Kind::Flag, "off", "Send small packets at once").without_effect("they always are"),
     Row::new("vhost.in_ack_size", Kind::Number(0, 2_147_483_647), "0", "RTMP's acknowledgements from clients")
         .without_effect("they are as clients send them"),
@@ -38,7 +38,7 @@ pub struct Vhost {
     /// Who may come.
     pub security: Option<security::Security>,
     /// Who is told.
-    pub hooks: Option<hooks::Hooks>,
+    pub hooks: weir_web::HooksConfig,
     /// HTTP-FLV.
     pub remux: remux::Remux,
     /// HLS.

@@ -52,7 +52,7 @@ impl Weir {
         let conf = format!(
             "listen {rtmp};\n{global}\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
              rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; buffer 1048576; {rtc_server} }}\n\
-             vhost __defaultVhost__ {{\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
+             vhost __defaultVhost__ {{\n min_latency on;\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
              hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n"
         );
         let path = dir.path().join("weir.conf");

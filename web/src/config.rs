@@ -37,6 +37,16 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
+    /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
+    /// by as much, and costs as many system calls less. Default zero: never.
+    pub gather: Duration,
+    /// Answer the first request for an HLS playlist with one that names a session (`hls_ctx`), so that
+    /// every player is a client of its own. Off: the playlist is answered at once, and players of one
+    /// address and query are one client. Default on.
+    pub hls_ctx: bool,
+    /// Name the session in the URLs of segments too, so that their bytes are counted (`hls_ts_ctx`).
+    /// Default on.
+    pub hls_ts_ctx: bool,
     /// The target length of its HLS segments, for the API's list of vhosts; `None` where it has no HLS.
     /// Default none.
     pub hls_fragment: Option<Duration>,
@@ -44,7 +54,7 @@ pub struct VhostConfig {
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true, hls_fragment: None }
+        Self { flv: true, gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true, hls_fragment: None }
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Fault {
     NoSession,
     /// There is no such resource.
     NotFound,
+    /// There was, and it will not come back (RFC 9110 section 15.5.11).
+    Gone,
     /// The resource does not have this method.
     Method,
     /// PATCH needs `If-Match` (RFC 6585 section 3).
@@ -78,6 +80,7 @@ impl Fault {
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The server is going down", 503),
             Self::NoSession => (StatusCode::NOT_FOUND, "no-session", "There is no such session", 404),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here", 404),
+            Self::Gone => (StatusCode::GONE, "gone", "It has ended", 410),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed here", 405),
             Self::PreconditionRequired => (StatusCode::PRECONDITION_REQUIRED, "if-match-required", "If-Match is required", 428),
             Self::PreconditionFailed => {

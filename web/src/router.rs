@@ -15,8 +15,8 @@ use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
 use crate::{
-    Fault, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig, api, cors, heartbeat, live, machine::Machine,
-    metrics, pages, rtc_api, stats, whip,
+    Fault, HlsSessions, Hooks, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig, api, cors, heartbeat, live,
+    machine::Machine, metrics, pages, rtc_api, stats, whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -28,6 +28,8 @@ pub struct AppState {
     pub rtc: Option<RtcHandle>,
     /// The HLS output, unless it is off.
     pub hls: Option<Arc<Hls>>,
+    /// The viewers of HLS.
+    pub hls_sessions: Arc<HlsSessions>,
     /// What the RTMP listeners count; fresh counters where there are none.
     pub rtmp: Arc<RtmpStats>,
     /// What the routes count.
@@ -45,6 +47,8 @@ pub struct AppState {
     pub(crate) machine: Arc<Machine>,
     /// The remuxers and transcoders, for their counters.
     pub remux: Option<Arc<RemuxBridge>>,
+    /// The callbacks, for theirs.
+    pub hooks: Option<Arc<Hooks>>,
     pub(crate) scrapes: Arc<metrics::Scrapes>,
 }
 
@@ -52,11 +56,12 @@ impl AppState {
     /// With fresh ids and nothing sampled yet.
     pub fn new(hub: Arc<Hub>, rtc: impl Into<Option<RtcHandle>>, hls: impl Into<Option<Arc<Hls>>>, config: WebConfig) -> Self {
         let (rtc, hls) = (rtc.into(), hls.into());
-        let (rtmp, http) = (Arc::default(), Arc::default());
+        let (rtmp, http, hls_sessions) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             hub,
             rtc,
             hls,
+            hls_sessions,
             rtmp,
             http,
             settings: Arc::new(ArcSwap::from_pointee(config)),
@@ -66,6 +71,7 @@ impl AppState {
             rates: Arc::default(),
             machine: Arc::default(),
             remux: None,
+            hooks: None,
             scrapes: Arc::default(),
         }
     }

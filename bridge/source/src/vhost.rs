@@ -108,6 +108,11 @@ impl<T> PerVhost<T> {
     pub fn get(&self, vhost: &str) -> &Arc<T> {
         self.named.get(vhost).unwrap_or(&self.all)
     }
+
+    /// All settings that some vhost has.
+    pub fn values(&self) -> impl Iterator<Item = &Arc<T>> {
+        std::iter::once(&self.all).chain(self.named.values())
+    }
 }
 
 impl<T: Default> Default for PerVhost<T> {

@@ -7,6 +7,7 @@
 mod playlist;
 mod segmenter;
 mod stream;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -29,6 +30,7 @@ use weir_source::{Hub, StreamKey};
 pub use playlist::stream_of_segment;
 use segmenter::{Cut, Tally};
 use stream::Stream;
+pub use watch::{Finished, SegmentWatch};
 
 /// The most streams that are segmented at a time. At 2 Mb/s and the default window one takes
 /// 6 MB, so this is 6 GB: a machine with as many publishers has that.
@@ -138,6 +140,7 @@ pub struct Hls {
     counters: Counters,
     made: Instant,
     stop: CancellationToken,
+    watch: OnceLock<Arc<dyn SegmentWatch>>,
 }
 
 impl Hls {
@@ -152,6 +155,7 @@ impl Hls {
             counters: Counters::default(),
             made: Instant::now(),
             stop: CancellationToken::new(),
+            watch: OnceLock::new(),
         });
         if hls.config.always {
             hls.runtime.spawn(follow_publishers(Arc::clone(&hls)));
@@ -162,6 +166,18 @@ impl Hls {
     /// The configuration.
     pub const fn config(&self) -> &HlsConfig {
         &self.config
+    }
+
+    /// Sets who is told of finished segments. Only the first call counts.
+    pub fn set_watch(&self, watch: Arc<dyn SegmentWatch>) {
+        let _already_set = self.watch.set(watch);
+    }
+
+    /// Whether [`Hls::playlist`] can find the stream: somebody publishes it, or its last segments are
+    /// still held.
+    pub fn has(&self, key: &StreamKey) -> bool {
+        let is_held = self.streams.lock().contains_key(key);
+        is_held || self.hub.get(key).is_some_and(|source| source.publisher_lane().is_some())
     }
 
     /// The stream's playlist, a media playlist whose segments are named relative to it. The first

@@ -74,17 +74,19 @@ impl Window {
         }
     }
 
-    /// Adds a segment and slides the window.
-    pub(super) fn push(&mut self, cut: Cut) {
+    /// Adds a segment and slides the window. Its name and number.
+    pub(super) fn push(&mut self, cut: Cut) -> (Arc<str>, u64) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let name = format!("{}-{seq}.ts", self.prefix).into();
+        let name: Arc<str> = format!("{}-{seq}.ts", self.prefix).into();
+        let named = (Arc::clone(&name), seq);
         // It must not change in a playlist's life (RFC 8216 6.2.1). It starts as what the rules
         // promise and grows only if a publisher breaks them: players take that well.
         self.target_secs = self.target_secs.max(ceil_secs(cut.duration));
         self.bytes += cut.data.len();
         self.segments.push_back(Segment { seq, name, data: cut.data, duration: cut.duration, discontinuity: cut.discontinuity });
         self.slide();
+        named
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {

@@ -18,7 +18,7 @@ use tracing::debug;
 use weir_source::{Frame, Read, StreamKey};
 
 use super::{
-    Hls,
+    Finished, Hls,
     playlist::{Snapshot, Window},
     segmenter::{Cut, Rules, Segmenter},
 };
@@ -173,13 +173,20 @@ impl Task<'_> {
         if self.cuts.is_empty() {
             return;
         }
+        let mut finished = Vec::new();
         for cut in self.cuts.drain(..) {
             self.hls.counters.count(&cut);
-            self.window.push(cut);
+            let duration = cut.duration;
+            finished.push((self.window.push(cut), duration));
         }
         self.stream.bytes.store(self.window.bytes() as u64, Ordering::Relaxed);
         self.stream.snapshot.store(Arc::new(self.window.snapshot()));
         self.stream.changed.notify_waiters();
+        // Once players can get them: whoever is told may fetch them at once.
+        let Some(watch) = self.hls.watch.get() else { return };
+        for ((name, seq), duration) in &finished {
+            watch.finished(&self.stream.key, Finished { name, seq: *seq, duration: *duration });
+        }
     }
 
     fn is_unwanted(&self) -> bool {

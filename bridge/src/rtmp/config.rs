@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use weir_source::PerVhost;
+
 use super::RtmpStats;
 
 /// RTMP's settings. Each has a default that suits.
@@ -15,6 +17,9 @@ pub struct RtmpConfig {
     pub connections_max: usize,
     /// For the handshake, and again from it to `publish` or `play`. Default 10 s.
     pub handshake_timeout: Duration,
+    /// How long whoever decides about a client may think; then it is refused. A callback server's own
+    /// time is shorter. Default 30 s.
+    pub decision_timeout: Duration,
     /// From `publish` to the first media. Default 20 s.
     pub first_media_timeout: Duration,
     /// Silence of a publisher. Default 30 s.
@@ -24,8 +29,18 @@ pub struct RtmpConfig {
     /// How often a player that is sent nothing is pinged, so that a dead one is noticed.
     /// Default 30 s.
     pub ping_interval: Duration,
+    /// What differs by vhost.
+    pub vhosts: PerVhost<RtmpVhost>,
     /// Where all connections count what they do.
     pub stats: Arc<RtmpStats>,
+}
+
+/// RTMP's settings of one vhost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RtmpVhost {
+    /// How long frames are gathered before a player is sent them in one write (`mw_latency`): it is
+    /// later by as much, and costs as many system calls less. Default zero: never.
+    pub gather: Duration,
 }
 
 impl Default for RtmpConfig {
@@ -34,10 +49,12 @@ impl Default for RtmpConfig {
             chunk_size_out: 60_000,
             connections_max: 10_000,
             handshake_timeout: Duration::from_secs(10),
+            decision_timeout: Duration::from_secs(30),
             first_media_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),
+            vhosts: PerVhost::default(),
             stats: Arc::default(),
         }
     }

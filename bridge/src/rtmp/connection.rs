@@ -1,6 +1,12 @@
 //! One connection's task: the socket, the session on it, and whom it serves now.
 
-use std::{io, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    io,
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -10,11 +16,11 @@ use tokio::{
     time::timeout,
 };
 use tracing::{debug, info};
-use weir_source::{ClientGuard, ClientInfo, ClientKind, Hub, Pass};
+use weir_source::{Caller, ClientGuard, ClientInfo, ClientKind, ConnectionPass, Denied, Hub, Pass};
 
 use super::{
-    Event, RtmpConfig, Session, SessionError, StreamRequest,
-    player::Player,
+    Connect, Event, RtmpConfig, Session, SessionError, StreamRequest,
+    player::{Player, Shape},
     publisher::{FramesPublisher, PublishEnd},
 };
 use crate::NotifyWake;
@@ -22,6 +28,8 @@ use crate::NotifyWake;
 /// Bytes read at a time: for commands, and for a publisher's media.
 const READ_BYTES: usize = 4 << 10;
 const READ_BYTES_PUBLISHING: usize = 64 << 10;
+/// What is read of a client that waits for a decision; then only the decision is waited for.
+const READ_WAITING_MAX: usize = 64 << 10;
 /// Slices of one vectored write; the kernel takes 1,024.
 const SLICES_MAX: usize = 64;
 
@@ -52,12 +60,16 @@ pub(crate) struct Connection {
     config: Arc<RtmpConfig>,
     session: Session,
     input: BytesMut,
+    /// From an accepted `connect` on.
+    pass: Option<ConnectionPass>,
+    /// Bytes written before that.
+    sent_before: usize,
 }
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream, ip: IpAddr, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
         let session = Session::new(Arc::clone(&config), Instant::now());
-        Self { stream, ip, id, hub, config, session, input: BytesMut::new() }
+        Self { stream, ip, id, hub, config, session, input: BytesMut::new(), pass: None, sent_before: 0 }
     }
 
     /// Runs until one side ends it.
@@ -77,6 +89,7 @@ impl Connection {
                 Err(end) => return end,
             };
             let ended = match asked {
+                Event::Connect(connect) => self.connect(connect).await,
                 Event::Publish(request) => Box::pin(self.publish(request)).await,
                 Event::Play(request) => self.play(request).await,
                 _ => Ok(()),
@@ -114,9 +127,57 @@ impl Connection {
         End::Refused
     }
 
+    async fn connect(&mut self, connect: Connect) -> Result<(), End> {
+        let vhost = match self.hub.vhosts().resolve(&connect.host) {
+            Ok(vhost) => vhost.to_owned(),
+            Err(error) => {
+                self.refuse(&error.to_string());
+                return Ok(());
+            }
+        };
+        let caller = Caller {
+            id: self.id.clone(),
+            ip: self.ip,
+            vhost,
+            app: connect.app,
+            url: connect.tc_url,
+            page_url: connect.page_url,
+            param: connect.param,
+        };
+        let hub = Arc::clone(&self.hub);
+        match self.decided(hub.admit_connection(caller)).await? {
+            Ok(pass) => {
+                let received = self.session.received() + self.input.len() as u64;
+                pass.traffic().received.fetch_add(received, Ordering::Relaxed);
+                pass.traffic().sent.fetch_add(self.sent_before as u64, Ordering::Relaxed);
+                self.pass = Some(pass);
+                self.session.accept_connect(Instant::now());
+            }
+            Err(denied) => self.refuse(&denied.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Waits for a decision about this client, which may be a callback server's. A client that goes
+    /// meanwhile is noticed; what it sends is kept, within a bound.
+    async fn decided<T>(&mut self, decision: impl Future<Output = Result<T, Denied>>) -> Result<Result<T, Denied>, End> {
+        let decision = timeout(self.config.decision_timeout, decision);
+        let mut decision = std::pin::pin!(decision);
+        let decided = loop {
+            tokio::select! {
+                biased;
+                decided = &mut decision => break decided,
+                read = read(&mut self.stream, &mut self.input, READ_BYTES), if self.input.len() < READ_WAITING_MAX => {
+                    count(self.pass.as_ref(), 0, read?);
+                }
+            }
+        };
+        Ok(decided.unwrap_or_else(|_elapsed| Err(Denied::Unavailable("it was not decided in time".to_owned()))))
+    }
+
     async fn publish(&mut self, request: StreamRequest) -> Result<(), End> {
         let wake = NotifyWake::new();
-        let Some(pass) = self.admit(ClientKind::RtmpPublish, request).await else { return Ok(()) };
+        let Some(pass) = self.admit(ClientKind::RtmpPublish, request).await? else { return Ok(()) };
         let key = pass.info().key.clone();
         let publisher = match self.hub.publish_frames(&key, &self.id, wake.clone(), Instant::now()) {
             Ok(publisher) => publisher,
@@ -177,13 +238,14 @@ impl Connection {
 
     async fn play(&mut self, request: StreamRequest) -> Result<(), End> {
         let wake = NotifyWake::new();
-        let Some(pass) = self.admit(ClientKind::RtmpPlay, request).await else { return Ok(()) };
+        let Some(pass) = self.admit(ClientKind::RtmpPlay, request).await? else { return Ok(()) };
         let key = pass.info().key.clone();
         let subscriber = self.hub.subscribe_frames(&key, Instant::now());
         let client = self.enter(pass, wake.clone());
         self.session.accept_play();
         info!(stream = %key, ip = %self.ip, "playing");
-        let mut player = Player::new(subscriber, wake, self.session.stream_id(), self.config.chunk_size());
+        let shape = Shape { stream_id: self.session.stream_id(), chunk_size: self.config.chunk_size() };
+        let mut player = Player::new(subscriber, wake, shape, self.config.vhosts.get(key.vhost()).gather);
         let end = self.play_frames(&mut player, &client).await;
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "stopped".to_owned());
         info!(stream = %key, %why, dropped = player.dropped(), uncarried = player.uncarried(), "playing ended");
@@ -206,7 +268,7 @@ impl Connection {
                 }
             }
             batch.push(self.session.take_output().into());
-            player.fill(&mut batch, &mut self.session);
+            player.fill(&mut batch, &mut self.session, Instant::now());
             batch.push(self.session.take_output().into());
             let sent = self.write(&mut batch).await?;
             client.sent(sent);
@@ -215,7 +277,11 @@ impl Connection {
                 return Err(End::Kicked);
             }
             tokio::select! {
-                read = read(&mut self.stream, &mut self.input, READ_BYTES) => client.received(read?),
+                read = read(&mut self.stream, &mut self.input, READ_BYTES) => {
+                    let read = read?;
+                    count(self.pass.as_ref(), 0, read);
+                    client.received(read);
+                }
                 () = player.wait() => {}
                 () = &mut silence => {
                     if !std::mem::take(&mut has_sent) {
@@ -229,19 +295,19 @@ impl Connection {
     }
 
     /// Names the stream and asks whether the client may have it. `None`: it was refused.
-    async fn admit(&mut self, kind: ClientKind, request: StreamRequest) -> Option<Pass> {
+    async fn admit(&mut self, kind: ClientKind, request: StreamRequest) -> Result<Option<Pass>, End> {
         let now = Instant::now();
         let key = match self.hub.vhosts().key(&request.host, &request.app, &request.stream) {
             Ok(key) => key,
             Err(error) => {
                 self.refuse(&error.to_string());
-                return None;
+                return Ok(None);
             }
         };
         // Before anybody is asked whether this client may: the answer would not help it.
         if let Some(error) = kind.is_publisher().then(|| self.hub.is_free(&key, now).err()).flatten() {
             self.refuse(&format!("StreamBusy: {error}"));
-            return None;
+            return Ok(None);
         }
         let info = ClientInfo {
             id: self.id.clone(),
@@ -253,13 +319,9 @@ impl Connection {
             param: request.param,
             since: now,
         };
-        match self.hub.admit(info, None).await {
-            Ok(pass) => Some(pass),
-            Err(denied) => {
-                self.refuse(&denied.to_string());
-                None
-            }
-        }
+        let hub = Arc::clone(&self.hub);
+        let decided = self.decided(hub.admit(info, None)).await?;
+        Ok(decided.map_err(|denied| self.refuse(&denied.to_string())).ok())
     }
 
     fn refuse(&mut self, why: &str) {
@@ -275,16 +337,19 @@ impl Connection {
 
     /// Reads once, within the session's time.
     async fn read(&mut self, bytes: usize) -> Result<usize, End> {
-        let Some(deadline) = self.session.poll_timeout() else {
-            return read(&mut self.stream, &mut self.input, bytes).await;
+        let reading = read(&mut self.stream, &mut self.input, bytes);
+        let read = match self.session.poll_timeout() {
+            None => reading.await?,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), reading).await {
+                Ok(read) => read?,
+                Err(_) => {
+                    self.session.handle_timeout(deadline)?;
+                    0
+                }
+            },
         };
-        match tokio::time::timeout_at(deadline.into(), read(&mut self.stream, &mut self.input, bytes)).await {
-            Ok(read) => read,
-            Err(_) => {
-                self.session.handle_timeout(deadline)?;
-                Ok(0)
-            }
-        }
+        count(self.pass.as_ref(), 0, read);
+        Ok(read)
     }
 
     async fn send_output(&mut self) -> Result<usize, End> {
@@ -309,10 +374,21 @@ impl Connection {
         }
         if total > 0 {
             self.config.stats.wrote(total);
+            count(self.pass.as_ref(), total, 0);
+            if self.pass.is_none() {
+                self.sent_before += total;
+            }
         }
         batch.clear();
         Ok(total)
     }
+}
+
+/// For the connection as a whole; before it was let in, [`Connection::connect`] counts.
+fn count(pass: Option<&ConnectionPass>, sent: usize, received: usize) {
+    let Some(traffic) = pass.map(ConnectionPass::traffic) else { return };
+    traffic.sent.fetch_add(sent as u64, Ordering::Relaxed);
+    traffic.received.fetch_add(received as u64, Ordering::Relaxed);
 }
 
 /// Cancelling it loses nothing.

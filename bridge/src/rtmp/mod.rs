@@ -18,7 +18,7 @@ mod session;
 mod stats;
 
 pub use command::{Command, Connect};
-pub use config::RtmpConfig;
+pub use config::{RtmpConfig, RtmpVhost};
 pub use handshake::{Handshake, HandshakeError};
 pub use listener::serve;
 pub use session::{Event, Session, SessionError, StreamRequest};

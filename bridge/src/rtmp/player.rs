@@ -1,6 +1,9 @@
 //! A player's stream: frames → messages, and word of a publisher's coming.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use weir_source::{Frame, FrameSubscriber, MediaKind, Read, Track};
@@ -22,6 +25,13 @@ const BATCH_BYTES: usize = 256 << 10;
 /// The message stream that shared bytes are made for: the first that `createStream` gives.
 const SHARED_STREAM_ID: u32 = 1;
 
+/// What its messages are made for.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) stream_id: u32,
+    pub(crate) chunk_size: usize,
+}
+
 /// One player.
 pub(crate) struct Player {
     reader: FrameReader,
@@ -32,11 +42,15 @@ pub(crate) struct Player {
     chunk_size: usize,
     is_published: Option<bool>,
     is_paused: bool,
+    gather: Duration,
+    /// While it gathers: until when.
+    rests: Option<Instant>,
 }
 
 impl Player {
-    /// `wake` may have other uses too, say a kick.
-    pub(crate) fn new(subscriber: FrameSubscriber, wake: Arc<NotifyWake>, stream_id: u32, chunk_size: usize) -> Self {
+    /// `wake` may have other uses too, say a kick. Frames are sent at most every `gather`.
+    pub(crate) fn new(subscriber: FrameSubscriber, wake: Arc<NotifyWake>, on: Shape, gather: Duration) -> Self {
+        let Shape { stream_id, chunk_size } = on;
         Self {
             reader: FrameReader::new(subscriber, Arc::clone(&wake)),
             wake,
@@ -46,17 +60,25 @@ impl Player {
             chunk_size,
             is_published: None,
             is_paused: false,
+            gather,
+            rests: None,
         }
     }
 
     /// Appends what can be sent now, for one write. A notice about the publisher goes to `session`.
-    pub(crate) fn fill(&mut self, batch: &mut Vec<Bytes>, session: &mut Session) {
+    pub(crate) fn fill(&mut self, batch: &mut Vec<Bytes>, session: &mut Session, now: Instant) {
+        if self.rests.is_some_and(|until| now < until) {
+            return;
+        }
+        self.rests = None;
         let (mut bytes, mut has_read) = (0, false);
         while bytes < BATCH_BYTES {
             if let Read::Lagged(_) = self.reader.subscriber().read(&mut self.frames, READ_FRAMES) {
                 self.flow.lagged();
             }
             if self.frames.is_empty() {
+                // All is sent: what comes next is gathered.
+                self.rests = (has_read && !self.gather.is_zero()).then(|| now + self.gather);
                 break;
             }
             has_read = true;
@@ -78,8 +100,11 @@ impl Player {
         }
     }
 
-    /// Until there may be something to send.
+    /// Until there may be something to send. While it gathers, the frames that come wake nobody.
     pub(crate) async fn wait(&self) {
+        if let Some(until) = self.rests {
+            tokio::time::sleep_until(until.into()).await;
+        }
         self.wake.wait().await;
     }
 

@@ -68,6 +68,11 @@ impl Replies {
         self.command(0, &[Value::string("onBWDone"), Value::Number(0.0), Value::Null]);
     }
 
+    pub(crate) fn connect_rejected(&mut self, transaction: f64, why: &str) {
+        let info = status("error", "NetConnection.Connect.Rejected", why);
+        self.command(0, &[Value::string("_error"), Value::Number(transaction), Value::Null, info]);
+    }
+
     /// `_result`; nothing for transaction 0, which asks for none.
     pub(crate) fn result(&mut self, transaction: f64, value: Value) {
         if transaction != 0.0 {

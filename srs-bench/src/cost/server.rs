@@ -32,7 +32,7 @@ impl Server {
         let text = format!(
             "listen 127.0.0.1:{rtmp};\nmax_connections 20000;\nsrs_log_level warn;\nhttp_api {{ enabled on; listen 127.0.0.1:{api}; }}\n\
              rtc_server {{ enabled on; listen 127.0.0.1:{rtc}; candidate 127.0.0.1; workers {}; }}\n\
-             vhost __defaultVhost__ {{ rtc {{ enabled on; rtmp_to_rtc on; }} }}\n",
+             vhost __defaultVhost__ {{ min_latency on; rtc {{ enabled on; rtmp_to_rtc on; }} }}\n",
             setup.workers
         );
         std::fs::write(&conf, text)?;

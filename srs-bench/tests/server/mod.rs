@@ -36,7 +36,7 @@ impl Weir {
         let conf = format!(
             "listen {rtmp};\nmax_connections 20000;\nsrs_log_level warn;\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
              rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; }}\n\
-             vhost __defaultVhost__ {{\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
+             vhost __defaultVhost__ {{\n min_latency on;\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
              hls {{ enabled on; hls_fragment 1; hls_window 10; }}\n}}\n"
         );
         let path = dir.path().join("weir.conf");

@@ -67,8 +67,9 @@ pub(super) async fn play(state: &AppState, asked: Asked<'_>, method: &Method) ->
     let mut subscriber = state.hub.subscribe_frames(&key, now);
     subscriber.watch(wake.clone());
     let client = state.hub.clients().enter(pass, wake.clone());
-    let patience = Patience { first: state.config().first_publish_wait, again: state.config().republish_wait };
-    let viewer = Viewer::new(subscriber, client, patience);
+    let config = state.config();
+    let patience = Patience { first: config.first_publish_wait, again: config.republish_wait };
+    let viewer = Viewer::new(subscriber, client, patience, config.vhosts.get(key.vhost()).gather);
     Ok((HEADERS, Body::new(FlvBody { viewer, wake, timer: None })).into_response())
 }
 
@@ -103,6 +104,13 @@ impl http_body::Body for FlvBody {
                 Step::Wait(None) => {
                     body.timer = None;
                     return Poll::Pending;
+                }
+                Step::Rest(until) => {
+                    // The frames that come meanwhile need not wake anybody.
+                    drop(body.wake.0.take());
+                    if body.poll_timer(until, cx).is_pending() {
+                        return Poll::Pending;
+                    }
                 }
                 Step::Wait(Some(until)) => {
                     if body.poll_timer(until, cx).is_pending() {

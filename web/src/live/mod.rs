@@ -2,6 +2,9 @@
 
 mod flv;
 mod hls;
+mod hls_session;
+#[cfg(test)]
+mod hls_tests;
 #[cfg(test)]
 mod tests;
 mod viewer;
@@ -14,6 +17,7 @@ use axum::{
     routing::get,
 };
 
+pub use hls_session::HlsSessions;
 use weir_bridge::hls::stream_of_segment;
 use weir_source::StreamKey;
 
@@ -46,9 +50,15 @@ async fn serve(
         Some((stream, "flv")) => {
             flv::play(&state, flv::Asked { key: key(stream)?, params: &params, peer, headers: &headers }, &method).await
         }
-        Some((stream, "m3u8")) => hls::playlist(&state, &key(stream)?).await,
+        Some((stream, "m3u8")) => {
+            let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
+            if method == Method::HEAD { Ok(hls::head()) } else { hls::playlist(&state, asked).await }
+        }
         Some((_, "ts")) => match stream_of_segment(&file) {
-            Some(stream) => hls::segment(&state, &key(stream)?, &file),
+            Some(stream) => {
+                let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
+                hls::segment(&state, &asked, &file)
+            }
             None => Err(absent()),
         },
         _ => Err(absent()),

@@ -22,7 +22,7 @@ use crate::{
     testing::{self, NoWake, Server, ask},
 };
 
-fn key() -> StreamKey {
+pub(super) fn key() -> StreamKey {
     StreamKey::new("live", "s").unwrap()
 }
 
@@ -38,16 +38,16 @@ fn video() -> Arc<Track> {
     Arc::new(track)
 }
 
-fn both() -> Tracks {
+pub(super) fn both() -> Tracks {
     Tracks::default().with(audio()).with(video())
 }
 
-fn picture(ms: i64, keyframe: bool) -> Frame {
+pub(super) fn picture(ms: i64, keyframe: bool) -> Frame {
     let time = MediaTime::from_millis(ms);
     Frame::new(video(), time, time, keyframe, Bytes::from_static(&[0, 0, 0, 2, 0x65, 1]))
 }
 
-fn sound(ms: i64) -> Frame {
+pub(super) fn sound(ms: i64) -> Frame {
     let time = MediaTime::from_millis(ms);
     Frame::new(audio(), time, time, true, Bytes::from_static(&[0x21; 16]))
 }
@@ -116,9 +116,13 @@ impl Bed {
 }
 
 fn viewer(hub: &Arc<Hub>, now: Instant) -> Viewer {
+    gathering(hub, now, Duration::ZERO)
+}
+
+fn gathering(hub: &Arc<Hub>, now: Instant, gather: Duration) -> Viewer {
     let client = testing::client(hub, &key(), "viewer01", ClientKind::FlvPlay);
     let patience = Patience { first: Duration::from_secs(300), again: Duration::from_secs(30) };
-    Viewer::new(hub.subscribe_frames(&key(), now), client, patience)
+    Viewer::new(hub.subscribe_frames(&key(), now), client, patience, gather)
 }
 
 #[test]
@@ -132,6 +136,25 @@ fn a_viewer_may_come_before_the_publisher() {
     assert_eq!(bed.media(), "head v0 a10 v40");
     publisher.push(&mut vec![sound(50)], bed.now);
     assert_eq!(bed.media(), "head v0 a10 v40 a50");
+}
+
+#[test]
+fn a_gathering_viewer_gets_what_came_meanwhile_at_once() {
+    let mut bed = Bed::new();
+    let publisher = bed.publish(both());
+    publisher.push(&mut vec![picture(0, true)], bed.now);
+    bed.viewer = gathering(&bed.hub, bed.now, Duration::from_millis(350));
+    let rest = bed.now + Duration::from_millis(350);
+    assert!(matches!(bed.drain(), Step::Rest(until) if until == rest));
+    assert_eq!(bed.media(), "head v0", "who joins is served at once");
+    bed.pass(Duration::from_millis(200));
+    publisher.push(&mut vec![sound(10), picture(40, false)], bed.now);
+    assert!(matches!(bed.drain(), Step::Rest(until) if until == rest));
+    assert_eq!(bed.media(), "head v0");
+    bed.pass(Duration::from_millis(150));
+    assert_eq!(bed.media(), "head v0 a10 v40");
+    bed.pass(Duration::from_millis(350));
+    assert!(matches!(bed.drain(), Step::Wait(None)), "nothing came: the next frame is sent at once");
 }
 
 #[test]
@@ -246,7 +269,10 @@ async fn playlists_and_segments_have_their_types() {
     let publisher = server.state.hub.publish_frames(&key, "pub", Arc::new(NoWake), Instant::now()).unwrap();
     publisher.set_tracks(both());
     publisher.push(&mut vec![picture(0, true)], Instant::now());
-    let asking = server.get("/live/cam-1.m3u8?hls_ctx=abc");
+    let first = server.get("/live/cam-1.m3u8").await;
+    assert_eq!((first.status, first.header("content-type")), (200, "application/vnd.apple.mpegurl"));
+    let path = format!("/live/{}", first.text().lines().last().unwrap());
+    let asking = server.get(&path);
     let publishing = async {
         // The segmenter has started by the time the request waits.
         tokio::task::yield_now().await;
@@ -258,7 +284,7 @@ async fn playlists_and_segments_have_their_types() {
     let (playlist, ()) = tokio::join!(asking, publishing);
     assert_eq!((playlist.status, playlist.header("content-type")), (200, "application/vnd.apple.mpegurl"));
     assert_eq!((playlist.header("cache-control"), playlist.header("access-control-allow-origin")), ("no-cache", "*"));
-    let name = playlist.text().lines().find(|line| line.ends_with(".ts")).unwrap();
+    let name = playlist.text().lines().find(|line| line.contains(".ts?hls_ctx=")).unwrap();
     let segment = server.get(&format!("/live/{name}")).await;
     assert_eq!((segment.status, segment.header("content-type"), segment.body[0]), (200, "video/mp2t", 0x47));
     assert_eq!(segment.header("access-control-allow-origin"), "*");

@@ -20,6 +20,8 @@ pub(super) enum Step {
     Data(Bytes),
     /// Nothing now: look again when woken, or at this time.
     Wait(Option<Instant>),
+    /// It gathers: look again at this time. Waking for less is a waste.
+    Rest(Instant),
     /// The viewer is to be ended.
     End,
 }
@@ -42,11 +44,17 @@ pub(super) struct Viewer {
     /// What is to be sent, the next last.
     out: Vec<Bytes>,
     has_sent: bool,
+    gather: Duration,
+    /// While it gathers: until when.
+    rests: Option<Instant>,
+    /// Something was sent since it last gathered.
+    is_owed_rest: bool,
     absent_since: Option<Instant>,
 }
 
 impl Viewer {
-    pub(super) fn new(subscriber: FrameSubscriber, client: ClientGuard, patience: Patience) -> Self {
+    /// Frames are sent at most every `gather`.
+    pub(super) fn new(subscriber: FrameSubscriber, client: ClientGuard, patience: Patience, gather: Duration) -> Self {
         Self {
             subscriber,
             client,
@@ -55,23 +63,35 @@ impl Viewer {
             batch: Vec::new(),
             out: Vec::new(),
             has_sent: false,
+            gather,
+            rests: None,
+            is_owed_rest: false,
             absent_since: None,
         }
     }
 
-    /// The next thing to do. Call again after [`Step::Data`], and when woken or at the time given
-    /// after [`Step::Wait`].
+    /// The next thing to do. Call again after [`Step::Data`], when woken or at the time given after
+    /// [`Step::Wait`], and at the time given after [`Step::Rest`].
     pub(super) fn step(&mut self, now: Instant) -> Step {
         if self.client.is_kicked() {
             return Step::End;
         }
+        match self.rests {
+            Some(until) if now < until => return Step::Rest(until),
+            _ => self.rests = None,
+        }
         loop {
             if let Some(data) = self.out.pop() {
                 self.client.sent(data.len());
-                self.has_sent = true;
+                (self.has_sent, self.is_owed_rest) = (true, true);
                 return Step::Data(data);
             }
             if !self.read() {
+                if std::mem::take(&mut self.is_owed_rest) && !self.gather.is_zero() {
+                    let until = now + self.gather;
+                    self.rests = Some(until);
+                    return Step::Rest(until);
+                }
                 return self.wait(now);
             }
         }

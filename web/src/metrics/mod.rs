@@ -3,6 +3,7 @@
 //! Series by stream are bounded: the busiest ones by name, the rest as one. Nothing here is counted by
 //! client. The text is made at most twice a second, however often it is asked for.
 
+mod hooks;
 mod machine;
 mod outputs;
 mod srs;
@@ -68,6 +69,7 @@ fn make(state: &AppState, by_stream: bool, now: Instant) -> String {
     srs::write(state, &mut out);
     machine::write(state, &mut out);
     outputs::write(state, &mut out);
+    hooks::write(state, &mut out);
     webrtc::write(state, &mut out);
     streams::write(state, by_stream, now, &mut out);
     out.finish()

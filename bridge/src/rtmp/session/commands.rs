@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use weir_source::Secret;
 
-use super::{Ask, Event, LIMITS_BEFORE, REFUSED_LINGER, REPUBLISH_WAIT, Role, STREAMS_MAX, Session, SessionError, StreamRequest};
+use super::{Ask, Event, LIMITS_BEFORE, REPUBLISH_WAIT, Role, STREAMS_MAX, Session, SessionError, StreamRequest};
 use crate::rtmp::{
     amf0::{self, Value},
     command::{Command, vhost_of},
@@ -24,9 +24,9 @@ impl Session {
             if self.connect.is_some() {
                 return Err(SessionError::OutOfTurn("connect twice"));
             }
-            self.replies.connected(transaction, connect.object_encoding);
-            self.connect = Some(connect);
-            return Ok(None);
+            self.connect = Some(connect.clone());
+            self.role = Role::Connecting(transaction);
+            return Ok(Some(Event::Connect(connect)));
         }
         if self.connect.is_none() {
             return Err(SessionError::OutOfTurn("a command before connect"));
@@ -100,12 +100,6 @@ impl Session {
         })
     }
 
-    pub(super) fn refuse_as(&mut self, now: Instant, ask: Ask, stream_id: u32, why: &str) {
-        self.replies.on_status(stream_id, "error", refusal(ask), why);
-        self.role = Role::Refused;
-        self.deadline = Some((now + REFUSED_LINGER, "after it was refused"));
-    }
-
     fn stop_stream(&mut self, now: Instant, stream_id: u32) -> Option<Event> {
         match self.role {
             Role::Publishing(id) | Role::Playing(id) if id == stream_id => self.stop(now),
@@ -124,7 +118,7 @@ impl Session {
     }
 }
 
-const fn refusal(ask: Ask) -> &'static str {
+pub(super) const fn refusal(ask: Ask) -> &'static str {
     match ask {
         Ask::Publish => "NetStream.Publish.BadName",
         Ask::Play => "NetStream.Play.StreamNotFound",

@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use weir_source::Secret;
 
-use self::commands::metadata;
+use self::commands::{metadata, refusal};
 use super::{
     RtmpConfig,
     aggregate::Aggregate,
@@ -81,6 +81,8 @@ pub struct StreamRequest {
 /// What a connection wants or brings.
 #[derive(Debug)]
 pub enum Event {
+    /// It has said `connect`: answer with [`Session::accept_connect`] or [`Session::refuse`].
+    Connect(Connect),
     /// It wants to publish: answer with [`Session::accept_publish`] or [`Session::refuse`].
     Publish(StreamRequest),
     /// It wants to play: answer with [`Session::accept_play`] or [`Session::refuse`].
@@ -103,9 +105,11 @@ enum Ask {
     Play,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Role {
     Idle,
+    /// `connect` waits for its answer, under this transaction.
+    Connecting(f64),
     Asking(Ask, u32),
     Publishing(u32),
     Playing(u32),
@@ -173,7 +177,7 @@ impl Session {
         }
         loop {
             match self.role {
-                Role::Asking(..) => return Ok(None),
+                Role::Asking(..) | Role::Connecting(_) => return Ok(None),
                 Role::Refused => {
                     input.clear();
                     return Ok(None);
@@ -208,6 +212,15 @@ impl Session {
         }
     }
 
+    /// Lets the client go on after its `connect`. Its time to publish or play begins here.
+    pub fn accept_connect(&mut self, now: Instant) {
+        let Role::Connecting(transaction) = self.role else { return };
+        self.role = Role::Idle;
+        self.deadline = Some((now + self.config.handshake_timeout, "before it published or played"));
+        let object_encoding = self.connect.as_ref().map_or(0.0, |connect| connect.object_encoding);
+        self.replies.connected(transaction, object_encoding);
+    }
+
     /// Lets the client publish what it asked for.
     pub fn accept_publish(&mut self, now: Instant) {
         let Role::Asking(Ask::Publish, stream_id) = self.role else { return };
@@ -230,8 +243,13 @@ impl Session {
 
     /// Refuses what the client asked for, and reads no more of it.
     pub fn refuse(&mut self, now: Instant, why: &str) {
-        let Role::Asking(ask, stream_id) = self.role else { return };
-        self.refuse_as(now, ask, stream_id, why);
+        match self.role {
+            Role::Connecting(transaction) => self.replies.connect_rejected(transaction, why),
+            Role::Asking(ask, stream_id) => self.replies.on_status(stream_id, "error", refusal(ask), why),
+            _ => return,
+        }
+        self.role = Role::Refused;
+        self.deadline = Some((now + REFUSED_LINGER, "after it was refused"));
     }
 
     /// Tells a player that its stream has a publisher again. That it has none is not told
@@ -251,7 +269,7 @@ impl Session {
     pub fn stream_id(&self) -> u32 {
         match self.role {
             Role::Publishing(id) | Role::Playing(id) | Role::Asking(_, id) => id,
-            Role::Idle | Role::Refused => 0,
+            Role::Idle | Role::Connecting(_) | Role::Refused => 0,
         }
     }
 

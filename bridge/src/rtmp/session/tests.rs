@@ -1,5 +1,7 @@
 //! The state machine: what real clients send, and what hostile ones do.
 
+use weir_source::Vhosts;
+
 use super::*;
 use crate::rtmp::{
     amf0::{self, Value},
@@ -56,7 +58,17 @@ impl Client {
         self.send(stream_id, &[Value::string(name), Value::Number(transaction), Value::Null, argument]);
     }
 
+    /// The next event but `connect`, which is accepted.
     fn poll(&mut self) -> Result<Option<Event>, SessionError> {
+        loop {
+            match self.poll_all()? {
+                Some(Event::Connect(_)) => self.session.accept_connect(self.now),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn poll_all(&mut self) -> Result<Option<Event>, SessionError> {
         self.session.handle_input(self.now, &mut self.input)
     }
 
@@ -158,6 +170,31 @@ fn a_players_way_to_media_is_answered_as_srs_does() {
 }
 
 #[test]
+fn connect_is_answered_when_it_is_decided() {
+    let mut client = Client::connected("live");
+    client.command(0, "createStream", 2.0, Value::Null);
+    assert!(matches!(client.poll_all(), Ok(Some(Event::Connect(connect))) if connect.app == "live"));
+    assert!(client.poll_all().unwrap().is_none(), "nothing is read on meanwhile");
+    assert_eq!(client.heard(), [""; 0]);
+    client.session.accept_connect(client.now);
+    assert!(client.poll_all().unwrap().is_none());
+    assert_eq!(client.heard()[2..], ["_result 1 NetConnection.Connect.Success", "onBWDone 0", "_result 2 1"]);
+}
+
+#[test]
+fn a_refused_connect_is_rejected_as_srs_does() {
+    let mut client = Client::connected("live");
+    assert!(matches!(client.poll_all(), Ok(Some(Event::Connect(_)))));
+    client.session.refuse(client.now, "no");
+    assert_eq!(client.heard(), ["_error 1 NetConnection.Connect.Rejected"]);
+    client.command(0, "createStream", 2.0, Value::Null);
+    assert!(client.poll_all().unwrap().is_none());
+    assert!(client.session.is_refused() && client.heard().is_empty());
+    let later = client.now + Duration::from_secs(3);
+    assert_eq!(client.session.handle_timeout(later), Err(SessionError::TimedOut("after it was refused")));
+}
+
+#[test]
 fn amf3_commands_are_amf0_behind_one_byte() {
     let mut client = Client::new();
     let connect = [Value::string("connect"), Value::Number(1.0), Value::object([("app", Value::string("live"))])];
@@ -166,21 +203,27 @@ fn amf3_commands_are_amf0_behind_one_byte() {
     assert!(client.heard().iter().any(|said| said.contains("Connect.Success")));
 }
 
+/// What the connection does with a request: the session passes names on as they come.
+fn is_name(request: &StreamRequest) -> bool {
+    Vhosts::default().key(&request.host, &request.app, &request.stream).is_ok()
+}
+
 #[test]
 fn names_that_no_protocol_takes_are_refused_with_a_status() {
     for bad in ["", "../x", "a/b", "a b", "a\n", "\u{202e}", "%2e", &"x".repeat(65), &"x".repeat(60_000)] {
         for (command, code) in [("publish", "NetStream.Publish.BadName"), ("play", "NetStream.Play.StreamNotFound")] {
             let mut client = Client::connected("live");
             client.command(1, command, 4.0, Value::string(bad));
-            assert!(client.poll().unwrap().is_none());
+            let Ok(Some(Event::Publish(request) | Event::Play(request))) = client.poll() else { panic!("{bad:?}") };
+            assert!(!is_name(&request), "{bad:?}");
+            client.session.refuse(client.now, "no name");
             assert!(client.heard().contains(&format!("onStatus 0 {code}")), "{bad:?}");
             assert!(client.session.is_refused());
         }
     }
     let mut client = Client::connected("");
     client.command(1, "play", 4.0, Value::string("s"));
-    assert!(client.poll().unwrap().is_none());
-    assert!(client.session.is_refused());
+    assert!(matches!(client.poll(), Ok(Some(Event::Play(request))) if !is_name(&request)));
 }
 
 #[test]
