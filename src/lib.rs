@@ -19,9 +19,10 @@ mod args;
 pub mod config;
 pub mod log;
 mod observed;
+pub mod process;
 mod pulse;
 mod server;
 
 pub use args::{Args, Command, ConfigCommand};
 pub use config::{Config, ConfigError};
-pub use server::Server;
+pub use server::{ConfigSource, Server, Start};

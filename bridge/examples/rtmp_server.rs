@@ -10,6 +10,8 @@ async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1935".to_owned());
     let listener = tokio::net::TcpListener::bind(&address).await?;
     println!("rtmp://{}/live/STREAM", listener.local_addr()?);
-    serve(listener, Hub::new(), Arc::new(RtmpConfig::default()), tokio_util::sync::CancellationToken::new()).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let settings = Arc::new(arc_swap::ArcSwap::from_pointee(RtmpConfig::default()));
+    serve(listener, Hub::new(), settings, stop.child_token(), stop).await;
     Ok(())
 }

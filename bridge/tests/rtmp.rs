@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rml_rtmp::{
     handshake::{Handshake, HandshakeProcessResult, PeerType},
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Server {
     address: SocketAddr,
     hub: Arc<Hub>,
+    settings: Arc<ArcSwap<RtmpConfig>>,
+    retire: CancellationToken,
     stop: CancellationToken,
     runtime: tokio::runtime::Runtime,
     serving: Option<tokio::task::JoinHandle<()>>,
@@ -33,8 +36,10 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let (address, hub, stop) = (listener.local_addr().unwrap(), Hub::new(), CancellationToken::new());
-        let serving = Some(runtime.spawn(serve(listener, Arc::clone(&hub), Arc::new(config), stop.clone())));
-        Self { address, hub, stop, runtime, serving }
+        let (settings, retire) = (Arc::new(ArcSwap::from_pointee(config)), stop.child_token());
+        let serving = serve(listener, Arc::clone(&hub), Arc::clone(&settings), retire.clone(), stop.clone());
+        let serving = Some(runtime.spawn(serving));
+        Self { address, hub, settings, retire, stop, runtime, serving }
     }
 
     fn raw(&self) -> TcpStream {
@@ -397,6 +402,34 @@ fn connections_past_the_cap_are_closed_at_once() {
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         stream.read(&mut byte).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     });
+    server.end();
+}
+
+#[test]
+fn a_retired_listener_takes_nobody_and_keeps_its_connections() {
+    let server = Server::start(RtmpConfig::default());
+    let mut publisher = Client::publish(&server, "live", "s");
+    let mut player = Client::play(&server, "live", "s");
+    server.retire.cancel();
+    until("nobody listens", || TcpStream::connect(server.address).is_err());
+    publisher.send_headers();
+    publisher.send_audio(0, vec![0xaf, 1, 5]);
+    until("the publisher is heard", || player.media().2[..] == [0xaf, 1, 5]);
+    server.end();
+}
+
+#[test]
+fn a_connection_has_the_settings_of_its_beginning() {
+    let server = Server::start(RtmpConfig { connections_max: 1, ..RtmpConfig::default() });
+    let _first = Client::publish(&server, "live", "a");
+    let mut rest = Vec::new();
+    assert!(matches!(server.raw().read_to_end(&mut rest), Ok(0) | Err(_)), "one is all");
+    server.settings.store(Arc::new(RtmpConfig { connections_max: 3, chunk_size_out: 128, ..RtmpConfig::default() }));
+    let mut publisher = Client::publish(&server, "live", "b");
+    let mut old = Client::play(&server, "live", "b");
+    publisher.send_headers();
+    publisher.send_video(0, picture(true, 0, 70_000, 1));
+    until("the picture comes in small chunks", || old.media().2 == picture(true, 0, 70_000, 1));
     server.end();
 }
 

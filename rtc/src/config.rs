@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Settings of an [`RtcServer`](crate::RtcServer).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtcConfig {
     /// The UDP addresses to listen on: 1 to 4, of different IP addresses. Port 0 lets the kernel
     /// choose. An IPv6 address takes IPv6 only. Default `0.0.0.0:8000`.

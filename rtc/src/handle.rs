@@ -10,12 +10,13 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::Rng;
-use weir_source::{ClientInfo, Codec, Hub, Lane, Pass, Publisher, StreamKey, Track, TrackId, Tracks};
+use weir_source::{Codec, Hub, Lane, Pass, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use crate::{
-    Candidate, OpenError, Protocols, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
+    Candidate, OpenError, ReconfigureError, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
     dtls::Identity,
     gate::Gate,
+    live::{CoalesceMax, Live, Named},
     lobby::{Bounds, Lobby, Refusal, Waiting},
     net::{self, Listener, SOCKETS_MAX, Socket, SocketOptions},
     record::{Facts, Record, Restart},
@@ -92,10 +93,8 @@ struct Shared {
     fingerprint: String,
     mailboxes: Vec<Arc<Mailbox>>,
     bound: Vec<SocketAddr>,
-    candidates: Vec<SocketAddr>,
     tcp_bound: Vec<SocketAddr>,
-    tcp_candidates: Vec<SocketAddr>,
-    protocols: Protocols,
+    live: Live,
     gate: Arc<Gate>,
 }
 
@@ -110,14 +109,11 @@ impl RtcServer {
         let sockets = bind(&config, count)?;
         let bound: Vec<SocketAddr> =
             sockets.first().map(|first| first.iter().map(Socket::local_addr).collect()).unwrap_or_default();
-        let candidates = candidate::gather(&bound, &config.candidates).map_err(StartError::Candidates)?;
         let listeners = listen(&config, count)?;
         let tcp_bound: Vec<SocketAddr> =
             listeners.first().map(|first| first.iter().map(Listener::local_addr).collect()).unwrap_or_default();
-        let tcp_candidates = match tcp_bound.is_empty() {
-            true => Vec::new(),
-            false => candidate::gather(&tcp_bound, &config.candidates).map_err(StartError::Candidates)?,
-        };
+        let named = Named::gather(&config, &bound, &tcp_bound).map_err(StartError::Candidates)?;
+        let coalesce_max = CoalesceMax::new(config.coalesce_max);
         let gate = Gate::new(config.connections_max, config.connections_per_ip_max);
         let identity = Identity::generate()?;
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -139,10 +135,8 @@ impl RtcServer {
             identity,
             mailboxes: mailboxes.clone(),
             bound,
-            candidates,
             tcp_bound,
-            tcp_candidates,
-            protocols: config.protocols,
+            live: Live::new(config, named, coalesce_max.clone()),
             gate: Arc::clone(&gate),
         };
         let server = Self { handle: RtcHandle(Arc::new(shared)), threads: Mutex::default() };
@@ -158,7 +152,7 @@ impl RtcServer {
                 hub: Arc::clone(&hub),
                 identity: server.handle.0.identity.clone(),
                 session: Arc::clone(&session),
-                coalesce_max: config.coalesce_max,
+                coalesce_max: coalesce_max.clone(),
             })
             .map_err(StartError::Worker)?;
             let thread = std::thread::Builder::new().name(format!("rtc-{index}")).spawn(move || worker.run());
@@ -283,7 +277,7 @@ impl RtcHandle {
         let wake = Arc::new(PeerWake::default());
         let direction = request.direction();
         let publisher = match direction {
-            Direction::Publish => Some(shared.take_seat(&info, &wake, now)?),
+            Direction::Publish => Some(shared.take_seat(&request.pass, &wake, now)?),
             Direction::Play => None,
         };
         let username = format!("{}:{}", ice.ufrag, params.remote_ice.ufrag);
@@ -391,14 +385,41 @@ impl RtcHandle {
         self.0.bound.first().map_or(0, SocketAddr::port)
     }
 
-    /// The UDP addresses of ours that clients can reach, as found at start.
-    pub fn candidates(&self) -> &[SocketAddr] {
-        &self.0.candidates
+    /// The UDP addresses of ours that clients can reach, as found at start or by the last
+    /// [`RtcHandle::reconfigure`].
+    pub fn candidates(&self) -> Vec<SocketAddr> {
+        self.0.live.named().udp.clone()
     }
 
     /// The same of TCP; none without a listener.
-    pub fn tcp_candidates(&self) -> &[SocketAddr] {
-        &self.0.tcp_candidates
+    pub fn tcp_candidates(&self) -> Vec<SocketAddr> {
+        self.0.live.named().tcp.clone()
+    }
+
+    /// The settings as they are now.
+    pub fn config(&self) -> Arc<RtcConfig> {
+        self.0.live.config()
+    }
+
+    /// Whether [`RtcHandle::reconfigure`] would take these settings; nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconfigureError`].
+    pub fn check(&self, config: &RtcConfig) -> Result<(), ReconfigureError> {
+        self.0.live.check(config, &self.0.bound, &self.0.tcp_bound).map(|_named| ())
+    }
+
+    /// Takes other settings: candidates, protocols and `coalesce_max`. Addresses of interfaces are
+    /// looked up again.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconfigureError`]; nothing has changed then.
+    pub fn reconfigure(&self, config: RtcConfig) -> Result<(), ReconfigureError> {
+        let named = self.0.live.check(&config, &self.0.bound, &self.0.tcp_bound)?;
+        self.0.live.set(config, named);
+        Ok(())
     }
 }
 
@@ -418,8 +439,9 @@ impl Shared {
             true => candidate::with_first(base, bound, request.extra_candidate),
             false => Vec::new(),
         };
-        let candidates = named(self.protocols.has_udp(), &self.candidates, &self.bound);
-        let tcp_candidates = named(self.protocols.has_tcp(), &self.tcp_candidates, &self.tcp_bound);
+        let ours = self.live.named();
+        let candidates = named(ours.protocols.has_udp(), &ours.udp, &self.bound);
+        let tcp_candidates = named(ours.protocols.has_tcp(), &ours.tcp, &self.tcp_bound);
         let key = &request.pass.info().key;
         let prefer = match request.direction() {
             Direction::Publish => None,
@@ -463,14 +485,9 @@ impl Shared {
         }
     }
 
-    fn take_seat(
-        &self,
-        info: &ClientInfo,
-        wake: &Arc<PeerWake>,
-        now: Instant,
-    ) -> Result<Publisher<weir_source::Packet>, OpenError> {
+    fn take_seat(&self, pass: &Pass, wake: &Arc<PeerWake>, now: Instant) -> Result<Publisher<weir_source::Packet>, OpenError> {
         let wake = Arc::clone(wake) as Arc<dyn weir_source::Wake>;
-        self.hub.publish_packets(&info.key, &info.id, wake, now).map_err(|_busy| OpenError::StreamBusy)
+        self.hub.publish_by(pass, wake, now).map_err(|_busy| OpenError::StreamBusy)
     }
 }
 

@@ -114,8 +114,15 @@ impl Contradictions<'_> {
         if vhost.rtc.enabled && config.rtc_server.listen.is_empty() {
             self.vhost_note(name, "vhost.rtc.enabled", "nobody can come by WebRTC without rtc_server");
         }
-        if vhost.security.as_ref().is_some_and(|security| security.allow.is_empty() && security.deny.is_empty()) {
+        if vhost.security.as_ref().is_some_and(|security| security.rules.is_empty()) {
             self.vhost_note(name, "vhost.security.enabled", "without a rule nobody gets in");
+        }
+        if vhost.token.as_ref().is_some_and(|token| token.jwt.keys.is_empty()) {
+            self.vhost_mistake(name, "vhost.token.enabled", "needs a secret, secret_file, public_key or jwks");
+        }
+        let both = ["vhost.token.secret", "vhost.token.secret_file"];
+        if both.iter().all(|path| table::row(path).is_some_and(|row| self.settings.is_set(name, row))) {
+            self.vhost_mistake(name, "vhost.token.secret_file", "there is a secret already");
         }
     }
 

@@ -25,6 +25,7 @@ mod http_api;
 mod http_server;
 mod include;
 mod legacy;
+mod limits;
 mod listen;
 mod play;
 mod process;
@@ -43,6 +44,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod token;
 mod unbuilt;
 mod value;
 mod vhost;
@@ -61,15 +63,14 @@ pub use heartbeat::Heartbeat;
 pub use hls::Hls;
 pub use http_api::{BasicAuth, HttpApi, Token};
 pub use http_server::HttpServer;
+pub use limits::Limits;
 pub use play::Play;
 pub use process::{Level, Log, Process};
 pub use publish::Publish;
-pub use refer::Refer;
 pub use remux::Remux;
 pub use rtc::Rtc;
 pub use rtc_server::RtcServer;
 pub use rtmp::Rtmp;
-pub use security::{Net, Rule, Security};
 pub use settings::Origin;
 pub use stats::Stats;
 pub use syntax::Place;
@@ -107,6 +108,8 @@ pub struct Config {
     pub rtc_server: RtcServer,
     /// Metrics.
     pub exporter: Option<Exporter>,
+    /// How often one address may begin something.
+    pub limits: Limits,
     /// Which vhosts there are.
     pub names: Vhosts,
     /// How each is set.
@@ -233,6 +236,7 @@ impl Config {
             http_server: http_server::read(&settings),
             rtc_server: rtc_server::read(&settings, environment),
             exporter: exporter::read(&settings),
+            limits: limits::read(&settings),
             names,
             vhosts,
             settings,

@@ -35,6 +35,7 @@ pub(super) const ROWS: &[Row] = &[
         "trace, debug, info, warn or error, in the common sense; goes before srs_log_level",
     ),
     Row::new("utc_time", Kind::Flag, "off", "Log in UTC rather than local time"),
+    Row::new("log_format", Kind::Choice(&["srs", "json"]), "srs", "What a line of the log looks like. Weir's own"),
     Row::new("pithy_print_ms", Kind::Millis(0.0, WAIT_MS_MAX), "10000", "How often a client's line is logged, in milliseconds"),
     Row::new("ff_log_dir", Kind::Path, "./objs", "Where ffmpeg's logs go").without_effect(NO_CHILDREN),
     Row::new("ff_log_level", Kind::Text, "info", "ffmpeg's log level").without_effect(NO_CHILDREN),
@@ -48,6 +49,12 @@ pub(super) const ROWS: &[Row] = &[
         Kind::Millis(0.0, WAIT_MS_MAX),
         "3200",
         "SIGQUIT: milliseconds from the last client's end to the server's",
+    ),
+    Row::new(
+        "grace_drain_max",
+        Kind::Seconds(0.0, 86_400.0),
+        "30",
+        "SIGQUIT: seconds that clients are waited for at most; 0: for ever. Weir's own",
     ),
     Row::new("force_grace_quit", Kind::Flag, "off", "Take SIGTERM for SIGQUIT"),
     Row::new("empty_ip_ok", Kind::Flag, "on", "Take connections whose address is not known")
@@ -95,6 +102,8 @@ pub struct Process {
     pub grace_start_wait: Duration,
     /// SIGQUIT: from the last client's end to the server's.
     pub grace_final_wait: Duration,
+    /// SIGQUIT: the longest that clients are waited for; zero: for ever.
+    pub grace_drain_max: Duration,
     /// Take SIGTERM for SIGQUIT.
     pub force_grace_quit: bool,
 }
@@ -106,6 +115,8 @@ pub struct Log {
     pub file: Option<PathBuf>,
     /// The least that is logged.
     pub level: Level,
+    /// Lines are JSON objects.
+    pub json: bool,
     /// Times are in UTC rather than local.
     pub utc: bool,
     /// How often a client's line is logged.
@@ -182,6 +193,7 @@ pub(super) fn read(settings: &Settings) -> Process {
         inotify_auto_reload: server.flag("inotify_auto_reload"),
         grace_start_wait: server.millis("grace_start_wait"),
         grace_final_wait: server.millis("grace_final_wait"),
+        grace_drain_max: server.seconds("grace_drain_max"),
         force_grace_quit: server.flag("force_grace_quit"),
     }
 }
@@ -192,6 +204,7 @@ pub(super) fn read_log(settings: &Settings) -> Log {
     Log {
         file: (server.text("srs_log_tank") == "file").then(|| server.path("srs_log_file")),
         level: v2.or_else(|| Level::of_srs(&server.text("srs_log_level"))).unwrap_or(Level::Info),
+        json: server.text("log_format") == "json",
         utc: server.flag("utc_time"),
         client_interval: server.millis("pithy_print_ms"),
     }

@@ -1,6 +1,8 @@
-//! `publish`: how long publishers by RTMP may be silent.
+//! `publish`: how long publishers may be silent, and when others take their place.
 
 use std::time::Duration;
+
+use weir_source::Takeover;
 
 use super::{
     settings::Settings,
@@ -20,6 +22,12 @@ pub(super) const ROWS: &[Row] = &[
         "Seconds without a player that end a publisher; 0: never",
     )
     .without_effect("publishers stay"),
+    Row::new(
+        "vhost.publish.takeover",
+        Kind::Choice(&["silent", "identity", "always", "never"]),
+        "silent",
+        "When one publisher takes another's place: after two seconds of silence; identity: at once too, if both are the same",
+    ),
     Row::new("vhost.publish.mr", Kind::Flag, "off", "Wait for more before reading").without_effect(READ_AT_ONCE),
     Row::new("vhost.publish.mr_latency", Kind::Millis(0.0, 60_000.0), "350", "Milliseconds of it").without_effect(READ_AT_ONCE),
     Row::new("vhost.publish.parse_sps", Kind::Flag, "on", "Read the size of pictures").without_effect("it is read"),
@@ -34,9 +42,20 @@ pub struct Publish {
     pub firstpkt_timeout: Duration,
     /// After it.
     pub normal_timeout: Duration,
+    /// When one takes the place of another.
+    pub takeover: Takeover,
 }
 
 pub(super) fn read(settings: &Settings, vhost: &str) -> Publish {
     let view = settings.vhost(vhost, "vhost.publish");
-    Publish { firstpkt_timeout: view.millis("firstpkt_timeout"), normal_timeout: view.millis("normal_timeout") }
+    Publish {
+        firstpkt_timeout: view.millis("firstpkt_timeout"),
+        normal_timeout: view.millis("normal_timeout"),
+        takeover: match view.text("takeover").as_str() {
+            "identity" => Takeover::Identity,
+            "always" => Takeover::Always,
+            "never" => Takeover::Never,
+            _ => Takeover::Silent,
+        },
+    }
 }

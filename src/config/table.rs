@@ -7,8 +7,8 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use super::{
-    exporter, heartbeat, hls, hooks, http_api, http_server, play, process, publish, refer, remux, rtc, rtc_server, rtmp,
-    security, stats, unbuilt, vhost,
+    exporter, heartbeat, hls, hooks, http_api, http_server, limits, play, process, publish, refer, remux, rtc, rtc_server, rtmp,
+    security, stats, token, unbuilt, vhost,
 };
 
 /// One directive.
@@ -162,12 +162,14 @@ const SECTIONS: &[&[Row]] = &[
     http_server::ROWS,
     rtc_server::ROWS,
     exporter::ROWS,
+    limits::ROWS,
     unbuilt::SERVERS,
     vhost::ROWS,
     play::ROWS,
     publish::ROWS,
     refer::ROWS,
     security::ROWS,
+    token::ROWS,
     hooks::ROWS,
     remux::ROWS,
     hls::ROWS,

@@ -389,16 +389,14 @@ fn the_source_is_the_environment_s_choice_first() {
 fn older_and_newer_ways_of_writing_are_understood() {
     let text = "rtmp { listen 1935; chunk_size 4096; }\nhttp_stream { enabled on; }\nvhost a {\n refer github.com;\n gop_cache off;\n\
                 mr { enabled off; latency 500; }\n publish_normal_timeout 7000;\n rtc { enabled on; aac transcode; bframe discard; }\n nack { enabled on; }\n hls { hls_storage disk; }\n}";
-    // `refer` is not built yet, and that is what comes of it: it was understood.
-    let refused = read_with(text, &[]).unwrap_err();
-    assert_eq!(refused, ["a.conf:4:2: vhost.refer: is not built yet, and ignoring it would not be safe"]);
-    let (config, notes) = read(&text.replace(" refer github.com;\n", ""));
+    let (config, notes) = read(text);
     let vhost = config.vhosts.get("a");
+    assert_eq!(vhost.refer.as_ref().map(|refer| refer.all.clone()), Some(vec!["github.com".to_owned()]));
     assert_eq!((config.rtmp.chunk_size, config.http_server.listen.len()), (4_096, 1));
     assert!(!vhost.play.gop_cache && vhost.rtc.rtmp_to_rtc);
     assert_eq!(vhost.publish.normal_timeout, Duration::from_secs(7));
     assert!(notes.iter().any(|note| note == "a.conf:2:1: http_stream: is written http_server today"), "{notes:#?}");
-    assert!(notes.iter().any(|note| note == "a.conf:4:2: gop_cache: is written play { gop_cache } today"), "{notes:#?}");
+    assert!(notes.iter().any(|note| note == "a.conf:5:2: gop_cache: is written play { gop_cache } today"), "{notes:#?}");
 }
 
 #[test]
@@ -446,6 +444,43 @@ fn a_difference_names_paths_and_vhosts() {
 }
 
 #[test]
+fn the_rules_at_the_door_are_read() {
+    let text = "listen 1935;\nlimits { per_second 5; burst 9; exempt_loopback off; }\ntrusted_proxies 10.0.0.0/8 ::1;\n\
+        trusted_proxies 192.0.2.1;\nvhost a {\n publish { takeover identity; }\n token { enabled on; play on; secret \
+        0123456789abcdef0123456789abcdef; audience me; }\n security { enabled on; deny play all; }\n}\nvhost b { }";
+    let (config, notes) = read(text);
+    assert_eq!(notes, [""; 0]);
+    let limits = config.limits.addresses;
+    assert_eq!((limits.per_second, limits.burst, limits.exempt_loopback), (5, 9, false));
+    assert_eq!(config.limits.trusted_proxies.len(), 3);
+    let door = config.vhosts.get("a").access();
+    assert_eq!(door.takeover, weir_source::Takeover::Identity);
+    let token = door.token.unwrap();
+    assert!(token.publish && token.play && token.query && token.url_key.is_some());
+    assert_eq!((token.jwt.keys.len(), token.jwt.require_expiry, token.jwt.audience.as_deref()), (1, true, Some("me")));
+    assert_eq!(door.security.unwrap().rules.len(), 1);
+    assert_eq!(config.vhosts.get("b").access(), weir_web::access::AccessConfig::default());
+    assert!(!config.explain().contains("0123456789"), "a secret is not shown");
+    assert!(!format!("{config:?}").contains("89abcdef"), "nor printed");
+}
+
+#[test]
+fn tokens_without_a_key_are_refused() {
+    let refused = |vhost: &str| mistakes(&format!("\nvhost a {{ token {{ {vhost} }} }}"));
+    assert_eq!(refused("enabled on;"), ["a.conf:2:19: vhost.token.enabled: needs a secret, secret_file, public_key or jwks"]);
+    for (text, said) in [
+        ("enabled on; secret short;", "at least 32 bytes"),
+        ("enabled on; secret_file /nonexistent;", "/nonexistent"),
+        ("enabled on; public_key /dev/null;", "/dev/null"),
+        ("enabled on; jwks /nonexistent;", "/nonexistent"),
+    ] {
+        let all = refused(text);
+        assert!(all.iter().any(|mistake| mistake.contains(said)), "{text}: {all:?}");
+        assert!(!all.iter().any(|mistake| mistake.contains("short")), "{all:?}");
+    }
+}
+
+#[test]
 fn floods_of_vhosts_are_refused() {
     let text: String = (0..1_002).map(|n| format!("vhost v{n} {{ }}\n")).collect();
     assert_eq!(mistakes(&text).len(), 2);
@@ -453,11 +488,20 @@ fn floods_of_vhosts_are_refused() {
 
 fn sample(name: &str) -> Result<(Config, Vec<String>), ConfigError> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(name);
-    Config::load(&Source::File(path), &Environment::default())
+    // The one of tokens has no secret of its own: whoever starts with it must bring one.
+    let secret = ("SRS_VHOST_TOKEN_SECRET", "0123456789abcdef0123456789abcdef");
+    Config::load(&Source::File(path), &Environment::of((name == "token.conf").then_some(secret)))
+}
+
+#[test]
+fn the_sample_of_tokens_does_not_start_without_a_secret() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/token.conf");
+    let error = Config::load(&Source::File(path), &Environment::default()).unwrap_err().to_string();
+    assert!(error.contains("vhost.token.enabled: needs a secret"), "{error}");
 }
 
 /// Samples of what is not built yet, and what they are refused for.
-const WAITING: &[(&str, &str)] = &[("security.deny.publish.conf", "vhost.security"), ("https.conf", "rtmps")];
+const WAITING: &[(&str, &str)] = &[("https.conf", "rtmps")];
 
 #[test]
 fn every_sample_loads_without_a_note() {
@@ -485,6 +529,10 @@ fn samples_hold_what_their_names_promise() {
         let vhost = (**config.vhosts.get(DEFAULT_VHOST)).clone();
         (config, vhost)
     };
+    let (_, vhost) = of("security.deny.publish.conf");
+    assert_eq!(vhost.security.map(|security| security.rules.len()), Some(4));
+    let (_, vhost) = of("token.conf");
+    assert!(vhost.token.is_some_and(|token| token.publish && token.play));
     let (config, vhost) = of("rtmp.conf");
     assert_eq!((config.rtmp.listen, config.http_api.listen.len()), (vec![addr("0.0.0.0:1935")], 0));
     assert!(!vhost.remux.enabled && !vhost.hls.enabled && !vhost.rtc.enabled);

@@ -1,11 +1,13 @@
 //! `vhost`: everything that differs by the host that clients name.
 
 use weir_source::{DEFAULT_VHOST, PerVhost, Vhosts};
+use weir_web::access::{AccessConfig, Refer, Security, TokenConfig};
 
 use super::{
     hls, hooks, play, publish, refer, remux, rtc, security,
     settings::Settings,
     table::{Kind, Label, Row},
+    token,
 };
 
 pub(super) const ROWS: &[Row] = &[
@@ -34,9 +36,11 @@ pub struct Vhost {
     /// What publishers may do.
     pub publish: publish::Publish,
     /// Which pages may embed.
-    pub refer: Option<refer::Refer>,
+    pub refer: Option<Refer>,
     /// Who may come.
-    pub security: Option<security::Security>,
+    pub security: Option<Security>,
+    /// What they must show.
+    pub token: Option<TokenConfig>,
     /// Who is told.
     pub hooks: weir_web::HooksConfig,
     /// HTTP-FLV.
@@ -45,6 +49,18 @@ pub struct Vhost {
     pub hls: hls::Hls,
     /// WebRTC.
     pub rtc: rtc::Rtc,
+}
+
+impl Vhost {
+    /// Its rules at the door.
+    pub(crate) fn access(&self) -> AccessConfig {
+        AccessConfig {
+            security: self.security.clone(),
+            refer: self.refer.clone(),
+            token: self.token.clone(),
+            takeover: self.publish.takeover,
+        }
+    }
 }
 
 /// Which vhosts there are and how each is set. One that is off is known, and nobody gets in.
@@ -66,6 +82,7 @@ fn one(settings: &Settings, name: &str) -> Vhost {
         publish: publish::read(settings, name),
         refer: refer::read(settings, name),
         security: security::read(settings, name),
+        token: token::read(settings, name),
         hooks: hooks::read(settings, name),
         remux: remux::read(settings, name),
         hls: hls::read(settings, name),

@@ -38,6 +38,11 @@ impl Client {
         Self::start(name, Command::new("ffmpeg").args(["-hide_banner", "-nostdin", "-loglevel", "error"]).args(args))
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child can be waited for").is_none()

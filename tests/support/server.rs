@@ -13,6 +13,22 @@ use tempfile::TempDir;
 
 use super::{eventually, process::read_file};
 
+/// What its log tells.
+const LOG: &str = "info,weir_rtc=debug,weir_bridge=debug,weir_web=debug";
+
+/// What a server's configuration has besides what all have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extra<'a> {
+    /// Outside of blocks.
+    pub global: &'a str,
+    /// In the default vhost.
+    pub vhost: &'a str,
+    /// In `rtc_server`.
+    pub rtc_server: &'a str,
+    /// What the log tells, if not what it usually does.
+    pub log: Option<&'a str>,
+}
+
 /// A running server.
 pub struct Weir {
     child: Child,
@@ -31,33 +47,37 @@ impl Weir {
 
     /// The same with more directives in the default vhost.
     pub fn start_with(vhost: &str) -> Self {
-        Self::start_configured("", vhost, "")
+        Self::start_configured(&Extra { vhost, ..Extra::default() })
     }
 
     /// As [`Weir::start`] with more directives outside of blocks.
     pub fn start_global(global: &str) -> Self {
-        Self::start_configured(global, "", "")
+        Self::start_configured(&Extra { global, ..Extra::default() })
     }
 
     /// As [`Weir::start`] with more directives in `rtc_server`.
     pub fn start_rtc(rtc_server: &str) -> Self {
-        Self::start_configured("", "", rtc_server)
+        Self::start_configured(&Extra { rtc_server, ..Extra::default() })
     }
 
-    fn start_configured(global: &str, vhost: &str, rtc_server: &str) -> Self {
+    /// As [`Weir::start`] with more of its own.
+    pub fn start_configured(extra: &Extra<'_>) -> Self {
+        let Extra { global, vhost, rtc_server, log } = extra;
         know_tls();
         let dir = tempfile::tempdir().expect("a directory");
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
         let rtc = free_both();
         let conf = format!(
-            "listen {rtmp};\n{global}\nhttp_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
+            "listen {rtmp};\ndaemon off;\nsrs_log_tank console;\npid {pid};\n{global}\n\
+             http_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
              rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; buffer 1048576; {rtc_server} }}\n\
              vhost __defaultVhost__ {{\n min_latency on;\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
-             hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n"
+             hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n",
+            pid = dir.path().join("weir.pid").display(),
         );
         let path = dir.path().join("weir.conf");
         std::fs::write(&path, conf).expect("a file");
-        let child = Self::spawn(&["-c", &path.to_string_lossy()], dir.path());
+        let child = Self::spawn_logging(&["-c", &path.to_string_lossy()], dir.path(), log.unwrap_or(LOG));
         let mut server = Self { child, dir, rtmp, api, http, rtc };
         eventually("the server answers", Duration::from_secs(20), || {
             assert!(server.child.try_wait().expect("a child").is_none(), "the server ended:\n{}", server.log());
@@ -68,11 +88,15 @@ impl Weir {
 
     /// The program with `args`, its log in `dir`.
     pub fn spawn(args: &[&str], dir: &Path) -> Child {
+        Self::spawn_logging(args, dir, LOG)
+    }
+
+    fn spawn_logging(args: &[&str], dir: &Path, filter: &str) -> Child {
         let log = File::create(dir.join("log")).expect("a file");
         let errors = log.try_clone().expect("a file handle");
         Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(args)
-            .env("WEIR_LOG", "info,weir_rtc=debug,weir_bridge=debug,weir_web=debug")
+            .env("WEIR_LOG", filter)
             .env_remove("CANDIDATE")
             .stdin(Stdio::null())
             .stdout(log)
@@ -96,6 +120,27 @@ impl Weir {
         self.dir.path().to_owned()
     }
 
+    /// Its configuration file.
+    pub fn conf(&self) -> PathBuf {
+        self.dir.path().join("weir.conf")
+    }
+
+    /// Lines of its log with `words`.
+    pub fn log_lines(&self, words: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(words)).count()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status().expect("kill runs");
+        assert!(sent.success(), "{signal}");
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child")
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
@@ -104,8 +149,7 @@ impl Weir {
     /// Sends a signal (`INT`, `TERM`) and waits; the exit status and how long it took.
     pub fn stop(mut self, signal: &str) -> (ExitStatus, Duration, String) {
         let start = Instant::now();
-        let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status().expect("kill runs");
-        assert!(sent.success());
+        self.signal(signal);
         let status = eventually("the server ends", Duration::from_secs(10), || self.child.try_wait().expect("a child"));
         (status, start.elapsed(), self.log())
     }

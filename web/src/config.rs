@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use weir_source::PerVhost;
 
-use crate::{ApiConfig, Endpoints, HeartbeatConfig};
+use crate::{
+    ApiConfig, Endpoints, HeartbeatConfig,
+    access::{AccessConfig, LimitConfig, Network},
+};
 
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,10 @@ pub struct WebConfig {
     pub api_port: u16,
     /// Where everything listens, for the heartbeat. Default empty.
     pub endpoints: Endpoints,
+    /// How often one address may begin something.
+    pub limits: LimitConfig,
+    /// Proxies of ours, whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<Network>,
     /// What differs by vhost.
     pub vhosts: PerVhost<VhostConfig>,
 }
@@ -37,6 +44,8 @@ pub struct WebConfig {
 pub struct VhostConfig {
     /// Serve HTTP-FLV (`http_remux`). Default on.
     pub flv: bool,
+    /// Who may come in.
+    pub access: AccessConfig,
     /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
     /// by as much, and costs as many system calls less. Default zero: never.
     pub gather: Duration,
@@ -54,7 +63,14 @@ pub struct VhostConfig {
 
 impl Default for VhostConfig {
     fn default() -> Self {
-        Self { flv: true, gather: Duration::ZERO, hls_ctx: true, hls_ts_ctx: true, hls_fragment: None }
+        Self {
+            flv: true,
+            access: AccessConfig::default(),
+            gather: Duration::ZERO,
+            hls_ctx: true,
+            hls_ts_ctx: true,
+            hls_fragment: None,
+        }
     }
 }
 
@@ -70,6 +86,8 @@ impl Default for WebConfig {
             rtmp_port: 1935,
             api_port: 1985,
             endpoints: Endpoints::default(),
+            limits: LimitConfig::default(),
+            trusted_proxies: Vec::new(),
             vhosts: PerVhost::default(),
         }
     }

@@ -172,6 +172,7 @@ impl From<Denied> for Problem {
             Denied::Unauthorized => Fault::Unauthorized,
             Denied::TooMany { .. } => Fault::TooMany,
             Denied::Unavailable(_) => Fault::Undecided,
+            Denied::Busy(_) => Fault::StreamBusy,
             // Whatever else it will be, the client is not let in.
             Denied::Forbidden(_) | _ => Fault::Forbidden,
         };

@@ -5,6 +5,7 @@
 //! connections.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod api;
 mod body;
 mod config;

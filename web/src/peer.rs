@@ -10,24 +10,47 @@ use axum::{
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 
-use crate::{Fault, Problem};
+use crate::{Fault, Problem, access::Network, router::AppState};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The longest header value that is kept, in bytes: long enough for any honest Referer.
 const KEPT_BYTES_MAX: usize = 256;
 
-/// The address that the connection came from. Forwarding headers are not believed: any client can
-/// write them.
+/// The address that the connection came from, or that a trusted proxy says it has it from. Nobody
+/// else's forwarding headers are believed: any client can write them (A49).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-impl<S: Sync> FromRequestParts<S> for Peer {
+impl FromRequestParts<AppState> for Peer {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
         let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
         // Unknown counts as foreign.
-        Ok(Self(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        Ok(Self(behind_proxies(address, &parts.headers, &state.config().trusted_proxies)))
     }
+}
+
+/// Each proxy appends whom it has the request from. So the list is read from its end, as long as who
+/// has written is trusted; what stands before that may be anybody's invention.
+fn behind_proxies(connection: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(ip));
+    let lines = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+    let mut peer = connection;
+    for hop in hops.into_iter().rev() {
+        let Some(before) = address_of(hop).filter(|_| is_trusted(peer)) else { break };
+        peer = before;
+    }
+    peer
+}
+
+/// Some proxies write the port too.
+fn address_of(hop: &str) -> Option<IpAddr> {
+    let ip = hop.parse::<IpAddr>().or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip()));
+    ip.ok().map(|ip| ip.to_canonical())
 }
 
 /// Refuses what is not a program of this machine's own. A page of any site may send requests to
@@ -42,7 +65,7 @@ pub(crate) fn require_local(peer: Peer, headers: &HeaderMap) -> Result<(), Probl
     if !is_loopback_host(host) {
         return Err(Problem::new(Fault::Misdirected, "the Host must be localhost or a loopback address"));
     }
-    let forwarded = [HeaderName::from_static("x-forwarded-for"), header::FORWARDED];
+    let forwarded = [FORWARDED_FOR, header::FORWARDED];
     if forwarded.iter().any(|name| headers.contains_key(name)) {
         return Err(Problem::new(Fault::Forbidden, "the request was passed on by a proxy"));
     }
@@ -115,6 +138,29 @@ mod tests {
         }
         assert_eq!(check("127.0.0.1", &[local, ("x-forwarded-for", "10.1.1.1")]), Some(403));
         assert_eq!(check("192.0.2.1", &[local]), Some(403));
+    }
+
+    #[test]
+    fn a49_only_trusted_proxies_say_whom_a_request_is_from() {
+        let trusted = ["10.0.0.0/8", "2001:db8::/32"].map(|text| text.parse::<Network>().unwrap());
+        for (connection, lines, want) in [
+            ("203.0.113.9", &["192.0.2.1"][..], "203.0.113.9"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["192.0.2.1"], "192.0.2.1"),
+            ("10.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
+            ("10.0.0.1", &["[2001:db9::1]:4711"], "2001:db9::1"),
+            ("10.0.0.1", &["::ffff:192.0.2.1"], "192.0.2.1"),
+            ("10.0.0.1", &["127.0.0.1, 192.0.2.1"], "192.0.2.1"),
+            ("10.0.0.1", &["127.0.0.1, 192.0.2.1, 10.0.0.2"], "192.0.2.1"),
+            ("10.0.0.1", &["127.0.0.1", "192.0.2.1, 2001:db8::1"], "192.0.2.1"),
+            ("10.0.0.1", &["192.0.2.1, unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["127.0.0.1, ,10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["10.0.0.2, 10.0.0.3"], "10.0.0.2"),
+        ] {
+            let headers = lines.iter().map(|line| (FORWARDED_FOR, line.parse().unwrap())).collect::<HeaderMap>();
+            let peer = behind_proxies(connection.parse().unwrap(), &headers, &trusted);
+            assert_eq!(peer.to_string(), want, "{connection} {lines:?}");
+        }
     }
 
     #[test]

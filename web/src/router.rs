@@ -15,8 +15,11 @@ use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
 use crate::{
-    Fault, HlsSessions, Hooks, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig, api, cors, heartbeat, live,
-    machine::Machine, metrics, pages, rtc_api, stats, whip,
+    Fault, HlsSessions, Hooks, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
+    access::{self, Door},
+    api, cors, heartbeat, live,
+    machine::Machine,
+    metrics, pages, rtc_api, stats, whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -34,6 +37,8 @@ pub struct AppState {
     pub rtmp: Arc<RtmpStats>,
     /// What the routes count.
     pub http: Arc<HttpStats>,
+    /// What is counted of who comes in.
+    pub door: Arc<Door>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
     /// Whether new clients are welcome: false once the process drains.
@@ -64,6 +69,7 @@ impl AppState {
             hls_sessions,
             rtmp,
             http,
+            door: Arc::default(),
             settings: Arc::new(ArcSwap::from_pointee(config)),
             readiness: Arc::default(),
             reload: None,
@@ -105,7 +111,7 @@ impl AppState {
 
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
 pub fn api_router(state: AppState) -> Router {
-    let routes = signalling().merge(closed(&state, api::router(&state, false)));
+    let routes = signalling(&state).merge(closed(&state, api::router(&state, false)));
     finish(routes, state)
 }
 
@@ -113,7 +119,7 @@ pub fn api_router(state: AppState) -> Router {
 /// origin. Nothing can be changed through it but by signalling.
 pub fn http_router(state: AppState) -> Router {
     let shown = closed(&state, api::router(&state, true));
-    let routes = signalling().merge(shown).merge(open(live::routes())).merge(pages::routes());
+    let routes = signalling(&state).merge(shown).merge(open(live::routes())).merge(pages::routes());
     finish(routes, state)
 }
 
@@ -122,8 +128,9 @@ pub fn exporter_router(state: AppState) -> Router {
     finish(metrics::routes().method_not_allowed_fallback(wrong_method), state)
 }
 
-fn signalling() -> Router<AppState> {
-    open(whip::routes().merge(rtc_api::routes()))
+fn signalling(state: &AppState) -> Router<AppState> {
+    let routes = whip::routes().merge(rtc_api::routes());
+    open(routes.route_layer(from_fn_with_state(state.clone(), access::limit)))
 }
 
 /// Routes that pages of every origin may use.

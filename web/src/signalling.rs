@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, header};
 use tracing::debug;
-use weir_rtc::{OpenError, OpenRequest, Opened, sdp::Direction};
+use weir_rtc::{OpenRequest, Opened, sdp::Direction};
 use weir_source::{ClientInfo, ClientKind, Secret, StreamKey};
 
 use crate::{
@@ -30,10 +30,6 @@ pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> R
     let Asked { direction, key, params, peer, headers } = asked;
     let (rtc, now) = (state.rtc()?, Instant::now());
     let (extra_candidate, codec, layer_max, ice) = (params.candidate()?, params.codec()?, params.layer()?, params.ice()?);
-    if direction == Direction::Publish {
-        // Before anybody is asked whether this client may: the answer would not help it.
-        state.hub.is_free(&key, now).map_err(|_busy| OpenError::StreamBusy)?;
-    }
     let info = ClientInfo {
         id: trace_id(),
         kind: match direction {

@@ -17,9 +17,9 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
-use weir_bridge::hls::{Hls, HlsConfig};
+use weir_bridge::hls::Hls;
 use weir_rtc::{RtcConfig, RtcServer};
-use weir_source::{Client, ClientGuard, ClientInfo, ClientKind, Hub, Pass, Secret, StreamKey, Wake};
+use weir_source::{Client, ClientGuard, ClientInfo, ClientKind, Hub, Pass, PerVhost, Secret, StreamKey, Wake};
 
 use crate::{AppState, WebConfig, api_router, http_router};
 
@@ -99,7 +99,7 @@ impl Server {
         let rtc =
             RtcConfig { listen, workers: 1, sessions_max, recv_buffer: 1 << 16, send_buffer: 1 << 16, ..RtcConfig::default() };
         let rtc = RtcServer::start(rtc, Arc::clone(&hub)).expect("loopback has a free port");
-        let hls = Hls::new(Arc::clone(&hub), HlsConfig::default(), tokio::runtime::Handle::current());
+        let hls = Hls::new(Arc::clone(&hub), PerVhost::default(), tokio::runtime::Handle::current());
         let state = AppState::new(hub, rtc.handle(), hls, config);
         Self { rtc, api: api_router(state.clone()), http: http_router(state.clone()), state }
     }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{ClientInfo, Secret};
+use crate::{Claim, ClientInfo, PublishError, Secret};
 
 /// What a client asks, and what it shows for it.
 #[derive(Clone, Debug)]
@@ -46,6 +46,9 @@ pub enum Denied {
     /// Whoever decides could not be asked (HTTP: 503).
     #[error("{0}")]
     Unavailable(String),
+    /// It may publish, but another one does (HTTP: 409).
+    #[error(transparent)]
+    Busy(#[from] PublishError),
 }
 
 /// How many were not let in, by why.
@@ -59,6 +62,8 @@ pub struct Denials {
     pub too_many: AtomicU64,
     /// [`Denied::Unavailable`].
     pub unavailable: AtomicU64,
+    /// [`Denied::Busy`].
+    pub busy: AtomicU64,
 }
 
 impl Denials {
@@ -68,6 +73,7 @@ impl Denials {
             Denied::Forbidden(_) => &self.forbidden,
             Denied::TooMany { .. } => &self.too_many,
             Denied::Unavailable(_) => &self.unavailable,
+            Denied::Busy(_) => &self.busy,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -78,7 +84,14 @@ pub type Verdict = Pin<Box<dyn Future<Output = Result<(), Denied>> + Send>>;
 
 /// Lets clients in. Called from any thread; the `left` calls must not block.
 pub trait Gatekeeper: Send + Sync {
-    /// May this client publish or play? Nothing of it exists yet but its connection.
+    /// What fixed rules say of this client, at once. Asked before anything else, even before it is
+    /// looked at whether another one publishes: who is not let in learns nothing of what is there.
+    fn check(&self, _visit: &Visit) -> Result<Claim, Denied> {
+        Ok(Claim::default())
+    }
+
+    /// May this client publish or play? Nothing of it exists yet but its connection, and the rules
+    /// have let it pass.
     fn admit(&self, visit: Visit) -> Verdict;
 
     /// One that was let in has gone, or never got so far as to have media.
@@ -132,6 +145,7 @@ impl Traffic {
 /// gatekeeper.
 pub struct Pass {
     info: Arc<ClientInfo>,
+    claim: Claim,
     traffic: Arc<Traffic>,
     keeper: Option<Arc<dyn Gatekeeper>>,
 }
@@ -139,20 +153,24 @@ pub struct Pass {
 impl Pass {
     /// A pass of nobody's: for servers without a gatekeeper, and for tests.
     pub fn free(info: ClientInfo) -> Self {
-        Self { info: Arc::new(info), traffic: Arc::default(), keeper: None }
+        Self { info: Arc::new(info), claim: Claim::default(), traffic: Arc::default(), keeper: None }
     }
 
-    pub(crate) async fn ask(keeper: Option<Arc<dyn Gatekeeper>>, visit: Visit) -> Result<Self, Denied> {
+    pub(crate) async fn ask(keeper: Option<Arc<dyn Gatekeeper>>, visit: Visit, claim: Claim) -> Result<Self, Denied> {
         let info = Arc::clone(&visit.info);
         if let Some(keeper) = &keeper {
             keeper.admit(visit).await?;
         }
-        Ok(Self { info, traffic: Arc::default(), keeper })
+        Ok(Self { info, claim, traffic: Arc::default(), keeper })
     }
 
     /// Whose it is.
     pub fn info(&self) -> &Arc<ClientInfo> {
         &self.info
+    }
+
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
     }
 
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {

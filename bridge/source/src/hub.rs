@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
 use crate::{
-    Caller, ClientInfo, Clients, ConnectionPass, Denials, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet,
+    Caller, Claim, ClientInfo, Clients, ConnectionPass, Denials, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet,
     PacketSubscriber, Pass, Publisher, RemuxJob, Secret, Source, StreamKey, Subscriber, Vhosts, Visit, Wake,
     handle::{LaneItem, last_media},
     source::{RemuxSeat, Seat},
@@ -36,6 +36,11 @@ pub enum PublishError {
 pub trait Bridge: Send + Sync {
     /// Fill `job.lane()` until `job.is_over()`.
     fn remux(&self, job: RemuxJob);
+
+    /// Whether this lane may be filled for this stream, as things are set now.
+    fn allows(&self, _key: &StreamKey, _lane: Lane) -> bool {
+        true
+    }
 }
 
 /// All sources by name, and all clients.
@@ -67,9 +72,26 @@ impl Hub {
     }
 
     /// Asks whether a client may do what it wants. To be called before it has anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`]; a publisher is told that the stream is busy only if it may publish.
     pub async fn admit(&self, info: ClientInfo, bearer: Option<Secret>) -> Result<Pass, Denied> {
+        self.ask(info, bearer).await.inspect_err(|denied| self.denials.note(denied))
+    }
+
+    async fn ask(&self, info: ClientInfo, bearer: Option<Secret>) -> Result<Pass, Denied> {
+        let keeper = self.keeper.get().cloned();
         let visit = Visit { info: Arc::new(info), bearer };
-        Pass::ask(self.keeper.get().cloned(), visit).await.inspect_err(|denied| self.denials.note(denied))
+        let claim = match &keeper {
+            Some(keeper) => keeper.check(&visit)?,
+            None => Claim::default(),
+        };
+        if visit.info.kind.is_publisher() {
+            // Before anybody else is asked: the answer would not help it.
+            self.is_free(&visit.info.key, &claim, visit.info.since)?;
+        }
+        Pass::ask(keeper, visit, claim).await
     }
 
     /// Asks whether an RTMP connection may go on after its `connect`.
@@ -146,17 +168,43 @@ impl Hub {
         wake: Arc<dyn Wake>,
         now: Instant,
     ) -> Result<Publisher<T>, PublishError> {
+        self.seat(key, client, Claim::default(), wake, now)
+    }
+
+    /// Publishes what a client was let in for, under its vhost's rule of taking over. See
+    /// [`Hub::publish`].
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::StreamBusy`]: another one has come since it was let in.
+    pub fn publish_by<T: LaneItem>(
+        self: &Arc<Self>,
+        pass: &Pass,
+        wake: Arc<dyn Wake>,
+        now: Instant,
+    ) -> Result<Publisher<T>, PublishError> {
+        self.seat(&pass.info().key, &pass.info().id, *pass.claim(), wake, now)
+    }
+
+    fn seat<T: LaneItem>(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        client: &str,
+        claim: Claim,
+        wake: Arc<dyn Wake>,
+        now: Instant,
+    ) -> Result<Publisher<T>, PublishError> {
         let entry = self.sources.entry(key.clone()).or_insert_with(|| Arc::new(Source::new(key.clone(), now)));
         let source = Arc::clone(&entry);
         let mut control = source.control.lock();
-        if control.seat.as_ref().is_some_and(|seat| seat.is_held(&source, now)) {
+        if control.seat.as_ref().is_some_and(|seat| seat.is_held(&source, &claim, now)) {
             return Err(PublishError::StreamBusy);
         }
         let last_media = last_media(&source, now);
         control.seats_taken += 1;
         let number = control.seats_taken;
-        let seat =
-            Seat { number, lane: T::LANE, client: client.to_owned(), wake, since: now, last_media: Arc::clone(&last_media) };
+        let (lane, client) = (T::LANE, client.to_owned());
+        let seat = Seat { number, lane, client, claim, wake, since: now, last_media: Arc::clone(&last_media) };
         let former = control.seat.replace(seat);
         stop_remux(&mut control.remux);
         drop(control);
@@ -170,16 +218,16 @@ impl Hub {
         Ok(publisher)
     }
 
-    /// Whether [`Hub::publish`] would be refused now: for asking before anybody else is asked.
+    /// Whether somebody with this claim would be refused now.
     ///
     /// # Errors
     ///
     /// [`PublishError::StreamBusy`].
-    pub fn is_free(&self, key: &StreamKey, now: Instant) -> Result<(), PublishError> {
+    pub fn is_free(&self, key: &StreamKey, claim: &Claim, now: Instant) -> Result<(), PublishError> {
         let Some(source) = self.get(key) else { return Ok(()) };
         let control = source.control.lock();
         match &control.seat {
-            Some(seat) if seat.is_held(&source, now) => Err(PublishError::StreamBusy),
+            Some(seat) if seat.is_held(&source, claim, now) => Err(PublishError::StreamBusy),
             _ => Ok(()),
         }
     }
@@ -204,12 +252,28 @@ impl Hub {
         subscriber
     }
 
+    /// Asks the bridge anew what it allows: remuxers that it no longer allows end, and those that it
+    /// now does start for whoever waits. For settings that change while streams are live.
+    pub fn review_remuxers(self: &Arc<Self>) {
+        let Some(bridge) = self.bridge.get() else { return };
+        for source in self.list() {
+            {
+                let mut control = source.control.lock();
+                if control.remux.as_ref().is_some_and(|remux| !bridge.allows(&source.key, remux.lane)) {
+                    stop_remux(&mut control.remux);
+                }
+            }
+            source.wake_readers();
+            self.start_remux_if_wanted(&source);
+        }
+    }
+
     fn start_remux_if_wanted(self: &Arc<Self>, source: &Arc<Source>) {
         let Some(bridge) = self.bridge.get() else { return };
         let seat = {
             let mut control = source.control.lock();
             let Some(lane) = control.seat.as_ref().map(|seat| seat.lane.other()) else { return };
-            if control.readers[lane.index()] == 0 || control.remux.is_some() {
+            if control.readers[lane.index()] == 0 || control.remux.is_some() || !bridge.allows(&source.key, lane) {
                 return;
             }
             let seat = Arc::new(RemuxSeat { lane, stop: AtomicBool::new(false) });
@@ -262,9 +326,10 @@ impl Hub {
 }
 
 impl Seat {
-    fn is_held(&self, source: &Source, now: Instant) -> bool {
+    fn is_held(&self, source: &Source, against: &Claim, now: Instant) -> bool {
         let last = Duration::from_millis(self.last_media.0.load(Ordering::Relaxed));
-        now.saturating_duration_since(source.made).saturating_sub(last) < SILENCE_BEFORE_TAKEOVER
+        let silent = now.saturating_duration_since(source.made).saturating_sub(last);
+        against.must_yield(&self.claim, silent >= SILENCE_BEFORE_TAKEOVER)
     }
 }
 

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::{
-    Frame, LayerState, Limits, MediaTime, Packet, Ring, StreamKey, TrackId, TrackSet, Tracks, handle::Resume, layer::Meter,
+    Claim, Frame, LayerState, Limits, MediaTime, Packet, Ring, StreamKey, TrackId, TrackSet, Tracks, handle::Resume, layer::Meter,
 };
 
 /// Two groups of pictures of a 20 Mb/s stream, or ten seconds at 60 frames a second with sound
@@ -109,6 +109,7 @@ pub(crate) struct Seat {
     pub(crate) number: u64,
     pub(crate) lane: Lane,
     pub(crate) client: String,
+    pub(crate) claim: Claim,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) since: Instant,
     pub(crate) last_media: Arc<LastMedia>,

@@ -155,6 +155,43 @@ fn a_reader_may_come_first_and_starts_the_remuxer_when_the_publisher_does() {
     assert_eq!(jobs.0.lock().unwrap().pop().map(|job| job.lane()), Some(Lane::Packets));
 }
 
+/// As [`Jobs`], while it is allowed.
+#[derive(Default)]
+struct Switched(Jobs, std::sync::atomic::AtomicBool);
+
+impl Bridge for Switched {
+    fn remux(&self, job: RemuxJob) {
+        self.0.remux(job);
+    }
+
+    fn allows(&self, _key: &StreamKey, _lane: Lane) -> bool {
+        self.1.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn a_remuxer_that_is_no_longer_allowed_ends_and_one_that_is_starts_for_who_waits() {
+    let (hub, bridge, start) = (Hub::new(), Arc::new(Switched::default()), Instant::now());
+    hub.set_bridge(bridge.clone());
+    let jobs = || bridge.0.0.lock().unwrap();
+    let _publisher = hub.publish_packets(&key(), "a", Arc::new(Count::default()), start).unwrap();
+    let _reader = hub.subscribe_frames(&key(), start);
+    assert!(jobs().is_empty(), "it is not allowed");
+    bridge.1.store(true, Ordering::SeqCst);
+    hub.review_remuxers();
+    hub.review_remuxers();
+    assert_eq!(jobs().len(), 1, "one for who waits, and no second");
+    bridge.1.store(false, Ordering::SeqCst);
+    hub.review_remuxers();
+    let job = jobs().pop().unwrap();
+    assert!(job.is_over());
+    drop(job);
+    bridge.1.store(true, Ordering::SeqCst);
+    hub.review_remuxers();
+    assert_eq!(jobs().len(), 1);
+    jobs().clear();
+}
+
 #[test]
 fn nothing_is_left_after_two_hundred_joins_and_leaves() {
     let hub = Hub::new();
@@ -262,9 +299,90 @@ fn who_was_let_in_leaves_once_and_who_was_not_never() {
 
 #[test]
 fn a_stream_is_busy_while_its_publisher_sends() {
-    let (hub, now) = (Hub::new(), Instant::now());
-    assert_eq!(hub.is_free(&key(), now), Ok(()));
+    let (hub, now, claim) = (Hub::new(), Instant::now(), Claim::default());
+    assert_eq!(hub.is_free(&key(), &claim, now), Ok(()));
     let _publisher = hub.publish_frames(&key(), "a", Arc::new(Count::default()), now).unwrap();
-    assert_eq!(hub.is_free(&key(), now), Err(PublishError::StreamBusy));
-    assert_eq!(hub.is_free(&key(), now + Duration::from_secs(2)), Ok(()), "it has been silent");
+    assert_eq!(hub.is_free(&key(), &claim, now), Err(PublishError::StreamBusy));
+    assert_eq!(hub.is_free(&key(), &claim, now + Duration::from_secs(2)), Ok(()), "it has been silent");
+}
+
+/// Knows publishers by the first letter of their ids; lets in all but `x…`.
+struct Rules(Takeover);
+
+impl Gatekeeper for Rules {
+    fn check(&self, visit: &Visit) -> Result<Claim, Denied> {
+        let letter = visit.info.id.as_bytes()[0];
+        match letter {
+            b'x' => Err(Denied::Unauthorized),
+            _ => Ok(Claim { takeover: self.0, identity: Some(Identity::of_digest([letter; 32])) }),
+        }
+    }
+
+    fn admit(&self, _visit: Visit) -> Verdict {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn left(&self, _info: &Arc<ClientInfo>, _traffic: &Traffic) {}
+}
+
+/// A hub with `rule`, whose publisher `a1` has just sent at `now`.
+fn taken(rule: Takeover, now: Instant) -> (Arc<Hub>, Publisher<Frame>, Arc<Count>) {
+    let (hub, wake) = (Hub::new(), Arc::new(Count::default()));
+    hub.set_gatekeeper(Arc::new(Rules(rule)));
+    let pass = ready(hub.admit(publisher("a1", now), None)).unwrap();
+    let first = hub.publish_by(&pass, wake.clone(), now).unwrap();
+    (hub, first, wake)
+}
+
+fn publisher(id: &str, since: Instant) -> ClientInfo {
+    ClientInfo { kind: ClientKind::RtmpPublish, since, ..info(id) }
+}
+
+#[test]
+fn f20_the_same_publisher_takes_over_at_once_and_viewers_go_on() {
+    let now = Instant::now();
+    let (hub, first, wake) = taken(Takeover::Identity, now);
+    let mut viewer = hub.subscribe_frames(&key(), now);
+    first.push(&mut vec![frame(1)], now);
+    let pass = ready(hub.admit(publisher("a2", now), None)).unwrap();
+    let second = hub.publish_by::<Frame>(&pass, Arc::new(Count::default()), now).unwrap();
+    assert_eq!(wake.taken(), 1, "the former publisher is told");
+    assert!(first.is_replaced() && !first.push(&mut vec![frame(2)], now));
+    assert!(second.push(&mut vec![frame(3)], now));
+    let mut seen = Vec::new();
+    viewer.read(&mut seen, 10);
+    assert_eq!(seen.iter().map(|frame| frame.dts).collect::<Vec<_>>(), [1, 3].map(MediaTime::from_millis));
+}
+
+#[test]
+fn f22_another_publisher_is_refused_unless_the_rule_is_always() {
+    let now = Instant::now();
+    let later = now + Duration::from_secs(3);
+    for (rule, sending, silent) in [
+        (Takeover::Silent, false, true),
+        (Takeover::Identity, false, true),
+        (Takeover::Always, true, true),
+        (Takeover::Never, false, false),
+    ] {
+        let (hub, first, _wake) = taken(rule, now);
+        for (at, want) in [(now, sending), (later, silent)] {
+            let asked = ready(hub.admit(publisher("b", at), None));
+            assert_eq!(asked.is_ok(), want, "{rule:?}");
+            if let Err(denied) = asked {
+                assert_eq!(denied, Denied::Busy(PublishError::StreamBusy));
+            }
+        }
+        assert!(!first.is_replaced(), "asking changes nothing");
+    }
+}
+
+#[test]
+fn who_may_not_publish_is_not_told_that_somebody_does() {
+    let now = Instant::now();
+    let (hub, _first, _wake) = taken(Takeover::Silent, now);
+    let elsewhere = Hub::new();
+    elsewhere.set_gatekeeper(Arc::new(Rules(Takeover::Silent)));
+    for hub in [hub, elsewhere] {
+        assert_eq!(ready(hub.admit(publisher("x", now), None)).unwrap_err(), Denied::Unauthorized);
+    }
 }

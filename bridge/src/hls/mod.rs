@@ -15,17 +15,18 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
-use weir_source::{Hub, StreamKey};
+use weir_source::{Hub, PerVhost, StreamKey};
 
 pub use playlist::stream_of_segment;
 use segmenter::{Cut, Tally};
@@ -41,9 +42,11 @@ const WAITERS_MAX: usize = 4_096;
 /// How often [`HlsConfig::always`] looks for new publishers.
 const PUBLISHERS_LOOK: Duration = Duration::from_millis(500);
 
-/// How streams are segmented.
+/// How the streams of a vhost are segmented.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HlsConfig {
+    /// There is HLS (`enabled`). Default on. Streams that are segmented when it is switched off end.
+    pub enabled: bool,
     /// Segments end at the first keyframe after this (`hls_fragment`). Default 2 s.
     pub fragment: Duration,
     /// Without a keyframe they end at `fragment` times this, at least 1 (`hls_aof_ratio`).
@@ -66,6 +69,7 @@ pub struct HlsConfig {
 impl Default for HlsConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             fragment: Duration::from_secs(2),
             aof_ratio: 2.1,
             window: Duration::from_secs(12),
@@ -81,6 +85,9 @@ impl Default for HlsConfig {
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]
 #[non_exhaustive]
 pub enum HlsError {
+    /// HLS is off for the vhost. Answer 404.
+    #[error("HLS is off here")]
+    Off,
     /// Nobody publishes the stream. Answer 404.
     #[error("nobody publishes this stream")]
     NotFound,
@@ -133,7 +140,7 @@ struct Counters {
 /// All segmented streams by name.
 pub struct Hls {
     hub: Arc<Hub>,
-    config: HlsConfig,
+    settings: ArcSwap<PerVhost<HlsConfig>>,
     runtime: Handle,
     streams: Mutex<HashMap<StreamKey, Arc<Stream>>>,
     waiters: AtomicUsize,
@@ -145,10 +152,10 @@ pub struct Hls {
 
 impl Hls {
     /// None yet; segmenters will run on `runtime`.
-    pub fn new(hub: Arc<Hub>, config: HlsConfig, runtime: Handle) -> Arc<Self> {
+    pub fn new(hub: Arc<Hub>, settings: PerVhost<HlsConfig>, runtime: Handle) -> Arc<Self> {
         let hls = Arc::new(Self {
             hub,
-            config,
+            settings: ArcSwap::from_pointee(settings),
             runtime,
             streams: Mutex::default(),
             waiters: AtomicUsize::new(0),
@@ -157,15 +164,23 @@ impl Hls {
             stop: CancellationToken::new(),
             watch: OnceLock::new(),
         });
-        if hls.config.always {
-            hls.runtime.spawn(follow_publishers(Arc::clone(&hls)));
-        }
+        hls.runtime.spawn(follow_publishers(Arc::downgrade(&hls), hls.stop.clone()));
         hls
     }
 
-    /// The configuration.
-    pub const fn config(&self) -> &HlsConfig {
-        &self.config
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<PerVhost<HlsConfig>> {
+        self.settings.load_full()
+    }
+
+    /// Replaces the settings. Streams that are segmented have them from their next segment on.
+    pub fn set_settings(&self, settings: PerVhost<HlsConfig>) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Those of a stream's vhost.
+    fn settings_of(&self, key: &StreamKey) -> Arc<HlsConfig> {
+        Arc::clone(self.settings.load().get(key.vhost()))
     }
 
     /// Sets who is told of finished segments. Only the first call counts.
@@ -176,6 +191,9 @@ impl Hls {
     /// Whether [`Hls::playlist`] can find the stream: somebody publishes it, or its last segments are
     /// still held.
     pub fn has(&self, key: &StreamKey) -> bool {
+        if !self.settings_of(key).enabled {
+            return false;
+        }
         let is_held = self.streams.lock().contains_key(key);
         is_held || self.hub.get(key).is_some_and(|source| source.publisher_lane().is_some())
     }
@@ -225,6 +243,9 @@ impl Hls {
 
     /// The stream's entry, touched; made and its segmenter started if somebody publishes it.
     fn open(self: &Arc<Self>, key: &StreamKey) -> Result<Arc<Stream>, HlsError> {
+        if !self.settings_of(key).enabled {
+            return Err(HlsError::Off);
+        }
         let mut streams = self.streams.lock();
         if let Some(stream) = streams.get(key) {
             stream.touch(self.now_ms());
@@ -264,7 +285,7 @@ impl Hls {
                 changed.await;
             }
         };
-        tokio::time::timeout(self.config.wait, first).await.unwrap_or_else(|_elapsed| {
+        tokio::time::timeout(self.settings_of(stream.key()).wait, first).await.unwrap_or_else(|_elapsed| {
             let playlist = stream.snapshot().playlist.clone();
             if !playlist.is_empty() {
                 return Ok(playlist);
@@ -275,10 +296,10 @@ impl Hls {
     }
 
     /// Under the lock, so that a request either finds the stream alive or starts it anew.
-    fn forget_if_idle(&self, stream: &Stream) -> bool {
+    fn forget_if_idle(&self, stream: &Stream, idle: Duration) -> bool {
         let mut streams = self.streams.lock();
         let idle_ms = u128::from(stream.idle_ms(self.now_ms()));
-        if idle_ms < self.config.idle.as_millis() {
+        if idle_ms < idle.as_millis() {
             return false;
         }
         if streams.get(stream.key()).is_some_and(|held| std::ptr::eq(&**held, stream)) {
@@ -337,15 +358,16 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// Starts a segmenter for every stream that is published, for [`HlsConfig::always`].
-async fn follow_publishers(hls: Arc<Hls>) {
+/// Starts a segmenter for every stream that is published in a vhost with [`HlsConfig::always`].
+async fn follow_publishers(hls: Weak<Hls>, stop: CancellationToken) {
     let mut look = tokio::time::interval(PUBLISHERS_LOOK);
-    loop {
-        tokio::select! {
-            () = hls.stop.cancelled() => return,
-            _ = look.tick() => {}
-        }
+    while stop.run_until_cancelled(look.tick()).await.is_some() {
+        let Some(hls) = hls.upgrade() else { return };
+        let settings = hls.settings();
         for source in hls.hub.list() {
+            if !settings.get(source.key().vhost()).always {
+                continue;
+            }
             // A name that is not published or one too many is no concern here.
             let _started = hls.open(source.key());
         }

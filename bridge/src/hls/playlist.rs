@@ -74,6 +74,11 @@ impl Window {
         }
     }
 
+    /// How much the playlist lists from the next segment on.
+    pub(super) fn set_span(&mut self, span: Duration) {
+        self.span = span;
+    }
+
     /// Adds a segment and slides the window. Its name and number.
     pub(super) fn push(&mut self, cut: Cut) -> (Arc<str>, u64) {
         let seq = self.next_seq;

@@ -117,6 +117,11 @@ impl Segmenter {
         }
     }
 
+    /// Other rules, from now on.
+    pub(super) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// Takes the next frame; `tracks` is what the lane holds now. Finished segments go to `cuts`.
     pub(super) fn push(&mut self, frame: &Frame, tracks: &Tracks, cuts: &mut Vec<Cut>) {
         if !Layout::carries(frame.track.codec) {

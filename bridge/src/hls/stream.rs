@@ -18,7 +18,7 @@ use tracing::debug;
 use weir_source::{Frame, Read, StreamKey};
 
 use super::{
-    Finished, Hls,
+    Finished, Hls, HlsConfig,
     playlist::{Snapshot, Window},
     segmenter::{Cut, Rules, Segmenter},
 };
@@ -28,8 +28,8 @@ use crate::{FrameReader, NotifyWake};
 const BATCH: usize = 64;
 /// How often a task looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(500);
-/// Characters of a run's id: 36^6 runs, of which two in one second of one stream would have to meet.
-const RUN_CHARS: usize = 6;
+/// Characters of a run's id. A segment is had by its name alone: 103 bits, so that nobody finds one by trying.
+const RUN_CHARS: usize = 20;
 
 /// What the HTTP side and the task share.
 #[derive(Debug)]
@@ -102,12 +102,14 @@ pub(super) async fn run(hls: Arc<Hls>, stream: Arc<Stream>) {
     let (hls, stream) = (&entry.hls, &entry.stream);
     debug!(stream = %stream.key, "HLS segmenter started");
     let subscriber = hls.hub.subscribe_frames(&stream.key, Instant::now().into_std());
+    let config = hls.settings_of(&stream.key);
     let mut task = Task {
         hls,
         stream,
         reader: FrameReader::new(subscriber, NotifyWake::new()),
-        segmenter: Segmenter::new(hls.config.rules()),
-        window: new_window(hls, stream),
+        segmenter: Segmenter::new(config.rules()),
+        window: new_window(&config, stream),
+        config,
         batch: Vec::with_capacity(BATCH),
         cuts: Vec::new(),
         absent_since: None,
@@ -135,6 +137,7 @@ struct Task<'a> {
     reader: FrameReader,
     segmenter: Segmenter,
     window: Window,
+    config: Arc<HlsConfig>,
     batch: Vec<Frame>,
     cuts: Vec<Cut>,
     absent_since: Option<Instant>,
@@ -173,6 +176,7 @@ impl Task<'_> {
         if self.cuts.is_empty() {
             return;
         }
+        self.follow_settings();
         let mut finished = Vec::new();
         for cut in self.cuts.drain(..) {
             self.hls.counters.count(&cut);
@@ -189,27 +193,41 @@ impl Task<'_> {
         }
     }
 
+    /// At the end of a segment, so that one is not cut by two rules.
+    fn follow_settings(&mut self) {
+        let now = self.hls.settings_of(&self.stream.key);
+        if *now != *self.config {
+            self.segmenter.set_rules(now.rules());
+            self.window.set_span(now.window);
+            self.config = now;
+        }
+    }
+
     fn is_unwanted(&self) -> bool {
-        let absent = self.absent_since.map(|since| since.elapsed());
-        let nothing_to_show = self.stream.snapshot.load().playlist.is_empty();
-        if absent.is_some_and(|absent| nothing_to_show || absent >= self.hls.config.dispose) {
+        let now = self.hls.settings_of(&self.stream.key);
+        if !now.enabled {
             return true;
         }
-        !self.hls.config.always && self.hls.forget_if_idle(self.stream)
+        let absent = self.absent_since.map(|since| since.elapsed());
+        let nothing_to_show = self.stream.snapshot.load().playlist.is_empty();
+        if absent.is_some_and(|absent| nothing_to_show || absent >= now.dispose) {
+            return true;
+        }
+        !now.always && self.hls.forget_if_idle(self.stream, now.idle)
     }
 }
 
-fn new_window(hls: &Hls, stream: &Stream) -> Window {
+fn new_window(config: &HlsConfig, stream: &Stream) -> Window {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let mut random = rand::rng();
     let run: String = (0..RUN_CHARS).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect();
     // A later run starts above an earlier one's numbers, as segments are longer than a second.
     let first_seq = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Window::new(format!("{}-{run}", stream.key.stream()), first_seq, hls.config.fragment, hls.config.window)
+    Window::new(format!("{}-{run}", stream.key.stream()), first_seq, config.fragment, config.window)
 }
 
 /// When the configuration has segments cut.
-impl super::HlsConfig {
+impl HlsConfig {
     fn rules(&self) -> Rules {
         Rules { fragment: self.fragment, forced: self.fragment.mul_f64(self.aof_ratio.max(1.0)) }
     }

@@ -213,7 +213,7 @@ async fn settle() {
 
 fn registry(config: HlsConfig) -> (Arc<Hub>, Arc<Hls>) {
     let hub = Hub::new();
-    let hls = Hls::new(Arc::clone(&hub), config, Handle::current());
+    let hls = Hls::new(Arc::clone(&hub), PerVhost::all(config), Handle::current());
     (hub, hls)
 }
 
@@ -317,4 +317,24 @@ async fn always_segments_from_publish_on() {
     assert_eq!(hls.stats().streams, 0);
     assert_eq!(hls.playlist(&key("s")).await, Err(HlsError::NotFound));
     drop(publisher);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_change_with_the_next_segment_and_switching_off_ends_a_stream() {
+    let (hub, hls) = registry(HlsConfig::default());
+    let publisher = publish(&hub);
+    assert_eq!(text_while(&hls, &publisher, 0..4_040).await.matches("#EXTINF:2.0").count(), 2);
+    hls.set_settings(PerVhost::all(HlsConfig { fragment: Duration::from_secs(4), ..HlsConfig::default() }));
+    push(&publisher, 4_040..14_040);
+    settle().await;
+    let after = text(&hls).await;
+    let lengths: Vec<&str> = after.lines().filter_map(|line| line.strip_prefix("#EXTINF:")).map(|text| &text[..3]).collect();
+    assert_eq!(lengths, ["2.0", "2.0", "2.0", "4.0", "4.0"], "the segment in the making keeps its rules");
+    let mut off = PerVhost::<HlsConfig>::default();
+    off.insert(weir_source::DEFAULT_VHOST, HlsConfig { enabled: false, ..HlsConfig::default() });
+    hls.set_settings(off);
+    assert_eq!(hls.playlist(&key("s")).await, Err(HlsError::Off));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(hls.stats().streams, 0);
+    assert_eq!(publisher.source().readers(Lane::Frames), 0);
 }

@@ -7,7 +7,7 @@ use weir_source::PerVhost;
 use super::RtmpStats;
 
 /// RTMP's settings. Each has a default that suits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RtmpConfig {
     /// Size of the chunks that we send, in bytes, 128 to 65,536. One for the whole server, because
     /// all players of a stream share the same bytes. Default 60,000.

@@ -179,7 +179,7 @@ impl Connection {
         let wake = NotifyWake::new();
         let Some(pass) = self.admit(ClientKind::RtmpPublish, request).await? else { return Ok(()) };
         let key = pass.info().key.clone();
-        let publisher = match self.hub.publish_frames(&key, &self.id, wake.clone(), Instant::now()) {
+        let publisher = match self.hub.publish_by(&pass, wake.clone(), Instant::now()) {
             Ok(publisher) => publisher,
             Err(error) => {
                 self.refuse(&format!("StreamBusy: {error}"));
@@ -194,7 +194,14 @@ impl Connection {
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "unpublished".to_owned());
         super::stats::add(&self.config.stats.dropped, publisher.dropped());
         info!(stream = %key, %why, dropped = publisher.dropped(), "publishing ended");
-        end
+        if !matches!(end, Err(End::Replaced)) {
+            return end;
+        }
+        // Whoever follows it is not to wait until it has read why.
+        drop((publisher, client));
+        self.session.replaced(Instant::now());
+        self.send_output().await?;
+        Err(self.linger().await)
     }
 
     async fn publish_frames(
@@ -304,11 +311,6 @@ impl Connection {
                 return Ok(None);
             }
         };
-        // Before anybody is asked whether this client may: the answer would not help it.
-        if let Some(error) = kind.is_publisher().then(|| self.hub.is_free(&key, now).err()).flatten() {
-            self.refuse(&format!("StreamBusy: {error}"));
-            return Ok(None);
-        }
         let info = ClientInfo {
             id: self.id.clone(),
             kind,
@@ -320,13 +322,22 @@ impl Connection {
             since: now,
         };
         let hub = Arc::clone(&self.hub);
-        let decided = self.decided(hub.admit(info, None)).await?;
-        Ok(decided.map_err(|denied| self.refuse(&denied.to_string())).ok())
+        match self.decided(hub.admit(info, None)).await? {
+            Ok(pass) => return Ok(Some(pass)),
+            Err(Denied::Busy(error)) => self.refuse(&format!("StreamBusy: {error}")),
+            Err(denied) => self.deny(&denied.to_string()),
+        }
+        Ok(None)
     }
 
     fn refuse(&mut self, why: &str) {
         info!(ip = %self.ip, why, "refused");
         self.session.refuse(Instant::now(), why);
+    }
+
+    fn deny(&mut self, why: &str) {
+        info!(ip = %self.ip, why, "not let in");
+        self.session.deny(Instant::now(), why);
     }
 
     fn enter(&self, pass: Pass, wake: Arc<NotifyWake>) -> ClientGuard {

@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use rand::Rng;
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
@@ -21,25 +22,33 @@ use super::{
 /// first, and the kernel keeps the waiting ones in its queue.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves RTMP on `listener` until `stop` is cancelled; then all connections are closed at once.
-pub async fn serve(listener: TcpListener, hub: Arc<Hub>, config: Arc<RtmpConfig>, stop: CancellationToken) {
+/// Serves RTMP on `listener` until `retire` is cancelled, and those who are connected then until
+/// they go or `stop` is cancelled, when all connections are closed at once. A connection has the
+/// settings of its beginning.
+pub async fn serve(
+    listener: TcpListener,
+    hub: Arc<Hub>,
+    settings: Arc<ArcSwap<RtmpConfig>>,
+    retire: CancellationToken,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
+            biased;
+            () = retire.cancelled() => break,
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
-                if ended.is_err_and(|error| error.is_panic()) {
-                    add(&config.stats.panics, 1);
-                    warn!("an RTMP connection ended by a fault of the server");
-                }
+                note_panic(&ended, &settings.load());
                 continue;
             }
             accepted = listener.accept() => accepted,
         };
+        let config = settings.load_full();
         match accepted {
             Ok((stream, peer)) if connections.len() < config.connections_max => {
                 add(&config.stats.accepted, 1);
-                connections.spawn(connection(stream, peer, Arc::clone(&hub), Arc::clone(&config)));
+                connections.spawn(connection(stream, peer, Arc::clone(&hub), config));
             }
             Ok((_, peer)) => {
                 add(&config.stats.refused, 1);
@@ -48,13 +57,25 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, config: Arc<RtmpConfig>
             Err(error) => {
                 warn!(%error, "cannot accept RTMP connections");
                 tokio::select! {
+                    () = retire.cancelled() => break,
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep(ACCEPT_PAUSE) => {}
                 }
             }
         }
     }
+    drop(listener);
+    while let Some(Some(ended)) = stop.run_until_cancelled(connections.join_next()).await {
+        note_panic(&ended, &settings.load());
+    }
     connections.shutdown().await;
+}
+
+fn note_panic(ended: &Result<(), JoinError>, config: &RtmpConfig) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        add(&config.stats.panics, 1);
+        warn!("an RTMP connection ended by a fault of the server");
+    }
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, config: Arc<RtmpConfig>) {

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::live::CoalesceMax;
+
 /// The share of time is taken over this long, and halves the weight of what was before.
 const SPAN: Duration = Duration::from_millis(100);
 /// Below this share of a core nothing waits …
@@ -32,14 +34,14 @@ pub(super) struct Gather {
 /// The share of a core that a worker takes.
 #[derive(Debug)]
 pub(super) struct Load {
-    window_max: Duration,
+    window_max: CoalesceMax,
     since: Instant,
     busy: Duration,
     share: f64,
 }
 
 impl Load {
-    pub(super) fn new(window_max: Duration, now: Instant) -> Self {
+    pub(super) fn new(window_max: CoalesceMax, now: Instant) -> Self {
         Self { window_max, since: now, busy: Duration::ZERO, share: 0.0 }
     }
 
@@ -63,12 +65,12 @@ impl Load {
     }
 
     pub(super) fn gather(&self) -> Gather {
-        Gather { window: self.window_max.mul_f64(self.wait()), for_sound: self.share >= BUSY }
+        Gather { window: self.window_max.get().mul_f64(self.wait()), for_sound: self.share >= BUSY }
     }
 
     /// How long the worker leaves alone what comes in before it takes it all.
     pub(super) fn pause(&self) -> Duration {
-        PAUSE.min(self.window_max).mul_f64(self.wait())
+        PAUSE.min(self.window_max.get()).mul_f64(self.wait())
     }
 
     /// The share of their time that things wait.
@@ -86,7 +88,7 @@ mod tests {
     /// One second in turns of 10 ms, a share of each busy.
     fn after(share: f64) -> Load {
         let start = Instant::now();
-        let mut load = Load::new(MAX, start);
+        let mut load = Load::new(CoalesceMax::new(MAX), start);
         for turn in 0..100 {
             let began = start + Duration::from_millis(turn * 10);
             load.note(began, began + Duration::from_millis(10).mul_f64(share));

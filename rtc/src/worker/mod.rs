@@ -53,6 +53,7 @@ use self::{
 use crate::{
     dtls::Identity,
     gate::Gate,
+    live::CoalesceMax,
     lobby::Lobby,
     net::{Listener, Receiver, Socket, wait},
     session::SessionConfig,
@@ -90,7 +91,7 @@ pub(crate) struct Parts {
     pub(crate) identity: Identity,
     pub(crate) session: Arc<SessionConfig>,
     /// The longest that packets wait for company.
-    pub(crate) coalesce_max: Duration,
+    pub(crate) coalesce_max: CoalesceMax,
 }
 
 /// A worker, to be run on a thread of its own.

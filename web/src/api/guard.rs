@@ -45,7 +45,8 @@ enum Shown {
 
 /// A route's own check.
 pub(crate) async fn of_route(
-    State((state, access)): State<(AppState, Access)>,
+    access: Access,
+    State(state): State<AppState>,
     peer: Peer,
     request: Request,
     next: Next,

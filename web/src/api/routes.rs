@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    Router, middleware,
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
     routing::{self, MethodRouter},
 };
 use serde_json::Value;
@@ -14,7 +16,7 @@ use super::{
     guard::{self, Access},
     index, jsonp, mirrors, openapi, probes, raw, schema, streams, summaries, vhosts,
 };
-use crate::{cors, metrics, router::AppState};
+use crate::{cors, metrics, peer::Peer, router::AppState};
 
 /// How a route is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +106,11 @@ impl Route {
     }
 
     fn methods(&self, state: &AppState) -> MethodRouter<AppState> {
-        let guard = middleware::from_fn_with_state((state.clone(), self.access), guard::of_route);
+        let access = self.access;
+        let guard = move |state: State<AppState>, peer: Peer, request: Request, next: Next| {
+            guard::of_route(access, state, peer, request, next)
+        };
+        let guard = middleware::from_fn_with_state(state.clone(), guard);
         (self.handler)().route_layer(guard)
     }
 }

@@ -94,7 +94,8 @@ impl HooksConfig {
     }
 
     /// Somebody is told of HLS segments.
-    pub(super) fn wants_segments(&self) -> bool {
+    /// It is told of finished HLS segments: they are made whether or not anybody plays.
+    pub fn wants_segments(&self) -> bool {
         self.enabled && !(self.on_hls.is_empty() && self.on_hls_notify.is_empty())
     }
 }

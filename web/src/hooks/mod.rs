@@ -118,6 +118,11 @@ impl Hooks {
         })))
     }
 
+    /// The settings as they are now.
+    pub fn config(&self) -> Arc<PerVhost<HooksConfig>> {
+        self.0.config.load_full()
+    }
+
     /// Replaces the settings. What is under way ends with those that it began with; a client is told
     /// to have left to whom the settings name then.
     pub fn set_config(&self, config: PerVhost<HooksConfig>) {

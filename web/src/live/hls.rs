@@ -63,7 +63,7 @@ pub(super) async fn playlist(state: &AppState, asked: Asked<'_>) -> Result<Respo
     }
     session.ask()?;
     let text = hls.playlist(&asked.key).await.map_err(|error| match error {
-        HlsError::NotFound => absent(),
+        HlsError::NotFound | HlsError::Off => absent(),
         HlsError::Timeout => Problem::new(Fault::NotReady, error.to_string()),
         _ => Problem::new(Fault::TooManySessions, error.to_string()),
     })?;
@@ -110,7 +110,8 @@ async fn begin(state: &AppState, asked: &Asked<'_>, viewer: Viewer, ctx: Option<
     if !hls.has(&asked.key) {
         return Err(absent());
     }
-    state.hls_sessions.begin(&state.hub, pass, viewer, ctx, hls.config().window * 2)
+    let window = hls.settings().get(asked.key.vhost()).window;
+    state.hls_sessions.begin(&state.hub, pass, viewer, ctx, window * 2)
 }
 
 /// A master playlist (RFC 8216 section 4.3.4) whose one variant is the session. What the stream needs

@@ -54,6 +54,7 @@ fn clients(state: &AppState, out: &mut Exposition) {
             ("forbidden", of(&denials.forbidden)),
             ("too_many", of(&denials.too_many)),
             ("unavailable", of(&denials.unavailable)),
+            ("busy", of(&denials.busy)),
         ],
     );
     let (totals, kbps) = state.rates.totals();

@@ -54,7 +54,7 @@ fn build(state: &AppState, built_s: u64, out: &mut Exposition) {
 /// One that ends as it should is no error.
 fn errors(state: &AppState) -> u64 {
     let denials = state.hub.denials();
-    let denied = [&denials.unauthorized, &denials.forbidden, &denials.too_many, &denials.unavailable];
+    let denied = [&denials.unauthorized, &denials.forbidden, &denials.too_many, &denials.unavailable, &denials.busy];
     let rtmp = [&state.rtmp.protocol_errors, &state.rtmp.too_slow, &state.rtmp.panics];
     let rtc = state.rtc.as_ref().map(|rtc| rtc.stats().traffic);
     let rtc = rtc.map(|traffic| [traffic.bad_fingerprint, traffic.dtls_failed, traffic.panics]).unwrap_or_default();

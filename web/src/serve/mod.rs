@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::Sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -63,13 +63,21 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// Serves `router` on `listener` until `stop`; then no connection is taken any more, and those
-/// that there are have [`ServeLimits::grace`] to end.
-pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
+/// Serves `router` on `listener` until `retire` or `stop`. After `retire` no connection is taken any
+/// more, and those that there are end with the request that they serve: a live stream, with its
+/// viewer. After `stop` they have [`ServeLimits::grace`] to end. A connection has the limits of its
+/// beginning.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Arc<ArcSwap<ServeLimits>>,
+    retire: CancellationToken,
+    stop: CancellationToken,
+) {
+    let ends = Ends { retire, stop };
     let connections = TaskTracker::new();
     let mut refused = Refused::default();
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+    while let Some(accepted) = ends.run(listener.accept()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
@@ -77,30 +85,41 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, s
                 refused.note(Instant::now(), &error);
                 // A connection that cannot be accepted stays in the backlog: accepting again at
                 // once would spin.
-                if stop.run_until_cancelled(tokio::time::sleep(EXHAUSTED_PAUSE)).await.is_none() {
+                if ends.run(tokio::time::sleep(EXHAUSTED_PAUSE)).await.is_none() {
                     break;
                 }
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let limits = **limits.load();
+        if connections.len() >= limits.connections_max {
             refused.note(Instant::now(), &"all places are taken");
             // One attempt: who does not take it at once is closed all the same.
             let _sent = stream.try_write(FULL);
             continue;
-        };
-        let (router, stop) = (router.clone(), stop.clone());
-        connections.spawn(async move {
-            connection(stream, peer, router, limits, stop).await;
-            drop(place);
-        });
+        }
+        connections.spawn(connection(stream, peer, router.clone(), limits, ends.clone()));
     }
     drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits: ServeLimits, stop: CancellationToken) {
+/// What ends a listener and its connections.
+#[derive(Clone)]
+struct Ends {
+    retire: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Ends {
+    /// `None`: an end came first.
+    async fn run<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.retire.run_until_cancelled(self.stop.run_until_cancelled(future)).await.flatten()
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits: ServeLimits, ends: Ends) {
     // Live frames are small and must not wait for each other.
     let _best_effort = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -116,12 +135,15 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits:
         .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(guarded), service);
     let mut connection = std::pin::pin!(connection);
-    let ended = match stop.run_until_cancelled(connection.as_mut()).await {
+    let ended = match ends.run(connection.as_mut()).await {
         Some(ended) => ended,
         None => {
             connection.as_mut().graceful_shutdown();
-            // A live stream has no end of its own; it is cut.
-            tokio::time::timeout(limits.grace, connection).await.unwrap_or(Ok(()))
+            match ends.stop.run_until_cancelled(connection.as_mut()).await {
+                Some(ended) => ended,
+                // A live stream has no end of its own; it is cut.
+                None => tokio::time::timeout(limits.grace, connection).await.unwrap_or(Ok(())),
+            }
         }
     };
     if let Err(error) = ended {

@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Listening {
     address: SocketAddr,
+    limits: Arc<ArcSwap<ServeLimits>>,
+    retire: CancellationToken,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -32,8 +34,9 @@ async fn listen(limits: ServeLimits) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
-    Listening { address, stop, task }
+    let (limits, retire) = (Arc::new(ArcSwap::from_pointee(limits)), stop.child_token());
+    let task = tokio::spawn(serve(listener, router, Arc::clone(&limits), retire.clone(), stop.clone()));
+    Listening { address, limits, retire, stop, task }
 }
 
 fn short() -> ServeLimits {
@@ -129,4 +132,36 @@ async fn the_stop_ends_live_streams_within_a_second() {
     server.stop.cancel();
     tokio::time::timeout(Duration::from_secs(1), server.task).await.expect("in time").unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_retired_listener_takes_nobody_and_lets_a_stream_go_on_to_its_end() {
+    let server = listen(ServeLimits::default()).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut some = vec![0; 1 << 20];
+    stream.read_exact(&mut some).await.unwrap();
+    server.retire.cancel();
+    let mut rest = Vec::new();
+    tokio::time::timeout(PATIENCE, idle.read_to_end(&mut rest)).await.expect("closed").unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
+    for _ in 0..8 {
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut some)).await.expect("it goes on").unwrap();
+    }
+    assert!(!server.task.is_finished());
+    drop(stream);
+    tokio::time::timeout(PATIENCE, server.task).await.expect("the last has gone").unwrap();
+}
+
+#[tokio::test]
+async fn the_limit_on_connections_can_be_changed_while_it_serves() {
+    let server = listen(ServeLimits { connections_max: 1, ..ServeLimits::default() }).await;
+    let _holder = TcpStream::connect(server.address).await.unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(exchange(server.address, request).await.starts_with("HTTP/1.1 503"));
+    server.limits.store(Arc::default());
+    assert!(exchange(server.address, request).await.starts_with("HTTP/1.1 200"));
+    server.stop.cancel();
+    tokio::time::timeout(PATIENCE, server.task).await.expect("it ends").unwrap();
 }

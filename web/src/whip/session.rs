@@ -3,7 +3,7 @@
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
@@ -11,7 +11,7 @@ use axum::{
 use weir_rtc::{RestartError, SessionInfo, sdp::IceCredentials};
 
 use super::{ACCEPT_PATCH, FRAGMENT, close, fragment::Fragment, text};
-use crate::{Fault, Problem, body, cors, router::AppState};
+use crate::{Fault, Problem, access::may_touch, body, cors, router::AppState};
 
 pub(super) fn methods() -> MethodRouter<AppState> {
     get(describe).options(|| async { options() }).patch(patch).delete(delete)
@@ -28,7 +28,13 @@ async fn describe(State(state): State<AppState>, Path(id): Path<String>) -> Resu
 }
 
 /// `If-Match` is not looked at: a session can always be ended (RFC 9725 section 4.2).
-async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+async fn delete(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<StatusCode, Problem> {
+    may_touch(&state, &find(&state, &id)?, &headers, &uri)?;
     if close(&state, id).await { Ok(StatusCode::OK) } else { Err(no_session()) }
 }
 
@@ -36,9 +42,11 @@ async fn patch(
     State(state): State<AppState>,
     Path(id): Path<String>,
     headers: HeaderMap,
+    uri: Uri,
     body: Body,
 ) -> Result<Response, Problem> {
     let info = find(&state, &id)?;
+    may_touch(&state, &info, &headers, &uri)?;
     if body::media_type(&headers).as_deref() != Some(FRAGMENT) {
         let problem = Problem::new(Fault::MediaType, "the body must be application/trickle-ice-sdpfrag");
         return Err(problem.accepting(ACCEPT_PATCH, FRAGMENT));

@@ -125,6 +125,14 @@ pub(super) const fn refusal(ask: Ask) -> &'static str {
     }
 }
 
+/// The codes on which librtmp, and so OBS, gives up.
+pub(super) const fn denial(ask: Ask) -> &'static str {
+    match ask {
+        Ask::Publish => "NetStream.Publish.Denied",
+        Ask::Play => "NetStream.Play.Failed",
+    }
+}
+
 /// The object of `@setDataFrame onMetaData` or of a bare `onMetaData`.
 pub(super) fn metadata(body: &[u8]) -> Option<Bytes> {
     let values = amf0::decode(body).ok()?;

@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use weir_source::Secret;
 
-use self::commands::{metadata, refusal};
+use self::commands::{denial, metadata, refusal};
 use super::{
     RtmpConfig,
     aggregate::Aggregate,
@@ -248,6 +248,24 @@ impl Session {
             Role::Asking(ask, stream_id) => self.replies.on_status(stream_id, "error", refusal(ask), why),
             _ => return,
         }
+        self.let_go(now);
+    }
+
+    /// As [`Session::refuse`], for who may not do what it asked for.
+    pub fn deny(&mut self, now: Instant, why: &str) {
+        let Role::Asking(ask, stream_id) = self.role else { return };
+        self.replies.on_status(stream_id, "error", denial(ask), why);
+        self.let_go(now);
+    }
+
+    /// Tells a publisher that another one has taken its place, and reads no more of it.
+    pub fn replaced(&mut self, now: Instant) {
+        let Role::Publishing(stream_id) = self.role else { return };
+        self.replies.on_status(stream_id, "error", refusal(Ask::Publish), "another publisher has taken over");
+        self.let_go(now);
+    }
+
+    fn let_go(&mut self, now: Instant) {
         self.role = Role::Refused;
         self.deadline = Some((now + REFUSED_LINGER, "after it was refused"));
     }

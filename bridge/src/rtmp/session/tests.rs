@@ -227,6 +227,31 @@ fn names_that_no_protocol_takes_are_refused_with_a_status() {
 }
 
 #[test]
+fn who_may_not_is_told_so_and_no_more() {
+    for (command, code) in [("publish", "NetStream.Publish.Denied"), ("play", "NetStream.Play.Failed")] {
+        let mut client = Client::connected("live");
+        client.command(1, command, 4.0, Value::string("s?token=x"));
+        assert!(client.poll().unwrap().is_some());
+        client.heard();
+        client.session.deny(client.now, "credentials are missing or not valid");
+        assert_eq!(client.heard(), [format!("onStatus 0 {code}")]);
+        assert!(client.session.is_refused());
+    }
+}
+
+#[test]
+fn a_publisher_that_was_replaced_is_told_and_heard_no_more() {
+    let mut client = Client::publishing();
+    client.session.replaced(client.now);
+    assert_eq!(client.heard(), ["onStatus 0 NetStream.Publish.BadName"]);
+    client.raw(MessageKind::Video, 1, &[0x17, 1]);
+    assert!(client.poll().unwrap().is_none());
+    assert!(client.session.is_refused());
+    client.now += REFUSED_LINGER;
+    assert!(client.session.handle_timeout(client.now).is_err(), "it is not waited for long");
+}
+
+#[test]
 fn metadata_comes_in_all_its_wrappings_and_only_from_publishers() {
     let object = Value::object([("width", Value::Number(640.0))]);
     let set = [Value::string("@setDataFrame"), Value::string("onMetaData"), object.clone()];

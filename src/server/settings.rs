@@ -1,0 +1,210 @@
+//! The one place where a [`Config`] becomes the settings of each part, and where a running server
+//! keeps them.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+
+use arc_swap::ArcSwap;
+use weir_bridge::{
+    hls::{Hls, HlsConfig},
+    rtmp::{RtmpConfig, RtmpStats, RtmpVhost},
+};
+use weir_rtc::{RtcConfig, RtcHandle};
+use weir_source::{DEFAULT_VHOST, Hub, PerVhost, Vhosts};
+use weir_web::{Hooks, HooksConfig, ServeLimits, VhostConfig, WebConfig};
+
+use super::{
+    door::Door,
+    listeners::{Kind, Listen},
+    remuxers::{Directions, Remuxers},
+};
+use crate::{
+    Config, config,
+    log::{Log, LogConfig},
+    observed,
+};
+
+/// What a configuration means to each part.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) listen: BTreeSet<Listen>,
+    pub(crate) vhosts: Vhosts,
+    pub(crate) rtmp: RtmpConfig,
+    pub(crate) hls: PerVhost<HlsConfig>,
+    pub(crate) directions: PerVhost<Directions>,
+    pub(crate) web: WebConfig,
+    pub(crate) hooks: PerVhost<HooksConfig>,
+    pub(crate) limits: ServeLimits,
+    pub(crate) rtc: Option<RtcConfig>,
+    pub(crate) clients_max: usize,
+    pub(crate) log: LogConfig,
+}
+
+impl Settings {
+    /// RTMP counts in `stats`.
+    pub(crate) fn of(config: &Config, stats: &Arc<RtmpStats>) -> Self {
+        let connections_max = config.process.max_connections;
+        Self {
+            listen: listen(config),
+            vhosts: config.names.clone(),
+            rtmp: rtmp(config, stats),
+            hls: config.vhosts.map(hls),
+            directions: config
+                .vhosts
+                .map(|vhost| Directions { to_packets: vhost.rtc.rtmp_to_rtc, to_frames: vhost.rtc.rtc_to_rtmp }),
+            web: web(config),
+            hooks: config.vhosts.map(|vhost| vhost.hooks.clone()),
+            limits: ServeLimits { connections_max, ..ServeLimits::default() },
+            rtc: (!config.rtc_server.listen.is_empty()).then(|| rtc(&config.rtc_server)),
+            clients_max: connections_max,
+            log: (&config.log).into(),
+        }
+    }
+
+    /// What cannot change while the server runs and would: a whole reload is refused for it, so that
+    /// what runs is always what one file says.
+    pub(crate) fn fixed_differences(&self, new: &Self) -> Vec<String> {
+        match (&self.rtc, &new.rtc) {
+            (Some(old), Some(new)) => old.fixed_differences(new).into_iter().map(|name| format!("rtc_server: {name}")).collect(),
+            (None, None) => Vec::new(),
+            _ => vec!["rtc_server: enabled".to_owned()],
+        }
+    }
+}
+
+fn listen(config: &Config) -> BTreeSet<Listen> {
+    let kinds = [
+        (Kind::Rtmp, &config.rtmp.listen),
+        (Kind::HttpApi, &config.http_api.listen),
+        (Kind::HttpServer, &config.http_server.listen),
+    ];
+    // The API's port has the metrics as well.
+    let metrics = config.exporter.iter().flat_map(|exporter| &exporter.listen);
+    let metrics = metrics.filter(|addr| !config.http_api.listen.contains(addr));
+    let listens = kinds.into_iter().flat_map(|(kind, addrs)| addrs.iter().map(move |addr| Listen { kind, addr: *addr }));
+    listens.chain(metrics.map(|addr| Listen { kind: Kind::Exporter, addr: *addr })).collect()
+}
+
+fn rtmp(config: &Config, stats: &Arc<RtmpStats>) -> RtmpConfig {
+    // A connection is bounded in time before it names its vhost.
+    let publish = &config.vhosts.get(DEFAULT_VHOST).publish;
+    RtmpConfig {
+        chunk_size_out: config.rtmp.chunk_size,
+        connections_max: config.process.max_connections,
+        first_media_timeout: publish.firstpkt_timeout,
+        idle_timeout: publish.normal_timeout,
+        vhosts: config.vhosts.map(|vhost| RtmpVhost { gather: vhost.play.gather }),
+        stats: Arc::clone(stats),
+        ..RtmpConfig::default()
+    }
+}
+
+fn hls(vhost: &config::Vhost) -> HlsConfig {
+    let hls = &vhost.hls;
+    HlsConfig {
+        always: vhost.hooks.wants_segments(),
+        enabled: hls.enabled,
+        fragment: hls.fragment,
+        aof_ratio: hls.aof_ratio,
+        window: hls.window,
+        dispose: hls.dispose,
+        ..HlsConfig::default()
+    }
+}
+
+fn web(config: &Config) -> WebConfig {
+    let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
+    let mut web = WebConfig {
+        limits: config.limits.addresses,
+        trusted_proxies: config.limits.trusted_proxies.clone(),
+        vhosts: config.vhosts.map(|vhost| VhostConfig {
+            flv: vhost.remux.enabled,
+            access: vhost.access(),
+            gather: vhost.play.gather,
+            hls_ctx: vhost.hls.ctx,
+            hls_ts_ctx: vhost.hls.ts_ctx,
+            hls_fragment: vhost.hls.enabled.then_some(vhost.hls.fragment),
+        }),
+        rtmp_port: port(&config.rtmp.listen, 1935),
+        api_port: port(&config.http_api.listen, 1985),
+        ..WebConfig::default()
+    };
+    observed::fill(&mut web, config);
+    web
+}
+
+fn rtc(rtc: &config::RtcServer) -> RtcConfig {
+    RtcConfig {
+        listen: rtc.listen.clone(),
+        tcp: rtc.tcp.clone(),
+        protocols: rtc.protocol,
+        workers: rtc.workers,
+        candidates: rtc.candidates.clone(),
+        recv_buffer: rtc.buffer,
+        send_buffer: rtc.buffer,
+        coalesce_max: rtc.coalesce,
+        ..RtcConfig::default()
+    }
+}
+
+/// Where the running parts have their settings from.
+pub(crate) struct Live {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) rtmp: Arc<ArcSwap<RtmpConfig>>,
+    pub(crate) hls: Arc<Hls>,
+    pub(crate) remuxers: Arc<Remuxers>,
+    pub(crate) web: Arc<ArcSwap<WebConfig>>,
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) limits: Arc<ArcSwap<ServeLimits>>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) rtc: Option<RtcHandle>,
+    pub(crate) log: Option<Log>,
+}
+
+impl Live {
+    /// Whether [`Live::store`] can do it all.
+    pub(crate) fn check(&self, new: &Settings) -> anyhow::Result<()> {
+        if let (Some(rtc), Some(new)) = (&self.rtc, &new.rtc) {
+            rtc.check(new)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces all settings. What may fail comes first; nothing has changed then, but perhaps the
+    /// log's.
+    pub(crate) fn store(&self, new: &Settings) -> anyhow::Result<()> {
+        if let Some(log) = &self.log {
+            log.set(&new.log)?;
+        }
+        if let (Some(rtc), Some(new)) = (&self.rtc, &new.rtc) {
+            rtc.reconfigure(new.clone())?;
+        }
+        self.hub.set_vhosts(new.vhosts.clone());
+        self.rtmp.store(Arc::new(new.rtmp.clone()));
+        self.hls.set_settings(new.hls.clone());
+        self.hooks.set_config(new.hooks.clone());
+        self.web.store(Arc::new(new.web.clone()));
+        self.limits.store(Arc::new(new.limits));
+        self.door.set_clients_max(new.clients_max);
+        self.remuxers.set_directions(new.directions.clone());
+        self.hub.review_remuxers();
+        Ok(())
+    }
+
+    /// The settings that the parts have, read back from each.
+    #[cfg(test)]
+    pub(crate) fn read(&self, listen: BTreeSet<Listen>, log: &LogConfig) -> Settings {
+        Settings {
+            listen,
+            vhosts: (*self.hub.vhosts()).clone(),
+            rtmp: (**self.rtmp.load()).clone(),
+            hls: (*self.hls.settings()).clone(),
+            directions: (*self.remuxers.directions()).clone(),
+            web: (**self.web.load()).clone(),
+            hooks: (*self.hooks.config()).clone(),
+            limits: **self.limits.load(),
+            rtc: self.rtc.as_ref().map(|rtc| (*rtc.config()).clone()),
+            clients_max: self.door.clients_max(),
+            log: self.log.as_ref().map_or_else(|| log.clone(), |log| (*log.config()).clone()),
+        }
+    }
+}
