@@ -130,6 +130,33 @@ fn webrtc_and_the_bridges_do_not_know_each_other() {
     });
 }
 
+/// Rows that are tested elsewhere, with why.
+const ROWS_ELSEWHERE: &[&str] = &[
+    // HTTPS is the front's.
+    "h43",
+];
+
+/// The ids at the head of a test's name: `h17_h19_trickle_needs_the_right_tag` has two.
+fn rows_of(name: &str) -> impl Iterator<Item = &str> {
+    let is_row = |word: &&str| {
+        let mut letters = word.chars();
+        matches!(letters.next(), Some('a' | 'h' | 'w')) && word.len() == 3 && letters.all(|letter| letter.is_ascii_digit())
+    };
+    name.split('_').take_while(is_row)
+}
+
+#[test]
+fn every_row_of_whip_and_whep_has_a_test() {
+    let all = files();
+    let tests = all.iter().filter(|file| file.path != "tests/tidy.rs").flat_map(|file| file.text.lines());
+    let names = tests.filter_map(|line| line.trim_start().trim_start_matches("async ").strip_prefix("fn ")?.split('(').next());
+    let found: Vec<&str> = names.flat_map(rows_of).collect();
+    let wanted = (1..=49).map(|row| format!("h{row:02}")).chain((1..=10).map(|row| format!("w{row:02}")));
+    let missing: Vec<String> =
+        wanted.filter(|row| !found.contains(&row.as_str()) && !ROWS_ELSEWHERE.contains(&row.as_str())).collect();
+    assert!(missing.is_empty(), "rows without a test: {missing:?}");
+}
+
 #[test]
 fn main_stays_small() {
     let main = files().into_iter().find(|file| file.path == "src/main.rs").expect("there is a program");

@@ -40,6 +40,12 @@ pub struct RtcConfig {
     /// The same for one client address. Loopback is exempt: there sit our own proxies and tests.
     /// Default 64.
     pub waiting_per_ip_max: usize,
+    /// How long a session that has an answer is waited for. A browser sends its first check within a
+    /// second of the answer; a stream's name must not be held much longer by one that never comes.
+    /// Default 10 s.
+    pub unheard_max: Duration,
+    /// How long an offer of ours is good. Default 30 s, as players take it to be.
+    pub answer_within: Duration,
 }
 
 /// Which candidates answers have: SRS's `rtc_server.protocol`.
@@ -80,6 +86,8 @@ impl Default for RtcConfig {
             sessions_max: 10_000,
             waiting_max: 1_000,
             waiting_per_ip_max: 64,
+            unheard_max: Duration::from_secs(10),
+            answer_within: Duration::from_secs(30),
         }
     }
 }

@@ -68,6 +68,21 @@ pub enum OpenError {
     ShuttingDown,
 }
 
+/// Why [`RtcHandle::answer`](crate::RtcHandle::answer) refused. The offer stands as it did.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// It has ended or never was.
+    #[error("there is no such session")]
+    NoSession,
+    /// It was made no offer, or has answered it.
+    #[error("no offer of this session waits for an answer")]
+    NotAsked,
+    /// The answer does not fit the offer: the client's fault.
+    #[error(transparent)]
+    Negotiate(#[from] NegotiateError),
+}
+
 /// Why [`RtcHandle::restart_ice`](crate::RtcHandle::restart_ice) refused. The session goes on as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

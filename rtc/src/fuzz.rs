@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     dtls::{self, Identity},
-    sdp::{Direction, IceCredentials, LocalParams, SessionParams, negotiate},
+    sdp::{Direction, IceCredentials, LocalParams, SessionParams, counter_offer, negotiate, take_answer},
     session::{Session, SessionConfig},
     wire::{
         demux::{Class, classify},
@@ -104,6 +104,11 @@ pub fn sdp(data: &[u8]) {
         assert!((1..=2).contains(&params.media.len()) && !params.remote_fingerprints.is_empty());
         assert!(answer.lines().any(|line| line.starts_with("a=candidate:")));
         assert!(answer.lines().all(|line| line.len() >= 2 && line.as_bytes().get(1) == Some(&b'=')), "lines of SDP only");
+    }
+    // And as the answer to an offer of ours.
+    let Ok((_, offered)) = counter_offer(&local()) else { return };
+    if let Ok(params) = take_answer(text, &offered, None) {
+        assert!((1..=2).contains(&params.media.len()) && !params.remote_fingerprints.is_empty());
     }
 }
 

@@ -1,4 +1,5 @@
-//! All that the outside sees: start a server, open and close sessions, ask how they are.
+//! All that the outside sees: start and stop a server, close sessions, ask how they are. `opening` opens
+//! them, `report` tells their story.
 
 use std::{
     collections::HashSet,
@@ -9,63 +10,27 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rand::Rng;
-use weir_source::{Codec, Hub, Lane, Pass, Publisher, StreamKey, Track, TrackId, Tracks};
+use weir_source::Hub;
 
 use crate::{
-    Candidate, OpenError, ReconfigureError, RestartError, RtcConfig, RtcStats, SessionInfo, StartError, candidate,
+    ReconfigureError, RestartError, RtcConfig, RtcStats, SessionInfo, StartError,
     dtls::Identity,
     gate::Gate,
     live::{CoalesceMax, Live, Named},
-    lobby::{Bounds, Lobby, Refusal, Waiting},
+    lobby::{Bounds, Lobby},
+    names,
     net::{self, Listener, SOCKETS_MAX, Socket, SocketOptions},
-    record::{Facts, Record, Restart},
-    sdp::{self, Direction, IceCredentials, LocalParams, SessionParams, negotiate},
+    record::Restart,
+    sdp::{self, Direction, IceCredentials},
     session::SessionConfig,
     srtp::SrtpProfile,
-    worker::{Mailbox, Parts, PeerWake, Worker},
+    timeline::EndReason,
+    worker::{Mailbox, Parts, Worker},
 };
 
 /// How long [`RtcHandle::close`] waits for the owning thread, whose turn takes a millisecond or two:
 /// a client that deletes a session and opens the next must find its stream name free.
 const CLOSE_WAIT: Duration = Duration::from_millis(50);
-
-/// What a client asks for by HTTP, once it has been let in.
-#[derive(Debug)]
-pub struct OpenRequest {
-    /// Who it is, and whether it publishes or plays which stream. Its id must be unique among living
-    /// clients.
-    pub pass: Pass,
-    /// The SDP offer.
-    pub offer: String,
-    /// An address of ours to name first.
-    pub extra_candidate: Option<Candidate>,
-    /// Publishing: this codec or none; playing: this one first.
-    pub codec: Option<Codec>,
-    /// Playing: of simulcast layers none better than the one of this name.
-    pub layer_max: Option<String>,
-    /// Our ICE credentials, where the client wants to choose them.
-    pub ice: Option<IceCredentials>,
-}
-
-impl OpenRequest {
-    fn direction(&self) -> Direction {
-        if self.pass.info().kind.is_publisher() { Direction::Publish } else { Direction::Play }
-    }
-}
-
-/// A session that was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// Its name: 32 random letters and digits, fit for a URL.
-    pub session: String,
-    /// The SDP answer.
-    pub answer: String,
-    /// A strong entity tag of its ICE session, with its quotes.
-    pub etag: String,
-    /// `our ufrag:theirs`, which SRS calls the session's id.
-    pub username: String,
-}
 
 /// A session whose ICE was restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,15 +51,16 @@ pub struct RtcServer {
 #[derive(Clone)]
 pub struct RtcHandle(Arc<Shared>);
 
-struct Shared {
-    hub: Arc<Hub>,
-    lobby: Arc<Lobby>,
+/// What all handles work on.
+pub(crate) struct Shared {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) lobby: Arc<Lobby>,
     identity: Identity,
-    fingerprint: String,
+    pub(crate) fingerprint: String,
     mailboxes: Vec<Arc<Mailbox>>,
-    bound: Vec<SocketAddr>,
-    tcp_bound: Vec<SocketAddr>,
-    live: Live,
+    pub(crate) bound: Vec<SocketAddr>,
+    pub(crate) tcp_bound: Vec<SocketAddr>,
+    pub(crate) live: Live,
     gate: Arc<Gate>,
 }
 
@@ -169,9 +135,10 @@ impl RtcServer {
     /// Ends every session with a DTLS close_notify and joins the threads: milliseconds. Later calls
     /// do nothing.
     pub fn shutdown(&self) {
-        let gone = self.handle.0.lobby.close();
-        gone.iter().for_each(|waiting| waiting.record.end());
-        drop(gone);
+        let lobby = &self.handle.0.lobby;
+        for waiting in lobby.close() {
+            lobby.bury_waiting(waiting, Instant::now(), EndReason::Shutdown);
+        }
         self.handle.0.mailboxes.iter().for_each(|mailbox| mailbox.stop());
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
@@ -259,49 +226,8 @@ fn warn_of_small_buffers(config: &RtcConfig, socket: &Socket) {
 }
 
 impl RtcHandle {
-    /// Negotiates a session and leaves it to wait for its first packet, up to ten seconds. A
-    /// publisher holds its stream's name from here on.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`]; nothing is left behind.
-    pub fn open(&self, request: OpenRequest) -> Result<Opened, OpenError> {
-        let shared = &*self.0;
-        let now = Instant::now();
-        shared.sweep(now);
-        let info = Arc::clone(request.pass.info());
-        shared.lobby.admits(info.ip)?;
-        let ice = credentials(request.ice.as_ref())?;
-        let (answer, mut params) = shared.negotiate(&request, &ice)?;
-        params.layer_max.clone_from(&request.layer_max);
-        let wake = Arc::new(PeerWake::default());
-        let direction = request.direction();
-        let publisher = match direction {
-            Direction::Publish => Some(shared.take_seat(&request.pass, &wake, now)?),
-            Direction::Play => None,
-        };
-        let username = format!("{}:{}", ice.ufrag, params.remote_ice.ufrag);
-        let etag = new_etag();
-        let codecs = params.media.iter().filter_map(|media| media.codecs.first()).map(|codec| codec.codec).collect();
-        let facts = Facts {
-            session: random_text(SESSION_CHARS),
-            id: info.id.clone(),
-            direction,
-            key: info.key.clone(),
-            client_ip: info.ip,
-            since: now,
-            ice,
-            remote_ufrag: params.remote_ice.ufrag.clone(),
-            etag: etag.clone(),
-            fragment: sdp::fragment(&answer),
-            codecs,
-        };
-        let guard = shared.hub.clients().enter(request.pass, Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
-        let record = Record::new(facts, wake);
-        let session = record.session.clone();
-        tracing::debug!(id = %record.id, key = %record.key, direction = ?record.direction, "session negotiated");
-        shared.lobby.enter(Waiting::new(record, guard, params, publisher, now))?;
-        Ok(Opened { session, answer, etag, username })
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
     }
 
     /// Ends a session: its peer is told, its stream name is free when this returns (or at the
@@ -309,8 +235,7 @@ impl RtcHandle {
     pub fn close(&self, session: &str) -> bool {
         let Some(record) = self.0.lobby.session(session) else { return false };
         if let Some(waiting) = self.0.lobby.withdraw(&record) {
-            drop(waiting);
-            record.end();
+            self.0.lobby.bury_waiting(*waiting, Instant::now(), EndReason::Deleted);
         } else if record.is_deleted() {
             return false;
         } else {
@@ -321,21 +246,22 @@ impl RtcHandle {
     }
 
     /// Restarts a session's ICE (RFC 8445 section 9): both sides get new credentials, media goes on
-    /// where it goes until the peer nominates another pair. `etag` is the one that the client knows.
+    /// where it goes until the peer nominates another pair. `known` is the entity tag that the client knows;
+    /// `None`: any.
     ///
     /// # Errors
     ///
     /// [`RestartError`]; nothing has changed then.
-    pub fn restart_ice(&self, session: &str, etag: &str, remote: IceCredentials) -> Result<Restarted, RestartError> {
+    pub fn restart_ice(&self, session: &str, known: Option<&str>, remote: IceCredentials) -> Result<Restarted, RestartError> {
         let record = self.0.lobby.session(session).filter(|record| !record.is_deleted()).ok_or(RestartError::NoSession)?;
-        let local = IceCredentials { ufrag: random_text(UFRAG_CHARS), pwd: random_text(PWD_CHARS) };
+        let local = names::ice();
         let fragment = sdp::with_credentials(&record.fragment, &local);
-        let tag = new_etag();
+        let tag = names::etag();
         if !self.0.lobby.rename(&record, &local) {
             return Err(RestartError::NoSession);
         }
         // A name that comes to nothing is forgotten with the session, or by the next restart.
-        if !record.restart_ice(etag, Restart { local, remote }, tag.clone()) {
+        if !record.restart_ice(known, Restart { local, remote }, tag.clone()) {
             return Err(RestartError::Changed);
         }
         Ok(Restarted { fragment, etag: tag })
@@ -425,109 +351,10 @@ impl RtcHandle {
 
 impl Shared {
     /// Takes out who has waited too long.
-    fn sweep(&self, now: Instant) {
-        for waiting in self.lobby.expire(now) {
-            tracing::debug!(id = %waiting.record.id, key = %waiting.record.key, "session expired unheard");
-            let record = Arc::clone(&waiting.record);
-            drop(waiting);
-            record.end();
+    pub(crate) fn sweep(&self, now: Instant) {
+        for (waiting, reason) in self.lobby.expire(now) {
+            tracing::debug!(id = %waiting.record.id, key = %waiting.record.key, ?reason, "session expired");
+            self.lobby.bury_waiting(waiting, now, reason);
         }
     }
-
-    fn negotiate(&self, request: &OpenRequest, ice: &IceCredentials) -> Result<(String, SessionParams), OpenError> {
-        let named = |wanted: bool, base: &[SocketAddr], bound: &[SocketAddr]| match wanted {
-            true => candidate::with_first(base, bound, request.extra_candidate),
-            false => Vec::new(),
-        };
-        let ours = self.live.named();
-        let candidates = named(ours.protocols.has_udp(), &ours.udp, &self.bound);
-        let tcp_candidates = named(ours.protocols.has_tcp(), &ours.tcp, &self.tcp_bound);
-        let key = &request.pass.info().key;
-        let prefer = match request.direction() {
-            Direction::Publish => None,
-            Direction::Play => self.live_tracks(key),
-        };
-        let mut rng = rand::rng();
-        let audio_ssrc = rng.random_range(1..u32::MAX - 1);
-        let local = LocalParams {
-            ice: ice.clone(),
-            fingerprint: &self.fingerprint,
-            candidates: &candidates,
-            tcp_candidates: &tcp_candidates,
-            session_id: rng.random::<u64>() >> 1,
-            audio_ssrc,
-            // One more is another number each, and none is zero.
-            video_ssrc: audio_ssrc + 1,
-            rtx_ssrc: audio_ssrc + 2,
-            stream_id: &format!("{}/{}", key.app(), key.stream()),
-            prefer: prefer.as_deref(),
-            codec: request.codec,
-        };
-        Ok(negotiate(&request.offer, request.direction(), &local)?)
-    }
-
-    /// What a player of this stream will get, if somebody publishes it.
-    fn live_tracks(&self, key: &StreamKey) -> Option<Arc<Tracks>> {
-        let source = self.hub.get(key)?;
-        let native = source.publisher_lane()?;
-        let tracks = source.tracks(Lane::Packets);
-        match native {
-            Lane::Packets => (!tracks.list.is_empty()).then_some(tracks),
-            Lane::Frames if !tracks.list.is_empty() => Some(tracks),
-            // What the remuxer will make of it once somebody reads.
-            Lane::Frames => Some(Arc::new(Tracks {
-                list: vec![
-                    Arc::new(Track::new(TrackId::AUDIO, Codec::Opus, 48_000, 2)),
-                    Arc::new(Track::new(TrackId::VIDEO, Codec::H264, 90_000, 0)),
-                ],
-                ..Tracks::default()
-            })),
-        }
-    }
-
-    fn take_seat(&self, pass: &Pass, wake: &Arc<PeerWake>, now: Instant) -> Result<Publisher<weir_source::Packet>, OpenError> {
-        let wake = Arc::clone(wake) as Arc<dyn weir_source::Wake>;
-        self.hub.publish_by(pass, wake, now).map_err(|_busy| OpenError::StreamBusy)
-    }
-}
-
-impl From<Refusal> for OpenError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Closed => Self::ShuttingDown,
-            Refusal::Full => Self::TooManySessions,
-            Refusal::UfragTaken => Self::BadIce,
-        }
-    }
-}
-
-/// SRS's lengths: short enough for the username, and 47 bits keep them apart.
-const UFRAG_CHARS: usize = 8;
-/// RFC 8839 section 5.4 wants 22 or more.
-const PWD_CHARS: usize = 32;
-/// 165 bits: nobody guesses a session's name.
-const SESSION_CHARS: usize = 32;
-/// Distinct for every ICE session there ever is.
-const ETAG_CHARS: usize = 16;
-
-fn credentials(wanted: Option<&IceCredentials>) -> Result<IceCredentials, OpenError> {
-    let Some(wanted) = wanted else {
-        return Ok(IceCredentials { ufrag: random_text(UFRAG_CHARS), pwd: random_text(PWD_CHARS) });
-    };
-    // RFC 8839 section 5.4: ice-char is a letter, a digit, "+" or "/".
-    let legal = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
-    let fits = (4..=256).contains(&wanted.ufrag.len()) && (22..=256).contains(&wanted.pwd.len());
-    if fits && legal(&wanted.ufrag) && legal(&wanted.pwd) { Ok(wanted.clone()) } else { Err(OpenError::BadIce) }
-}
-
-/// A strong one.
-fn new_etag() -> String {
-    format!("\"{}\"", random_text(ETAG_CHARS))
-}
-
-/// Lower-case letters and digits from the thread's cryptographic generator.
-fn random_text(chars: usize) -> String {
-    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let mut rng = rand::rng();
-    (0..chars).map(|_| ALPHABET.get(rng.random_range(0..ALPHABET.len())).map_or('a', |byte| char::from(*byte))).collect()
 }

@@ -5,10 +5,10 @@
 //! is removed is dropped outside.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    net::IpAddr,
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use foldhash::quality::RandomState;
@@ -18,16 +18,14 @@ use weir_source::{ClientGuard, Packet, Publisher};
 use crate::{
     SessionTotals,
     homes::Homes,
+    past::Past,
     record::Record,
     sdp::{IceCredentials, SessionParams},
+    timeline::EndReason,
     worker::NAMES_MAX,
 };
 
-/// How long a negotiated peer is waited for. A browser sends its first check within a second of
-/// the answer; a stream name must not be held much longer by one that never comes.
-const WAIT: Duration = Duration::from_secs(10);
-
-/// A peer with an answer but without an address.
+/// A peer with an answer (or with an offer of ours) but without an address.
 pub(crate) struct Waiting {
     pub(crate) record: Arc<Record>,
     pub(crate) guard: ClientGuard,
@@ -38,14 +36,15 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    pub(crate) fn new(
-        record: Arc<Record>,
-        guard: ClientGuard,
-        params: SessionParams,
-        publisher: Option<Publisher<Packet>>,
-        now: Instant,
-    ) -> Self {
-        Self { record, guard, params, publisher, expires: now + WAIT }
+    /// Why it ends if its time is up.
+    fn overdue(&self) -> EndReason {
+        if self.record.is_unanswered() { EndReason::NeverAnswered } else { EndReason::NeverHeard }
+    }
+
+    /// Whether somebody wants it to end.
+    fn unwanted(&self) -> Option<EndReason> {
+        let replaced = self.publisher.as_ref().is_some_and(Publisher::is_replaced);
+        self.guard.is_kicked().then_some(EndReason::Kicked).or_else(|| replaced.then_some(EndReason::Replaced))
     }
 }
 
@@ -77,6 +76,8 @@ pub(crate) struct Bounds {
 pub(crate) struct Lobby {
     /// Which workers' peers are where.
     pub(crate) homes: Homes,
+    /// Those that have ended.
+    pub(crate) past: Past,
     bounds: Bounds,
     state: Mutex<State>,
     /// Which worker's publisher sends this stream: for media from where nobody is known to be.
@@ -92,8 +93,8 @@ struct State {
     sessions: HashMap<String, Arc<Record>, RandomState>,
     /// By client address; an address leaves with its last waiting peer.
     per_ip: HashMap<IpAddr, usize, RandomState>,
-    /// Fragments in the order in which they came. One that has left is skipped.
-    order: VecDeque<(Instant, Arc<str>)>,
+    /// When the time of those who wait is up.
+    order: BTreeSet<(Instant, Arc<str>)>,
     waiting: usize,
     /// What those that have left had counted.
     totals: SessionTotals,
@@ -111,7 +112,7 @@ struct Entry {
 
 impl Lobby {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { homes: Homes::default(), bounds, state: Mutex::default(), ssrcs: RwLock::default() }
+        Self { homes: Homes::default(), past: Past::default(), bounds, state: Mutex::default(), ssrcs: RwLock::default() }
     }
 
     /// Whether a session from `ip` would be let in now.
@@ -144,7 +145,7 @@ impl Lobby {
         let ufrag: Arc<str> = waiting.record.ufrag.as_str().into();
         state.waiting += 1;
         *state.per_ip.entry(ip).or_default() += 1;
-        state.order.push_back((waiting.expires, Arc::clone(&ufrag)));
+        state.order.insert((waiting.expires, Arc::clone(&ufrag)));
         state.sessions.insert(waiting.record.session.clone(), Arc::clone(&waiting.record));
         let pwd = waiting.params.local_ice.pwd.as_str().into();
         state.places.insert(ufrag, Entry { pwd, owner: None, waiting: Some(Box::new(waiting)), later: Vec::new(), first: None });
@@ -167,15 +168,71 @@ impl Lobby {
         self.state.lock().places.get(ufrag)?.first.clone()
     }
 
-    /// Gives a waiting peer to a worker for life. `None`: it has left, or another was first.
+    /// Gives a waiting peer to a worker for life. `None`: it has left, another was first, or it has
+    /// not answered our offer yet: its next check will do.
     pub(crate) fn claim(&self, ufrag: &str, worker: usize) -> Option<Box<Waiting>> {
         let mut state = self.state.lock();
         let first = state.places.get(ufrag)?.first.clone();
         let entry = state.places.get_mut(first.as_deref().unwrap_or(ufrag))?;
-        let waiting = entry.waiting.take()?;
+        let waiting = entry.waiting.take_if(|waiting| !waiting.record.is_unanswered())?;
         entry.owner = Some(worker);
-        state.forget_waiting(waiting.record.client_ip);
+        state.forget_waiting(&waiting);
         Some(waiting)
+    }
+
+    /// What a peer that has not answered our offer was offered.
+    pub(crate) fn offered(&self, record: &Record) -> Option<SessionParams> {
+        let state = self.state.lock();
+        let waiting = state.places.get(&*record.ufrag)?.waiting.as_ref()?;
+        (std::ptr::eq(&*waiting.record, record) && record.is_unanswered()).then(|| waiting.params.clone())
+    }
+
+    /// A peer answers our offer: it waits for its first packet from now on, until `expires`. `false`:
+    /// there is no such peer, or it has answered.
+    pub(crate) fn answer(&self, record: &Record, params: SessionParams, expires: Instant) -> bool {
+        let mut state = self.state.lock();
+        let Some((ufrag, entry)) = state.places.get_key_value(&*record.ufrag) else { return false };
+        let ufrag = Arc::clone(ufrag);
+        let is_meant = |waiting: &Waiting| std::ptr::eq(&*waiting.record, record) && record.is_unanswered();
+        let Some(before) = entry.waiting.as_ref().filter(|waiting| is_meant(waiting)).map(|waiting| waiting.expires) else {
+            return false;
+        };
+        state.order.remove(&(before, Arc::clone(&ufrag)));
+        state.order.insert((expires, Arc::clone(&ufrag)));
+        let waiting = state.places.get_mut(&ufrag).and_then(|entry| entry.waiting.as_mut());
+        if let Some(waiting) = waiting {
+            let codecs = params.first_codecs();
+            record.answer(&params.remote_ice.ufrag, codecs);
+            waiting.params = params;
+            waiting.expires = expires;
+        }
+        true
+    }
+
+    /// A check that names this peer is signed with another password.
+    pub(crate) fn misnamed(&self, ufrag: &str, now: Instant, remote: SocketAddr) {
+        let record = {
+            let state = self.state.lock();
+            let waiting = state.places.get(ufrag).and_then(|entry| entry.waiting.as_ref());
+            waiting.map(|waiting| Arc::clone(&waiting.record))
+        };
+        if let Some(record) = record {
+            record.note_bad_check(now, remote);
+        }
+    }
+
+    /// A session has ended, and all that it held is released.
+    pub(crate) fn bury(&self, record: Arc<Record>, now: Instant, reason: EndReason) {
+        self.past.keep(now, Arc::clone(&record));
+        record.end(now, reason);
+    }
+
+    /// Ends a peer that waited.
+    pub(crate) fn bury_waiting(&self, waiting: Waiting, now: Instant, reason: EndReason) {
+        let record = Arc::clone(&waiting.record);
+        // The seat first, then the word that it is free.
+        drop(waiting);
+        self.bury(record, now, reason);
     }
 
     /// Takes a peer that still waits out of the lobby. It is released when what is returned is
@@ -186,26 +243,30 @@ impl Lobby {
     }
 
     /// Takes out the peers whose time is up.
-    pub(crate) fn expire(&self, now: Instant) -> Vec<Waiting> {
+    pub(crate) fn expire(&self, now: Instant) -> Vec<(Waiting, EndReason)> {
         let mut state = self.state.lock();
         let mut gone = Vec::new();
-        while state.order.front().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, ufrag)) = state.order.pop_front() else { break };
-            // A fragment may have been used again since: then its new peer has its own time.
-            gone.extend(state.take_if(&ufrag, |waiting| waiting.expires <= now).map(|waiting| *waiting));
+        while let Some((_, ufrag)) = state.order.first().filter(|(at, _)| *at <= now).cloned() {
+            let Some(waiting) = state.take_if(&ufrag, |_| true) else { break };
+            gone.push((waiting.overdue(), waiting));
         }
-        gone
+        gone.into_iter().map(|(reason, waiting)| (*waiting, reason)).collect()
     }
 
     /// Takes out the peers that were kicked, and publishers whose seat another has taken.
-    pub(crate) fn evict(&self) -> Vec<Waiting> {
+    pub(crate) fn evict(&self) -> Vec<(Waiting, EndReason)> {
         let mut state = self.state.lock();
         let order: Vec<Arc<str>> = state.order.iter().map(|(_, ufrag)| Arc::clone(ufrag)).collect();
-        let unwanted = |waiting: &Waiting| {
-            let replaced = waiting.publisher.as_ref().is_some_and(Publisher::is_replaced);
-            replaced || waiting.guard.is_kicked()
-        };
-        order.iter().filter_map(|ufrag| state.take_if(ufrag, unwanted)).map(|waiting| *waiting).collect()
+        let mut gone = Vec::new();
+        for ufrag in order {
+            let mut reason = None;
+            let taken = state.take_if(&ufrag, |waiting| {
+                reason = waiting.unwanted();
+                reason.is_some()
+            });
+            gone.extend(taken.zip(reason).map(|(waiting, reason)| (*waiting, reason)));
+        }
+        gone
     }
 
     /// A worker's peer has ended.
@@ -301,7 +362,7 @@ impl State {
         let waiting = self.places.get_mut(ufrag)?.waiting.take_if(|waiting| due(waiting))?;
         self.remove(ufrag);
         self.sessions.remove(&waiting.record.session);
-        self.forget_waiting(waiting.record.client_ip);
+        self.forget_waiting(&waiting);
         Some(waiting)
     }
 
@@ -313,222 +374,18 @@ impl State {
         }
     }
 
-    fn forget_waiting(&mut self, ip: IpAddr) {
+    fn forget_waiting(&mut self, waiting: &Waiting) {
         self.waiting = self.waiting.saturating_sub(1);
+        self.order.remove(&(waiting.expires, waiting.record.ufrag.as_str().into()));
+        let ip = waiting.record.client_ip;
         if let Some(count) = self.per_ip.get_mut(&ip) {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.per_ip.remove(&ip);
             }
         }
-        // Entries of those who left early are skipped when their time comes; where most have left,
-        // they are cleared out so that the queue stays in step with who waits.
-        if self.order.len() > 2 * self.waiting + 64 {
-            let places = &self.places;
-            self.order.retain(|(_, ufrag)| places.get(ufrag).is_some_and(|entry| entry.waiting.is_some()));
-        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use weir_source::{ClientInfo, ClientKind, Hub, Pass, Secret, StreamKey};
-
-    use super::*;
-    use crate::{
-        record::Facts,
-        sdp::{Direction, DtlsRole, IceCredentials},
-        worker::PeerWake,
-    };
-
-    const BOUNDS: Bounds = Bounds { sessions: 6, waiting: 4, waiting_per_ip: 2 };
-
-    struct Room {
-        hub: Arc<Hub>,
-        lobby: Lobby,
-        now: Instant,
-    }
-
-    impl Room {
-        fn new() -> Self {
-            Self { hub: Hub::new(), lobby: Lobby::new(BOUNDS), now: Instant::now() }
-        }
-
-        fn peer(&self, name: &str, ip: [u8; 4]) -> Waiting {
-            let key = StreamKey::new("live", name).expect("a name");
-            let wake = Arc::new(PeerWake::default());
-            let info = ClientInfo {
-                id: name.to_owned(),
-                kind: ClientKind::RtcPublish,
-                key: key.clone(),
-                ip: ip.into(),
-                url: String::new(),
-                page_url: String::new(),
-                param: Secret::default(),
-                since: self.now,
-            };
-            let guard = self.hub.clients().enter(Pass::free(info), Arc::clone(&wake) as Arc<dyn weir_source::Wake>);
-            let publisher = self.hub.publish_packets(&key, name, Arc::clone(&wake) as Arc<dyn weir_source::Wake>, self.now);
-            let ice = IceCredentials { ufrag: format!("ufrag-{name}"), pwd: format!("pwd-{name}") };
-            let facts = Facts {
-                session: format!("session-{name}"),
-                etag: String::new(),
-                fragment: String::new(),
-                id: name.to_owned(),
-                direction: Direction::Publish,
-                key,
-                client_ip: ip.into(),
-                since: self.now,
-                ice: ice.clone(),
-                remote_ufrag: String::new(),
-                codecs: Vec::new(),
-            };
-            let params = SessionParams {
-                direction: Direction::Publish,
-                remote_ice: ice.clone(),
-                local_ice: ice,
-                remote_fingerprints: Vec::new(),
-                dtls_role: DtlsRole::Passive,
-                cname: String::new(),
-                media: Vec::new(),
-                layer_max: None,
-            };
-            Waiting::new(Record::new(facts, wake), guard, params, Some(publisher.expect("a free name")), self.now)
-        }
-
-        /// Sessions by name, waiting peers, clients, sources.
-        fn gauges(&self) -> [usize; 4] {
-            let (sessions, waiting) = self.lobby.sessions();
-            [sessions.len(), waiting, self.hub.clients().count(), self.hub.list().len()]
-        }
-    }
-
-    #[test]
-    fn one_worker_claims_a_peer_and_others_learn_whose_it_is() {
-        let room = Room::new();
-        room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
-        let (place, pwd) = room.lobby.find("ufrag-a").expect("it waits");
-        assert!(matches!(place, Place::Waiting));
-        assert_eq!(&*pwd, "pwd-a");
-        let claimed = room.lobby.claim("ufrag-a", 3).expect("the first");
-        assert!(room.lobby.claim("ufrag-a", 1).is_none());
-        assert!(matches!(room.lobby.find("ufrag-a"), Some((Place::Owned(3), _))));
-        assert_eq!(room.gauges(), [1, 0, 1, 1]);
-        room.lobby.leave(&claimed.record);
-        drop(claimed);
-        assert_eq!(room.gauges(), [0; 4]);
-        assert!(room.lobby.find("ufrag-a").is_none());
-    }
-
-    #[test]
-    fn a_peer_that_restarts_is_found_by_its_first_and_its_latest_names_until_it_leaves() {
-        let room = Room::new();
-        room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
-        let name = |n: u32| IceCredentials { ufrag: format!("later-{n}"), pwd: format!("pwd-{n}") };
-        let record = room.lobby.session("session-a").expect("it is there");
-        assert!(room.lobby.rename(&record, &name(0)));
-        assert!(matches!(room.lobby.find("later-0"), Some((Place::Waiting, pwd)) if &*pwd == "pwd-0"));
-        let claimed = room.lobby.claim("later-0", 3).expect("the first");
-        for n in 1..5 {
-            assert!(room.lobby.rename(&record, &name(n)));
-        }
-        assert!(!room.lobby.rename(&record, &name(4)), "taken");
-        let known = ["ufrag-a", "later-2", "later-3", "later-4"].map(|ufrag| room.lobby.find(ufrag).is_some());
-        assert_eq!(known, [true, false, true, true]);
-        assert!(matches!(room.lobby.find("later-4"), Some((Place::Owned(3), pwd)) if &*pwd == "pwd-4"));
-        room.lobby.leave(&claimed.record);
-        assert!(room.lobby.state.lock().places.is_empty());
-
-        room.lobby.enter(room.peer("b", [10, 0, 0, 1])).expect("room");
-        let record = room.lobby.session("session-b").expect("it is there");
-        assert!(room.lobby.rename(&record, &name(7)));
-        drop(room.lobby.withdraw(&record));
-        assert!(room.lobby.state.lock().places.is_empty());
-    }
-
-    #[test]
-    fn who_does_not_come_in_ten_seconds_frees_the_stream_name() {
-        let room = Room::new();
-        room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
-        room.lobby.enter(room.peer("b", [10, 0, 0, 1])).expect("room");
-        assert!(room.lobby.expire(room.now + Duration::from_millis(9_999)).is_empty());
-        let claimed = room.lobby.claim("ufrag-b", 0);
-        assert_eq!(room.lobby.expire(room.now + WAIT).len(), 1);
-        assert_eq!(room.gauges(), [1, 0, 1, 1], "a claimed peer does not expire here");
-        drop(claimed);
-    }
-
-    #[test]
-    fn waiting_peers_are_bounded_in_all_and_by_address() {
-        let room = Room::new();
-        for name in ["a", "b"] {
-            room.lobby.enter(room.peer(name, [10, 0, 0, 1])).expect("room");
-        }
-        assert_eq!(room.lobby.admits([10, 0, 0, 1].into()), Err(Refusal::Full));
-        assert_eq!(room.lobby.enter(room.peer("c", [10, 0, 0, 1])).err(), Some(Refusal::Full));
-        for name in ["d", "e"] {
-            room.lobby.enter(room.peer(name, [127, 0, 0, 1])).expect("room");
-        }
-        assert_eq!(room.lobby.admits([10, 0, 0, 2].into()), Err(Refusal::Full), "four wait");
-        assert_eq!(room.gauges(), [4, 4, 4, 4], "nothing is left of the refused");
-
-        let claimed: Vec<_> = ["a", "b", "d", "e"].iter().map(|name| room.lobby.claim(&format!("ufrag-{name}"), 0)).collect();
-        room.lobby.enter(room.peer("f", [127, 0, 0, 1])).expect("room");
-        room.lobby.enter(room.peer("g", [127, 0, 0, 1])).expect("room");
-        assert_eq!(room.lobby.admits([127, 0, 0, 1].into()), Err(Refusal::Full), "six sessions");
-        drop(claimed);
-    }
-
-    #[test]
-    fn a_withdrawn_peer_leaves_nothing_and_a_claimed_one_is_not_withdrawn() {
-        let room = Room::new();
-        room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
-        let record = room.lobby.session("session-a").expect("it is there");
-        drop(room.lobby.withdraw(&record));
-        assert_eq!(room.gauges(), [0; 4]);
-        room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
-        let claimed = room.lobby.claim("ufrag-a", 0);
-        assert!(room.lobby.withdraw(&room.lobby.session("session-a").expect("it is there")).is_none());
-        drop(claimed);
-    }
-
-    #[test]
-    fn kicked_and_replaced_peers_are_evicted() {
-        let room = Room::new();
-        room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
-        room.lobby.enter(room.peer("b", [10, 0, 0, 2])).expect("room");
-        assert!(room.lobby.evict().is_empty());
-        room.hub.clients().get("a").expect("a client").kick();
-        let wake = Arc::new(PeerWake::default()) as Arc<dyn weir_source::Wake>;
-        let key = StreamKey::new("live", "b").expect("a name");
-        let other = room.hub.publish_packets(&key, "other", wake, room.now + Duration::from_secs(3));
-        assert_eq!(room.lobby.evict().len(), 2);
-        assert_eq!(room.gauges(), [0, 0, 0, 1]);
-        drop(other);
-    }
-
-    #[test]
-    fn two_living_peers_never_share_a_fragment_and_a_closed_lobby_lets_nobody_in() {
-        let room = Room::new();
-        let mut first = room.peer("a", [10, 0, 0, 1]);
-        first.expires = room.now;
-        room.lobby.enter(first).expect("room");
-        let mut twin = room.peer("b", [10, 0, 0, 2]);
-        Arc::get_mut(&mut twin.record).expect("nobody else has it").ufrag = "ufrag-a".to_owned();
-        assert_eq!(room.lobby.enter(twin).err(), Some(Refusal::UfragTaken));
-        assert_eq!(room.lobby.close().len(), 1);
-        assert_eq!(room.gauges(), [0; 4]);
-        assert_eq!(room.lobby.admits([10, 0, 0, 3].into()), Err(Refusal::Closed));
-    }
-
-    #[test]
-    fn the_queue_of_times_does_not_outgrow_who_waits() {
-        let room = Room::new();
-        for _ in 0..500 {
-            room.lobby.enter(room.peer("a", [10, 0, 0, 1])).expect("room");
-            drop(room.lobby.withdraw(&room.lobby.session("session-a").expect("it is there")));
-        }
-        assert!(room.lobby.state.lock().order.len() <= 66);
-        assert_eq!(room.gauges(), [0; 4]);
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
 //! What the outside sees of one session, and how it reaches it: facts that never change, figures
-//! that the owning worker publishes once a second, and a wish to end.
+//! that the owning worker publishes once a second, its timeline, and a wish to end.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,6 +16,7 @@ use weir_source::{Codec, StreamKey};
 use crate::{
     sdp::{Direction, IceCredentials},
     session::SessionStats,
+    timeline::{EndReason, Event, Moment, Named, Timeline},
     worker::{PeerWake, mailbox::Home},
 };
 
@@ -51,6 +52,21 @@ pub struct SessionInfo {
     pub send_bps: u64,
     /// Its counters, at most a second old.
     pub stats: SessionStats,
+    /// It has an offer of ours and has not answered it: what the answer may take.
+    pub awaits_answer: bool,
+}
+
+/// What is told of a session besides, and of those that have ended too.
+pub(crate) struct Told {
+    pub(crate) moments: Vec<Moment>,
+    pub(crate) skipped: u64,
+    /// When and how it ended.
+    pub(crate) end: Option<(Instant, EndReason)>,
+    pub(crate) bad_check: Option<SocketAddr>,
+    /// Player: the stream was there when that was told last.
+    pub(crate) had_stream: bool,
+    pub(crate) media: Option<Instant>,
+    pub(crate) keyframe: Option<Instant>,
 }
 
 /// Shared by the lobby, the owning worker and the handles.
@@ -67,9 +83,18 @@ pub(crate) struct Record {
     /// What a restart's answer says besides the credentials (`sdp::fragment`).
     pub(crate) fragment: String,
     pub(crate) wake: Arc<PeerWake>,
+    /// What the client was told of our addresses.
+    pub(crate) named: Named,
+    /// When the client had our answer, or our offer.
+    pub(crate) answered: Instant,
     delete: AtomicBool,
+    /// An offer of ours has not been answered.
+    unanswered: AtomicBool,
+    /// A wrongly signed check has been told of.
+    misnamed: AtomicBool,
+    timeline: Mutex<Timeline>,
     shown: Mutex<Shown>,
-    ended: Mutex<bool>,
+    ended: Mutex<Option<(Instant, EndReason)>>,
     ending: Condvar,
 }
 
@@ -96,6 +121,9 @@ struct Shown {
     codecs: Vec<Codec>,
     rates: (u64, u64),
     stats: SessionStats,
+    /// Its first packet and its first keyframe, either way.
+    media: Option<Instant>,
+    keyframe: Option<Instant>,
 }
 
 /// The facts a record starts with.
@@ -112,17 +140,38 @@ pub(crate) struct Facts {
     pub(crate) etag: String,
     pub(crate) fragment: String,
     pub(crate) codecs: Vec<Codec>,
+    pub(crate) named: Named,
+    /// When the answer was made; `since` is when the request came.
+    pub(crate) answered: Instant,
+    /// It is an offer, in fact.
+    pub(crate) unanswered: bool,
 }
 
 impl Record {
     pub(crate) fn new(facts: Facts, wake: Arc<PeerWake>) -> Arc<Self> {
-        let Facts { session, id, direction, key, client_ip, since, ice, remote_ufrag, etag, fragment, codecs } = facts;
-        let ufrag = ice.ufrag.clone();
-        let ice = Mutex::new(Ice { local: ice, remote_ufrag, etag, pending: None });
-        let shown = Mutex::new(Shown { codecs, ..Shown::default() });
-        let (ended, ending) = (Mutex::new(false), Condvar::new());
-        let delete = AtomicBool::new(false);
-        Arc::new(Self { session, id, direction, key, client_ip, since, ufrag, ice, fragment, wake, delete, shown, ended, ending })
+        let ufrag = facts.ice.ufrag.clone();
+        let ice = Ice { local: facts.ice, remote_ufrag: facts.remote_ufrag, etag: facts.etag, pending: None };
+        Arc::new(Self {
+            session: facts.session,
+            id: facts.id,
+            direction: facts.direction,
+            key: facts.key,
+            client_ip: facts.client_ip,
+            since: facts.since,
+            ufrag,
+            ice: Mutex::new(ice),
+            fragment: facts.fragment,
+            wake,
+            named: facts.named,
+            answered: facts.answered,
+            delete: AtomicBool::new(false),
+            unanswered: AtomicBool::new(facts.unanswered),
+            misnamed: AtomicBool::new(false),
+            timeline: Mutex::new(Timeline::new(facts.since)),
+            shown: Mutex::new(Shown { codecs: facts.codecs, ..Shown::default() }),
+            ended: Mutex::default(),
+            ending: Condvar::new(),
+        })
     }
 
     pub(crate) fn info(&self, now: Instant) -> SessionInfo {
@@ -143,7 +192,66 @@ impl Record {
             recv_bps: shown.rates.0,
             send_bps: shown.rates.1,
             stats: shown.stats.clone(),
+            awaits_answer: self.is_unanswered(),
         }
+    }
+
+    /// Something worth telling happened. Not for what happens by packet.
+    pub(crate) fn note(&self, at: Instant, event: Event) {
+        self.timeline.lock().note(at, event);
+    }
+
+    /// A check named this session and was signed with another password. Only the first is told of:
+    /// anybody may send them.
+    pub(crate) fn note_bad_check(&self, at: Instant, remote: SocketAddr) {
+        if !self.misnamed.swap(true, Ordering::Relaxed) {
+            self.note(at, Event::BadCheck { remote });
+        }
+    }
+
+    /// Its first packet or keyframe has come or gone.
+    pub(crate) fn note_media(&self, at: Instant, is_keyframe: bool) {
+        let event = if is_keyframe { Event::Keyframe } else { Event::Media };
+        let mut shown = self.shown.lock();
+        let place = if is_keyframe { &mut shown.keyframe } else { &mut shown.media };
+        place.get_or_insert(at);
+        drop(shown);
+        self.note(at, event);
+    }
+
+    pub(crate) fn told(&self) -> Told {
+        let (media, keyframe) = {
+            let shown = self.shown.lock();
+            (shown.media, shown.keyframe)
+        };
+        let timeline = self.timeline.lock();
+        let (moments, skipped) = timeline.read();
+        let bad_check = timeline.find(|event| if let Event::BadCheck { remote } = event { Some(*remote) } else { None });
+        let had_stream = timeline.find(|event| match event {
+            Event::StreamCame => Some(true),
+            Event::StreamGone => Some(false),
+            _ => None,
+        });
+        drop(timeline);
+        let end = *self.ended.lock();
+        Told { moments, skipped, end, bad_check, had_stream: had_stream.unwrap_or(false), media, keyframe }
+    }
+
+    /// The client has not answered our offer.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_unanswered(&self) {
+        self.unanswered.store(true, Ordering::Release);
+    }
+
+    /// The client has answered our offer.
+    pub(crate) fn answer(&self, remote_ufrag: &str, codecs: Vec<Codec>) {
+        remote_ufrag.clone_into(&mut self.ice.lock().remote_ufrag);
+        self.set_codecs(codecs);
+        self.unanswered.store(false, Ordering::Release);
     }
 
     /// The entity tag, and `our ufrag:theirs`.
@@ -153,10 +261,10 @@ impl Record {
     }
 
     /// Leaves new credentials for the owning worker, unless somebody else has done so since the tag
-    /// was `known`.
-    pub(crate) fn restart_ice(&self, known: &str, restart: Restart, etag: String) -> bool {
+    /// was `known`. `None`: whatever it was.
+    pub(crate) fn restart_ice(&self, known: Option<&str>, restart: Restart, etag: String) -> bool {
         let mut ice = self.ice.lock();
-        if ice.etag != known {
+        if known.is_some_and(|known| ice.etag != known) {
             return false;
         }
         ice.local = restart.local.clone();
@@ -164,6 +272,7 @@ impl Record {
         ice.etag = etag;
         ice.pending = Some(restart);
         drop(ice);
+        self.note(Instant::now(), Event::Restart);
         weir_source::Wake::wake(&*self.wake);
         true
     }
@@ -207,15 +316,20 @@ impl Record {
     }
 
     /// All it held is released.
-    pub(crate) fn end(&self) {
-        *self.ended.lock() = true;
+    pub(crate) fn end(&self, now: Instant, reason: EndReason) {
+        let mut ended = self.ended.lock();
+        if ended.is_none() {
+            *ended = Some((now, reason));
+            self.note(now, Event::End(reason));
+        }
+        drop(ended);
         self.ending.notify_all();
     }
 
     /// Waits until all it held is released, or `limit` has passed.
     pub(crate) fn wait_for_end(&self, limit: Duration) {
         let mut ended = self.ended.lock();
-        if !*ended {
+        if ended.is_none() {
             let _timed_out = self.ending.wait_for(&mut ended, limit);
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use weir_web::{IceServer, IceServerError, WhipConfig};
+
 use super::{
     settings::Settings,
     table::{Kind, Row},
@@ -49,6 +51,15 @@ pub(super) const ROWS: &[Row] = &[
         .without_effect("they are taken from it"),
     Row::new("vhost.rtc.keep_original_ssrc", Kind::Flag, "off", "Give players the publisher's numbers")
         .without_effect("each stream has numbers of its own"),
+    Row::new("vhost.rtc.trickle", Kind::Flag, "on", "Take a client's candidates by PATCH"),
+    Row::new("vhost.rtc.ice_restart", Kind::Flag, "on", "Restart ICE by PATCH"),
+    Row::new("vhost.rtc.whep_wait", Kind::Flag, "on", "Hold WebRTC players of a stream that nobody publishes; off: 409"),
+    Row::new(
+        "vhost.rtc.ice_server",
+        Kind::Rules(ice_server),
+        "",
+        "A STUN or TURN server that clients are told of: its URL, then username= and credential=, or secret= and ttl=; may be repeated",
+    ),
 ];
 
 /// WebRTC.
@@ -68,6 +79,8 @@ pub struct Rtc {
     pub aac_bitrate: u32,
     /// From one request for a keyframe to the next.
     pub pli_for_rtmp: Duration,
+    /// WHIP and WHEP.
+    pub whip: WhipConfig,
 }
 
 pub(super) fn read(settings: &Settings, vhost: &str) -> Rtc {
@@ -80,5 +93,19 @@ pub(super) fn read(settings: &Settings, vhost: &str) -> Rtc {
         opus_bitrate: view.number("opus_bitrate"),
         aac_bitrate: view.number("aac_bitrate"),
         pli_for_rtmp: view.seconds("pli_for_rtmp"),
+        whip: WhipConfig {
+            trickle: view.flag("trickle"),
+            ice_restart: view.flag("ice_restart"),
+            whep_wait: view.flag("whep_wait"),
+            ice_servers: view.entries("ice_server").iter().filter_map(|words| parse(words).ok()).collect(),
+        },
     }
+}
+
+fn ice_server(words: &[String]) -> Result<(), String> {
+    parse(words).map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn parse(words: &[String]) -> Result<IceServer, IceServerError> {
+    IceServer::parse(words.iter().map(String::as_str))
 }

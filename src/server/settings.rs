@@ -123,6 +123,7 @@ fn web(config: &Config) -> WebConfig {
             hls_ctx: vhost.hls.ctx,
             hls_ts_ctx: vhost.hls.ts_ctx,
             hls_fragment: vhost.hls.enabled.then_some(vhost.hls.fragment),
+            whip: vhost.rtc.whip.clone(),
         }),
         rtmp_port: port(&config.rtmp.listen, 1935),
         api_port: port(&config.http_api.listen, 1985),

@@ -15,7 +15,7 @@ const PUBLISHER_RESTARTS_AFTER: u32 = 6;
 const STEP_MAX: f64 = 1.0;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn media_goes_on_while_publisher_and_viewer_restart_ice() {
+async fn h24_media_goes_on_while_publisher_and_viewer_restart_ice() {
     let _turn = turn().await;
     let server = Server::start().await;
     let kind = Kind::ChromiumWhipRestarts(PUBLISHER_RESTARTS_AFTER);

@@ -61,10 +61,10 @@ fn table() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("the wrong direction", plain("sendonly"), 400),
         ("inactive", plain("inactive"), 400),
         ("two pictures", good.replace("BUNDLE 0 1", "BUNDLE 0 1 2") + &video, 422),
-        ("no common codec", good.replace("H264/90000", "theora/90000").replace("opus/48000/2", "vorbis/48000/2"), 422),
-        ("no common picture codec", good.replace("H264/90000", "theora/90000"), 422),
+        ("no common codec", good.replace("H264/90000", "theora/90000").replace("opus/48000/2", "vorbis/48000/2"), 406),
+        ("no common picture codec", good.replace("H264/90000", "theora/90000"), 406),
         ("nothing but disabled media", good.replace("m=audio 9", "m=audio 0").replace("m=video 9", "m=video 0"), 422),
-        ("no media at all", good[..good.find("m=audio").expect("a section")].to_owned(), 422),
+        ("no media at all", good[..good.find("m=audio").expect("a section")].to_owned(), 406),
         ("a payload type of 200", good.replace("SAVPF 111", "SAVPF 200").replace(":111 ", ":200 "), 400),
         ("RTX of itself", good.replace("apt=96", "apt=97"), 400),
         ("200 codecs", good.replace("SAVPF 96", &format!("SAVPF 96{}", " 98".repeat(200))), 400),
@@ -91,6 +91,11 @@ pub(crate) fn bad_offers_are_refused_with_a_reason(arena: &Arena<'_>) {
         for (what, offer, status) in table() {
             let answer = post_sdp(addr, "/rtc/v1/whep/?app=live&stream=canary", &offer);
             assert_eq!(answer.status, status, "{what}: {answer:?}");
+            // A player without our codecs is made an offer, which waits for an answer.
+            if status == 406 {
+                assert!(answer.body.starts_with("v=0") && answer.body.contains("a=sendonly"), "{what}: {answer:?}");
+                continue;
+            }
             let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
             assert!(!detail.is_empty(), "{what}: {answer:?}");
             assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{what}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_source::PerVhost;
 
 use crate::{
-    ApiConfig, Endpoints, HeartbeatConfig,
+    ApiConfig, Endpoints, HeartbeatConfig, WhipConfig,
     access::{AccessConfig, LimitConfig, Network},
 };
 
@@ -59,6 +59,8 @@ pub struct VhostConfig {
     /// The target length of its HLS segments, for the API's list of vhosts; `None` where it has no HLS.
     /// Default none.
     pub hls_fragment: Option<Duration>,
+    /// WHIP and WHEP (`rtc`).
+    pub whip: WhipConfig,
 }
 
 impl Default for VhostConfig {
@@ -70,6 +72,7 @@ impl Default for VhostConfig {
             hls_ctx: true,
             hls_ts_ctx: true,
             hls_fragment: None,
+            whip: WhipConfig::default(),
         }
     }
 }

@@ -6,7 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use weir_rtc::{OpenError, sdp::ErrorClass};
+use weir_rtc::{
+    OpenError,
+    sdp::{ErrorClass, NegotiateError},
+};
 use weir_source::{Denied, KeyError, NameError};
 
 /// Every reason for which a request is refused. Its [`Fault::slug`] never changes meaning.
@@ -29,6 +32,8 @@ pub enum Fault {
     Query,
     /// Another client publishes the stream.
     StreamBusy,
+    /// Nobody publishes the stream, and viewers are not held.
+    NotPublished,
     /// The server has as many sessions as it takes.
     TooManySessions,
     /// What was asked for will be there soon.
@@ -75,6 +80,7 @@ impl Fault {
             Self::Name => (StatusCode::BAD_REQUEST, "bad-name", "The stream name is not allowed", 400),
             Self::Query => (StatusCode::BAD_REQUEST, "bad-query", "A query parameter cannot be used", 400),
             Self::StreamBusy => (StatusCode::CONFLICT, "stream-busy", "The stream is being published", 5020),
+            Self::NotPublished => (StatusCode::CONFLICT, "not-published", "Nobody publishes the stream", 2048),
             Self::TooManySessions => (StatusCode::SERVICE_UNAVAILABLE, "too-many-sessions", "The server is full", 503),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "It is not ready yet", 503),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The server is going down", 503),
@@ -123,7 +129,8 @@ pub struct Problem {
     accepts: Option<(&'static str, &'static str)>,
 }
 
-/// A publisher that was silent for 2 s may be replaced: by then a retry can succeed.
+/// A publisher that was silent for 2 s may be replaced: by then a retry can succeed. Who waits for one to come
+/// asks no oftener.
 const RETRY_BUSY_S: u32 = 2;
 const RETRY_SOON_S: u32 = 1;
 /// Sessions that never connect are freed after 10 s.
@@ -135,7 +142,7 @@ impl Problem {
     /// A problem with its explanation.
     pub fn new(fault: Fault, detail: impl Into<String>) -> Self {
         let retry_after_s = match fault {
-            Fault::StreamBusy => Some(RETRY_BUSY_S),
+            Fault::StreamBusy | Fault::NotPublished => Some(RETRY_BUSY_S),
             Fault::NotReady | Fault::Undecided => Some(RETRY_SOON_S),
             Fault::TooManySessions | Fault::ShuttingDown => Some(RETRY_FULL_S),
             _ => None,
@@ -185,22 +192,28 @@ impl From<Denied> for Problem {
     }
 }
 
+impl From<NegotiateError> for Problem {
+    fn from(error: NegotiateError) -> Self {
+        let fault = match error.class() {
+            ErrorClass::Malformed => Fault::Malformed,
+            ErrorClass::Unprocessable => Fault::Unprocessable,
+        };
+        // An offer's words may be in it, which can be long.
+        Self::new(fault, error.to_string().chars().take(DETAIL_CHARS_MAX).collect::<String>())
+    }
+}
+
 impl From<OpenError> for Problem {
     fn from(error: OpenError) -> Self {
-        let fault = match &error {
-            OpenError::Negotiate(error) => match error.class() {
-                ErrorClass::Malformed => Fault::Malformed,
-                ErrorClass::Unprocessable => Fault::Unprocessable,
-            },
+        let fault = match error {
+            OpenError::Negotiate(error) => return error.into(),
             OpenError::StreamBusy => Fault::StreamBusy,
             OpenError::BadIce => Fault::Query,
             OpenError::ShuttingDown => Fault::ShuttingDown,
             // Whatever else it will be, it is not this client's fault.
             OpenError::TooManySessions | _ => Fault::TooManySessions,
         };
-        // An offer's words may be in it, which can be long.
-        let detail = error.to_string().chars().take(DETAIL_CHARS_MAX).collect::<String>();
-        Self::new(fault, detail)
+        Self::new(fault, error.to_string())
     }
 }
 

@@ -41,3 +41,4 @@ pub use process::{Readiness, Reload, ReloadOutcome, Reloaded};
 pub use router::{AppState, api_router, exporter_router, http_router};
 pub use serve::{ServeLimits, serve};
 pub use stats::HttpStats;
+pub use whip::{IceLogin, IceServer, IceServerError, WhipConfig};

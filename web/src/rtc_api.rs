@@ -88,7 +88,7 @@ async fn try_answer(
     let named = stream_of(&request.streamurl)?;
     let params = params.with(named.query);
     let key = state.hub.vhosts().key(params.vhost().unwrap_or(named.host), named.app, named.stream)?;
-    signalling::open(state, Asked { direction, key, params: &params, peer, headers }, request.sdp).await
+    signalling::open(state, Asked { direction, key, params: &params, peer, headers, counter_offer: false }, request.sdp).await
 }
 
 /// The stream of `scheme://host[:port]/app/stream[?query]`, of any scheme.

@@ -9,7 +9,7 @@ use weir_rtc::{OpenRequest, Opened, sdp::Direction};
 use weir_source::{ClientInfo, ClientKind, Secret, StreamKey};
 
 use crate::{
-    Problem,
+    Fault, Problem,
     peer::{Peer, kept_header},
     query::Params,
     router::AppState,
@@ -23,11 +23,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) params: &'a Params,
     pub(crate) peer: Peer,
     pub(crate) headers: &'a HeaderMap,
+    /// A player that can answer an offer of ours.
+    pub(crate) counter_offer: bool,
 }
 
 /// Opens a session for `offer`.
 pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> Result<Opened, Problem> {
-    let Asked { direction, key, params, peer, headers } = asked;
+    let Asked { direction, key, params, peer, headers, counter_offer } = asked;
     let (rtc, now) = (state.rtc()?, Instant::now());
     let (extra_candidate, codec, layer_max, ice) = (params.candidate()?, params.codec()?, params.layer()?, params.ice()?);
     let info = ClientInfo {
@@ -47,7 +49,11 @@ pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> R
     let pass = state.hub.admit(info, bearer(headers)).await.inspect_err(|denied| {
         debug!(%id, stream = %name, ?direction, peer = %peer.0, %denied, "client not let in");
     })?;
-    match rtc.open(OpenRequest { pass, offer, extra_candidate, codec, layer_max, ice }) {
+    if direction == Direction::Play && !holds_viewers(state, &name) && !is_published(state, &name) {
+        debug!(%id, stream = %name, peer = %peer.0, "nobody publishes the stream");
+        return Err(Problem::new(Fault::NotPublished, "nobody publishes the stream now"));
+    }
+    match rtc.open(OpenRequest { pass, offer, extra_candidate, codec, layer_max, ice, counter_offer }) {
         Ok(opened) => {
             debug!(%id, stream = %name, ?direction, peer = %peer.0, "session opened");
             Ok(opened)
@@ -57,6 +63,14 @@ pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> R
             Err(error.into())
         }
     }
+}
+
+fn holds_viewers(state: &AppState, name: &StreamKey) -> bool {
+    state.config().vhosts.get(name.vhost()).whip.whep_wait
+}
+
+fn is_published(state: &AppState, name: &StreamKey) -> bool {
+    state.hub.get(name).is_some_and(|source| source.publisher_lane().is_some())
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1). Two such headers are none.

@@ -94,10 +94,14 @@ impl Server {
     }
 
     pub(crate) fn limited(config: WebConfig, sessions_max: usize) -> Self {
+        Self::built(config, RtcConfig { sessions_max, ..RtcConfig::default() })
+    }
+
+    /// With one worker on a free port of loopback.
+    pub(crate) fn built(config: WebConfig, rtc: RtcConfig) -> Self {
         let hub = Hub::new();
         let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-        let rtc =
-            RtcConfig { listen, workers: 1, sessions_max, recv_buffer: 1 << 16, send_buffer: 1 << 16, ..RtcConfig::default() };
+        let rtc = RtcConfig { listen, workers: 1, recv_buffer: 1 << 16, send_buffer: 1 << 16, ..rtc };
         let rtc = RtcServer::start(rtc, Arc::clone(&hub)).expect("loopback has a free port");
         let hls = Hls::new(Arc::clone(&hub), PerVhost::default(), tokio::runtime::Handle::current());
         let state = AppState::new(hub, rtc.handle(), hls, config);

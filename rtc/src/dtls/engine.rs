@@ -221,6 +221,12 @@ impl Dtls {
         KeyingMaterial::split(profile, self.role, &exported).ok_or_else(|| failed("short key export"))
     }
 
+    /// The suite agreed on, by its IANA name, once connected.
+    pub fn suite(&self) -> Option<String> {
+        let state = self.endpoint.as_ref()?.get_connection_state(REMOTE)?;
+        Some(state.cipher_suite()?.id().to_string())
+    }
+
     /// Repeats a flight that is due, or gives up.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.phase != Phase::Handshaking {

@@ -86,6 +86,8 @@ pub struct IceReply {
     pub event: Option<IceEvent>,
     /// It was the answer to a check of ours.
     pub is_answer: bool,
+    /// It was a check that nominates its pair.
+    pub nominates: bool,
 }
 
 /// An answer to a check, without a heap behind it.
@@ -210,7 +212,7 @@ impl IceLite {
             return IceReply::default();
         }
         self.stats.answers += 1;
-        IceReply { reply: None, event: self.place.handle_answer(now, path), is_answer: true }
+        IceReply { event: self.place.handle_answer(now, path), is_answer: true, ..IceReply::default() }
     }
 
     /// The next check of ours that is due, and where it goes.
@@ -249,7 +251,7 @@ impl IceLite {
         if message.use_candidate && !is_former {
             self.former = None;
         }
-        IceReply { reply, event, is_answer: false }
+        IceReply { reply, event, is_answer: false, nominates: message.use_candidate }
     }
 
     /// The message, if it is a request of our peer, and whether it is signed with the credentials of

@@ -198,7 +198,7 @@ fn a_peer_that_goes_on_from_another_address_without_nominating_is_followed_once_
 }
 
 #[test]
-fn consent_ends_thirty_seconds_after_the_last_check_on_the_selected_pair() {
+fn h12_consent_ends_thirty_seconds_after_the_last_check_on_the_selected_pair() {
     let mut scene = Scene::new();
     scene.wait(29);
     assert!(!scene.ice.expired(scene.now), "counts from the start of the session");
@@ -250,7 +250,7 @@ proptest! {
 }
 
 #[test]
-fn after_a_restart_both_names_are_honoured_until_the_peer_nominates_under_the_new() {
+fn h26_after_a_restart_both_names_are_honoured_until_the_peer_nominates_under_the_new() {
     let mut scene = Scene::new();
     assert!(scene.check(1, true).is_some());
     let credentials = |ufrag: &str, pwd: &str| IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
@@ -266,4 +266,17 @@ fn after_a_restart_both_names_are_honoured_until_the_peer_nominates_under_the_ne
     assert!(scene.hear(path(2), &nominating).event.is_some());
     assert_eq!(scene.ice.selected(), Some(path(2)));
     scene.assert_silent("the former names", &check("evtj:h6vY", LOCAL_PWD, true));
+}
+
+#[test]
+fn h29_a_restart_that_comes_to_nothing_does_not_prolong_consent() {
+    let mut scene = Scene::new();
+    assert!(scene.check(1, true).is_some());
+    scene.wait(10);
+    let credentials = |ufrag: &str, pwd: &str| IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
+    scene.ice.restart(credentials("newL", "another password of ours"), credentials("newR", "another password of theirs"));
+    scene.wait(19);
+    assert!(!scene.ice.expired(scene.now));
+    scene.wait(1);
+    assert!(scene.ice.expired(scene.now), "30 s after the last check, whatever was asked for since");
 }

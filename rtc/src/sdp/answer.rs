@@ -11,11 +11,12 @@ use rtc::sdp::{MediaDescription, SessionDescription};
 use weir_source::MediaKind;
 
 use super::offer::{Offer, OfferedMedia, RejectedMedia, Section, is_token_char};
-use super::{Direction, DtlsRole, LocalParams, MediaParams, SessionParams, codec, extension, simulcast};
+use super::{Direction, LocalParams, MediaParams, SessionParams, codec, extension, simulcast};
 
-/// The answer to an offer whose accepted m-lines are `params.media`, in their order.
-pub(super) fn write(offer: &Offer, params: &SessionParams, local: &LocalParams<'_>) -> String {
-    let answer = Answer { params, local, stream_id: token(local.stream_id) };
+/// The answer to an offer whose accepted m-lines are `params.media`, in their order; `setup` is our
+/// `a=setup`.
+pub(super) fn write(offer: &Offer, params: &SessionParams, local: &LocalParams<'_>, setup: &'static str) -> String {
+    let answer = Answer { params, local, setup, stream_id: token(local.stream_id) };
     let mut accepted = params.media.iter();
     let mut description = answer.session(offer);
     for section in &offer.sections {
@@ -34,6 +35,7 @@ pub(super) fn write(offer: &Offer, params: &SessionParams, local: &LocalParams<'
 struct Answer<'a> {
     params: &'a SessionParams,
     local: &'a LocalParams<'a>,
+    setup: &'static str,
     stream_id: String,
 }
 
@@ -75,10 +77,6 @@ impl Answer<'_> {
     }
 
     fn media(&self, offered: &OfferedMedia, media: &MediaParams) -> MediaDescription {
-        let setup = match self.params.dtls_role {
-            DtlsRole::Passive => "passive",
-            DtlsRole::Active => "active",
-        };
         let flow = match self.params.direction {
             Direction::Publish => "recvonly",
             Direction::Play => "sendonly",
@@ -86,7 +84,7 @@ impl Answer<'_> {
         let mut section = blank(kind_name(media.kind), 9, &offered.protocol)
             .with_ice_credentials(self.params.local_ice.ufrag.clone(), self.params.local_ice.pwd.clone())
             .with_fingerprint("sha-256".to_owned(), self.local.fingerprint.to_owned())
-            .with_value_attribute("setup".to_owned(), setup.to_owned())
+            .with_value_attribute("setup".to_owned(), self.setup.to_owned())
             .with_value_attribute("mid".to_owned(), media.mid.clone());
         for (uri, id) in extension::all(&media.extensions) {
             let suffix = extension::suffix(&offered.extensions, id);

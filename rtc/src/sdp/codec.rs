@@ -65,6 +65,37 @@ pub(super) fn formats(listed: &[String], attributes: Attributes<'_>) -> Result<V
     Ok(formats)
 }
 
+/// All that we can send, as an m-line would list it. The numbers are those that Chromium uses.
+pub(super) fn ours(kind: MediaKind) -> Vec<Format> {
+    if kind == MediaKind::Audio {
+        let opus = Format {
+            payload_type: 111,
+            name: "opus".to_owned(),
+            clock_rate: 48_000,
+            channels: 2,
+            fmtp: "minptime=10;useinbandfec=1".to_owned(),
+            transport_cc: true,
+            ..Format::default()
+        };
+        return vec![opus, Format::assigned(0), Format::assigned(8)];
+    }
+    let video = |payload_type: u8, name: &str, fmtp: String| Format {
+        payload_type,
+        name: name.to_owned(),
+        clock_rate: 90_000,
+        channels: 1,
+        fmtp,
+        ..Format::default()
+    };
+    let mut formats = Vec::with_capacity(2 * OURS.len());
+    for (payload_type, codec, fmtp) in OURS {
+        let original = video(payload_type, encoding_name(codec), fmtp.to_owned());
+        formats.push(Format { nack: true, pli: true, transport_cc: true, ..original });
+        formats.push(video(payload_type + 1, "rtx", format!("apt={payload_type}")));
+    }
+    formats
+}
+
 /// The agreed codecs, the preferred first; empty if there is nothing in common.
 ///
 /// A publisher gets exactly one, so that nothing has to be decided packet by packet. A player gets
@@ -292,6 +323,18 @@ fn payload_type(word: &str) -> Option<u8> {
 
 /// In our order: H.264 first because only it can be bridged to RTMP, FLV and HLS everywhere.
 const VIDEO: [Codec; 5] = [Codec::H264, Codec::Vp9, Codec::Vp8, Codec::Av1, Codec::H265];
+
+/// Pictures that we offer to send, each with its retransmissions under the next number. H.264 in the
+/// profiles that players tell apart: the closest to the stream's is taken.
+const OURS: [(u8, Codec, &str); 7] = [
+    (96, Codec::Vp8, ""),
+    (98, Codec::Vp9, "profile-id=0"),
+    (102, Codec::H264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+    (104, Codec::H264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f"),
+    (106, Codec::H264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=64001f"),
+    (45, Codec::Av1, "level-idx=5;profile=0;tier=0"),
+    (49, Codec::H265, "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"),
+];
 
 /// In our order: G.711 only for peers without Opus.
 const AUDIO: [Codec; 3] = [Codec::Opus, Codec::Pcmu, Codec::Pcma];

@@ -51,7 +51,10 @@ pub enum NegotiateError {
     /// An m-line that is neither RTP media nor a data channel.
     #[error("media of this kind or transport is not supported: {0}")]
     UnsupportedMedia(String),
-    /// Nothing to send or receive: no m-lines, or only data channels or disabled ones.
+    /// No m-line at all.
+    #[error("the offer has no m-line")]
+    Empty,
+    /// Nothing to send or receive: only data channels or disabled m-lines.
     #[error("the offer has no audio or video")]
     NoMedia,
     /// A second audio or video.
@@ -71,6 +74,11 @@ pub enum NegotiateError {
 }
 
 impl NegotiateError {
+    /// A player may be made an offer of ours instead: nothing but its codecs is in the way.
+    pub const fn may_be_countered(&self) -> bool {
+        matches!(self, Self::Empty | Self::NoCommonCodec { .. })
+    }
+
     /// Malformed or unprocessable.
     pub const fn class(&self) -> ErrorClass {
         match self {
@@ -78,6 +86,7 @@ impl NegotiateError {
             Self::NotBundled
             | Self::NoRtcpMux(_)
             | Self::UnsupportedMedia(_)
+            | Self::Empty
             | Self::NoMedia
             | Self::TooManyTracks(_)
             | Self::TooManyStreams

@@ -32,6 +32,23 @@ pub(super) fn all(ids: &ExtensionIds) -> impl Iterator<Item = (&'static str, u8)
     })
 }
 
+/// Those of both, where they have the same id in both.
+pub(super) fn common(one: &ExtensionIds, other: &ExtensionIds) -> ExtensionIds {
+    let (mut both, mut other) = (*one, *other);
+    for (_, select) in &EXTENSIONS {
+        let same = *select(&mut other);
+        let slot = select(&mut both);
+        *slot = slot.filter(|_| *slot == same);
+    }
+    both
+}
+
+/// All that a player may be offered by us, numbered from 1.
+pub(super) fn ours(kind: MediaKind) -> Vec<OfferedExtension> {
+    let numbered = (1..).zip(carried(kind, Direction::Play));
+    numbered.map(|(id, (uri, _))| OfferedExtension { id, uri: (*uri).to_owned(), direction: Flow::SendRecv }).collect()
+}
+
 /// The direction suffix of an answered `a=extmap`: only repeated when the offer had one.
 pub(super) fn suffix(offered: &[OfferedExtension], id: u8) -> &'static str {
     match offered.iter().find(|extension| extension.id == id).map(|extension| extension.direction) {

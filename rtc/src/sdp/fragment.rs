@@ -8,10 +8,10 @@ use super::IceCredentials;
 pub(crate) fn fragment(answer: &str) -> String {
     let mut lines = answer.lines();
     let session = lines.by_ref().take_while(|line| !line.starts_with("m="));
-    let mut fragment: String = session
-        .filter(|line| *line == "a=ice-lite" || line.starts_with("a=group:BUNDLE"))
-        .map(|line| format!("{line}\r\n"))
-        .collect();
+    // RFC 9725 section 4.3.3: what the answer says of ICE in general is said again, as it was.
+    let general = ["a=ice-lite", "a=ice-options:", "a=ice-pacing:", "a=group:BUNDLE"];
+    let mut fragment: String =
+        session.filter(|line| general.iter().any(|prefix| line.starts_with(prefix))).map(|line| format!("{line}\r\n")).collect();
     // A rejected m-line has port 0 (RFC 3264 section 6).
     let sections = answer.split("\r\nm=").skip(1);
     let accepted = sections.map(|section| format!("m={section}")).find(|section| section.split(' ').nth(1) != Some("0"));
@@ -41,6 +41,18 @@ pub(crate) fn with_credentials(fragment: &str, ice: &IceCredentials) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn h27_a_fragment_says_the_same_of_ice_as_the_answer() {
+        let answer = "v=0\r\na=ice-lite\r\na=ice-options:ice2\r\na=ice-pacing:50\r\na=group:BUNDLE 0\r\n\
+            m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=candidate:0 1 udp 1 192.0.2.1 8000 typ host\r\n";
+        let fragment = fragment(answer);
+        for line in ["a=ice-lite\r\n", "a=ice-options:ice2\r\n", "a=ice-pacing:50\r\n"] {
+            assert_eq!((answer.matches(line).count(), fragment.matches(line).count()), (1, 1), "{line}");
+        }
+        let silent = super::fragment(&answer.replace("a=ice-lite\r\n", "").replace("a=ice-options:ice2\r\n", ""));
+        assert!(!silent.contains("ice-lite") && !silent.contains("ice-options"));
+    }
 
     #[test]
     fn a_fragment_has_the_first_accepted_section_its_candidates_and_new_credentials() {

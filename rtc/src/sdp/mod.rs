@@ -6,13 +6,15 @@
 //! m-line that cannot be served refuses the whole (RFC 9725 section 4.2).
 //!
 //! The order of work: `limits` looks at the raw text, `rtc::sdp` splits it into lines, `offer`
-//! reads the lines into our terms, `codec` chooses, `answer` writes.
+//! reads the lines into our terms, `codec` chooses, `answer` writes. `counter` turns it round, for a
+//! player that offers nothing that the stream has.
 //!
 //! We do not do this: renegotiation, simulcast to players, FEC, RED, data channels, trickled
 //! answers.
 
 mod answer;
 mod codec;
+mod counter;
 mod error;
 mod extension;
 mod fragment;
@@ -25,6 +27,7 @@ mod tests;
 
 pub(crate) use self::fragment::{fragment, with_credentials};
 
+pub use self::counter::{counter_offer, take_answer};
 pub use self::error::{ErrorClass, NegotiateError};
 pub use self::params::{
     CodecParams, Direction, DtlsRole, ExtensionIds, Fingerprint, HashAlgorithm, IceCredentials, LayerParams, LocalParams,
@@ -65,11 +68,19 @@ pub fn negotiate(offer: &str, direction: Direction, local: &LocalParams<'_>) -> 
             Setup::ActPass | Setup::Active => DtlsRole::Passive,
             Setup::Passive => DtlsRole::Active,
         },
-        cname: format!("{:016x}", local.session_id),
+        cname: cname(local),
         media,
         layer_max: None,
     };
-    Ok((answer::write(&offer, &params, local), params))
+    let setup = match params.dtls_role {
+        DtlsRole::Passive => "passive",
+        DtlsRole::Active => "active",
+    };
+    Ok((answer::write(&offer, &params, local, setup), params))
+}
+
+fn cname(local: &LocalParams<'_>) -> String {
+    format!("{:016x}", local.session_id)
 }
 
 /// One audio and one video at most, of one stream, all in the right direction.

@@ -125,6 +125,9 @@ impl Offer {
             .split_ascii_whitespace()
             .map(str::to_owned)
             .collect();
+        if sections.is_empty() {
+            return Err(NegotiateError::Empty);
+        }
         if sections.iter().all(|section| matches!(section, Section::Rejected(_))) {
             return Err(NegotiateError::NoMedia);
         }

@@ -186,6 +186,13 @@ pub struct SessionParams {
     pub layer_max: Option<String>,
 }
 
+impl SessionParams {
+    /// The codec agreed first of each m-line.
+    pub fn first_codecs(&self) -> Vec<Codec> {
+        self.media.iter().filter_map(|media| media.codecs.first()).map(|codec| codec.codec).collect()
+    }
+}
+
 /// What this server brings to a negotiation.
 #[derive(Clone, Debug)]
 pub struct LocalParams<'a> {

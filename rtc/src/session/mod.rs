@@ -24,6 +24,7 @@ mod history;
 mod inbound;
 mod keyframe;
 mod layers;
+mod milestones;
 mod outbound;
 mod outgoing;
 mod output;
@@ -50,6 +51,7 @@ use weir_source::{LayerState, MediaTime, Packet, TrackId, TrackSet, Tracks};
 
 pub use config::SessionConfig;
 pub use fill::Fill;
+pub use milestones::Milestones;
 pub use output::{CloseReason, Output, Resend};
 pub use stats::{Drops, LayerReason, LayerStats, SessionStats};
 

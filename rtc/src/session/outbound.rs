@@ -227,9 +227,11 @@ impl Outbound {
         if first {
             // What starts is reported at once: until then a browser cannot lip-sync it.
             self.next_report = Some(now);
+            stats.milestones.media.get_or_insert(now);
         }
         if packet.keyframe {
             self.keyframes.fulfil();
+            stats.milestones.keyframe.get_or_insert(now);
         }
         stats.packets_out += 1;
         stats.bytes_out += len as u64;
@@ -297,6 +299,7 @@ impl Outbound {
         if self.silence.end(now, sent) {
             self.keyframes.wish(now);
         }
+        stats.milestones.reported.get_or_insert(now);
         let mut compound = Compound::new(data);
         for packet in compound.by_ref() {
             match packet {

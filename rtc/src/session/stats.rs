@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use weir_source::Layer;
 
+use super::Milestones;
 use crate::srtp::SrtpProfile;
 
 /// Counters and gauges of one session since it was made. Publisher and player count the same
@@ -64,6 +65,8 @@ pub struct SessionStats {
     pub profile: Option<SrtpProfile>,
     /// Player of a simulcast picture: which layer it gets.
     pub layer: Option<LayerStats>,
+    /// When what happened first.
+    pub milestones: Milestones,
 }
 
 /// Which simulcast layer a viewer gets.

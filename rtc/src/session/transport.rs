@@ -157,6 +157,7 @@ impl Transport {
             class if !self.ice.is_proven(&path) => self.handle_roaming(now, path, class, data, stats),
             Class::Dtls => {
                 if let Some(dtls) = self.dtls.get() {
+                    stats.milestones.shaking.get_or_insert(now);
                     dtls.handle_datagram(now, data);
                 }
                 self.drain_dtls(now, outputs, stats)
@@ -252,6 +253,12 @@ impl Transport {
             Some(reply) => outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) }),
             None => stats.drops.stun += u64::from(!reply.is_answer),
         }
+        if let Some(IceEvent::Selected(path)) = reply.event {
+            stats.milestones.checked.get_or_insert((now, path));
+        }
+        if reply.nominates {
+            stats.milestones.nominated.get_or_insert((now, path));
+        }
         moved(reply.event, stats);
         if self.ice.selected().is_some() {
             self.dtls.start(now);
@@ -273,6 +280,7 @@ impl Transport {
     fn drain_dtls(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) -> Incoming {
         let (Some(dtls), Some(path)) = (self.dtls.get(), self.ice.selected()) else { return Incoming::Nothing };
         while let Some(data) = dtls.poll_transmit() {
+            stats.milestones.shaking.get_or_insert(now);
             stats.bytes_out += data.len() as u64;
             outputs.push(Output::Transmit { path, data });
             self.ice.handle_spoken();
@@ -283,6 +291,8 @@ impl Transport {
                 DtlsEvent::Connected(material) => match Keys::new(&material) {
                     Ok(keys) => {
                         stats.profile = Some(material.profile);
+                        stats.milestones.connected.get_or_insert(now);
+                        stats.milestones.suite = dtls.suite();
                         self.keys = Some(keys);
                         moved(self.ice.handle_connected(now), stats);
                         Incoming::Connected
@@ -291,7 +301,10 @@ impl Transport {
                 },
                 DtlsEvent::Closed => Incoming::Over(CloseReason::PeerClosed),
                 DtlsEvent::Failed(DtlsError::BadFingerprint) => Incoming::Over(CloseReason::BadFingerprint),
-                DtlsEvent::Failed(_) => Incoming::Over(CloseReason::DtlsFailed),
+                DtlsEvent::Failed(error) => {
+                    stats.milestones.failure = Some(error.to_string());
+                    Incoming::Over(CloseReason::DtlsFailed)
+                }
             };
             if matches!(incoming, Incoming::Over(_)) {
                 break;

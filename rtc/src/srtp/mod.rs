@@ -35,6 +35,15 @@ pub enum KeyError {
 }
 
 impl SrtpProfile {
+    /// The name that DTLS gives it (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Self::AesCm128HmacSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+        }
+    }
+
     /// The profile of an identifier in `use_srtp` (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
     #[must_use]
     pub fn from_id(id: u16) -> Option<Self> {

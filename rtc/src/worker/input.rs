@@ -69,7 +69,7 @@ impl Worker {
             self.handle_stray_answer(remote, local, data, heard);
             return;
         }
-        match self.whose(now, data) {
+        match self.whose(now, remote, data) {
             Whose::Ours(key) => {
                 self.foreign.forget(&remote);
                 self.peers.prove(key, remote);
@@ -86,7 +86,7 @@ impl Worker {
 
     /// Whose `data` is, a check from where nothing was proven yet. Claims its peer from the lobby if
     /// it waits there.
-    pub(super) fn whose(&mut self, now: Instant, data: &[u8]) -> Whose {
+    pub(super) fn whose(&mut self, now: Instant, remote: SocketAddr, data: &[u8]) -> Whose {
         let Some(ufrag) = ice::username_local_ufrag(data) else {
             self.traffic.unknown_ufrag += 1;
             return Whose::Nobodys;
@@ -96,6 +96,9 @@ impl Worker {
                 return Whose::Ours(key);
             }
             self.traffic.bad_mac += 1;
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.record.note_bad_check(now, remote);
+            }
             return Whose::Nobodys;
         }
         let Some((place, pwd)) = self.lobby.find(ufrag) else {
@@ -104,6 +107,7 @@ impl Worker {
         };
         if !is_proof(data, &pwd) {
             self.traffic.bad_mac += 1;
+            self.lobby.misnamed(ufrag, now, remote);
             return Whose::Nobodys;
         }
         if let Place::Owned(owner) = place {

@@ -11,6 +11,7 @@
 
 mod batch;
 mod catch_up;
+mod chronicle;
 mod connection;
 mod foreign;
 mod forward;

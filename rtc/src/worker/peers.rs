@@ -12,7 +12,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 use weir_source::{ClientGuard, Packet, Publisher};
 
-use super::sources::SourceKey;
+use super::{chronicle::Noted, sources::SourceKey};
 use crate::{ice::ConnectionId, lobby::Lobby, net::Target, record::Record, sdp::IceCredentials, session::Session};
 
 /// Proven addresses per peer. A browser checks from a handful of interfaces; the oldest is
@@ -66,6 +66,8 @@ pub(super) struct Peer {
     pub(super) roams_left: u32,
     /// What proves STUN from a new address, the latest last: several once ICE was restarted.
     names: Names,
+    /// What its timeline has already.
+    pub(super) noted: Noted,
 }
 
 /// Which end of a source it is.
@@ -114,6 +116,7 @@ impl Peer {
             connections: SmallVec::new(),
             ssrcs: SmallVec::new(),
             roams_left: ROAMS_MAX,
+            noted: Noted::default(),
         }
     }
 

@@ -11,14 +11,18 @@ use smallvec::SmallVec;
 use weir_source::{Lane, MediaKind, TrackId, Tracks};
 
 use super::{
-    Worker, guarded,
+    Worker,
+    chronicle::Place,
+    guarded,
     peers::{Peer, PeerKey, ROAMS_MAX, Role},
+    sources::Sources,
     strangers::LOOKS_MAX,
 };
 use crate::{
     ice::Path,
     net::Target,
     session::{CloseReason, Output, Resend},
+    timeline::EndReason,
 };
 
 /// Why a peer ended.
@@ -38,6 +42,20 @@ pub(super) enum End {
     Stopped,
     /// A bug.
     Panicked,
+}
+
+impl From<End> for EndReason {
+    fn from(end: End) -> Self {
+        match end {
+            End::Closed(reason) => reason.into(),
+            End::Deleted => Self::Deleted,
+            End::Kicked => Self::Kicked,
+            End::Replaced => Self::Replaced,
+            End::Stuck => Self::Stuck,
+            End::Stopped => Self::Shutdown,
+            End::Panicked => Self::Panicked,
+        }
+    }
 }
 
 /// A timer is never set closer than this, whatever a session says: no peer keeps the loop spinning.
@@ -82,6 +100,7 @@ impl Worker {
         peer.target = path.and_then(|path| Some((self.ports.find(&path)?, target_of(&path))));
         if let Role::Publisher(publisher) = &peer.role {
             peer.session.take_packets(&mut self.packets);
+            peer.noted.hear(&peer.record, &self.packets, now);
             if !publisher.push(&mut self.packets, now) {
                 closed = closed.or(Some(End::Replaced));
             }
@@ -101,6 +120,7 @@ impl Worker {
             }
             self.sources.join(now, key, peer);
         }
+        show(peer, &self.sources, now);
     }
 
     /// A publisher by WebRTC is asked. Others make keyframes as they please: the viewer gets the last
@@ -188,7 +208,7 @@ impl Worker {
                 self.end(now, key, end);
                 continue;
             }
-            show(peer, now);
+            show(peer, &self.sources, now);
             peer.roams_left = ROAMS_MAX;
             self.peers.forget_left(key, now);
             let Some(peer) = self.peers.get_mut(key) else { continue };
@@ -204,11 +224,9 @@ impl Worker {
         }
         let mut gone = self.lobby.expire(now);
         gone.extend(self.lobby.evict());
-        for waiting in gone {
-            tracing::debug!(id = %waiting.record.id, key = %waiting.record.key, "session ended unheard");
-            let record = Arc::clone(&waiting.record);
-            drop(waiting);
-            record.end();
+        for (waiting, reason) in gone {
+            tracing::debug!(id = %waiting.record.id, key = %waiting.record.key, ?reason, "session ended unheard");
+            self.lobby.bury_waiting(waiting, now, reason);
         }
     }
 
@@ -239,17 +257,17 @@ impl Worker {
                 let _closed = streams.remove(*id);
             }
         }
+        show(&mut peer, &self.sources, now);
         if let Some(viewer) = peer.viewer() {
             self.sources.leave(key, viewer.source);
         }
-        show(&mut peer, now);
         let record = Arc::clone(&peer.record);
         tracing::debug!(id = %record.id, stats = ?peer.session.stats(), "session's figures");
         tracing::info!(id = %record.id, key = %record.key, direction = ?record.direction, reason = ?end, "session ended");
         // The seat first, then the word that it is free.
         drop(peer);
         self.lobby.leave(&record);
-        record.end();
+        self.lobby.bury(record, now, end.into());
     }
 
     fn say_goodbye(&mut self, now: Instant, peer: &mut Peer) {
@@ -296,8 +314,8 @@ fn unwanted(peer: &Peer) -> Option<End> {
     }
 }
 
-/// Publishes a peer's figures.
-fn show(peer: &mut Peer, now: Instant) {
+/// Publishes a peer's figures, and writes down what they tell.
+fn show(peer: &mut Peer, sources: &Sources, now: Instant) {
     let stats = peer.session.stats();
     let (since, bytes_in, bytes_out) = peer.shown;
     let grown = |now: u64, then: u64| usize::try_from(now.saturating_sub(then)).unwrap_or(0);
@@ -305,5 +323,8 @@ fn show(peer: &mut Peer, now: Instant) {
     peer.guard.sent(grown(stats.bytes_out, bytes_out));
     peer.shown = (now, stats.bytes_in, stats.bytes_out);
     let remote = peer.target.map(|(_, target)| target.remote);
+    let watched = peer.viewer().and_then(|viewer| sources.get(viewer.source));
+    let place = Place { remote, stream: watched.map(|watched| !watched.tracks.list.is_empty()) };
+    peer.noted.tell(&peer.record, &stats, &place, now);
     peer.record.publish(peer.connected, remote, stats, now.saturating_duration_since(since));
 }

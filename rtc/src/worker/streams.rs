@@ -320,7 +320,7 @@ impl Worker {
             Some(_) => Verdict::Close,
             // What comes first is to prove whose it is.
             None if class != Class::Stun => Verdict::Close,
-            None => match self.whose(now, frame) {
+            None => match self.whose(now, path.remote, frame) {
                 Whose::Ours(key) => {
                     self.settle_stream(now, id, key);
                     self.input(now, key, path, frame);

@@ -248,7 +248,7 @@ fn captured_datagrams_from_elsewhere_gain_nothing() {
 }
 
 #[test]
-fn consent_runs_out_after_30_seconds_of_silence() {
+fn h12_consent_runs_out_after_30_seconds_of_silence() {
     let mut world = World::new();
     world.publish(Weather::FINE);
     world.view(Weather::FINE);
@@ -275,7 +275,7 @@ fn a_peer_that_never_comes_is_given_up_after_15_seconds() {
 }
 
 #[test]
-fn either_side_may_say_goodbye() {
+fn h12_either_side_may_say_goodbye() {
     let mut world = World::new();
     world.view(Weather::FINE);
     world.view(Weather::FINE);

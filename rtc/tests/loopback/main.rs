@@ -5,6 +5,8 @@ mod media;
 mod moves;
 mod peer;
 mod server;
+mod story;
 mod strangers;
 mod tcp;
+mod whip;
 mod wire;

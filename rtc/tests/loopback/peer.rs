@@ -139,6 +139,13 @@ impl Peer {
     }
 
     pub(crate) fn offer(&mut self) -> String {
+        let offer = self.pc.create_offer(None).expect("an offer");
+        self.pc.set_local_description(Instant::now(), offer.clone()).expect("a local description");
+        self.add_candidate();
+        offer.sdp
+    }
+
+    fn add_candidate(&mut self) {
         let base_config = CandidateConfig {
             network: "udp".to_owned(),
             address: self.local.ip().to_string(),
@@ -147,11 +154,8 @@ impl Peer {
             ..Default::default()
         };
         let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host().expect("a candidate");
-        let offer = self.pc.create_offer(None).expect("an offer");
-        self.pc.set_local_description(Instant::now(), offer.clone()).expect("a local description");
         let candidate = RTCIceCandidate::from(&candidate).to_json().expect("a candidate");
         self.pc.add_local_candidate(candidate).expect("a candidate");
-        offer.sdp
     }
 
     pub(crate) fn answer(&mut self, sdp: &str) {
@@ -163,6 +167,17 @@ impl Peer {
         }
         let answer = RTCSessionDescription::answer(sdp).expect("an answer");
         self.pc.set_remote_description(Instant::now(), answer).expect("an answer that fits");
+    }
+
+    /// A peer that takes what the server offers, and its answer.
+    pub(crate) fn answering(offer: &str) -> (Self, String) {
+        let mut peer = Self::new();
+        let offer = RTCSessionDescription::offer(offer.to_owned()).expect("an offer");
+        peer.pc.set_remote_description(Instant::now(), offer).expect("an offer that can be read");
+        let answer = peer.pc.create_answer(None).expect("an answer");
+        peer.pc.set_local_description(Instant::now(), answer.clone()).expect("a local description");
+        peer.add_candidate();
+        (peer, answer.sdp)
     }
 
     pub(crate) fn is_connected(&self) -> bool {

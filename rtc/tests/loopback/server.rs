@@ -51,6 +51,11 @@ impl Server {
     }
 
     fn ask(&self, peer: &mut Peer, direction: Direction, name: &str) -> Result<Opened, OpenError> {
+        self.post(peer.offer(), direction, name, false)
+    }
+
+    /// Brings any offer; as a player's it may be answered by one of ours.
+    pub(crate) fn post(&self, offer: String, direction: Direction, name: &str, counter: bool) -> Result<Opened, OpenError> {
         let number = self.clients.fetch_add(1, Ordering::Relaxed);
         let info = ClientInfo {
             id: format!("peer{number}"),
@@ -64,11 +69,12 @@ impl Server {
         };
         self.rtc.open(OpenRequest {
             pass: Pass::free(info),
-            offer: peer.offer(),
+            offer,
             extra_candidate: None,
             codec: None,
             layer_max: None,
             ice: None,
+            counter_offer: counter,
         })
     }
 

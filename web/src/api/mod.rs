@@ -24,6 +24,7 @@ mod summaries;
 mod tests;
 mod vhosts;
 mod webrtc;
+mod webrtc_sessions;
 
 use axum::{
     Json,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     clients, clusters, features,
     guard::{self, Access},
-    index, jsonp, mirrors, openapi, probes, raw, schema, streams, summaries, vhosts,
+    index, jsonp, mirrors, openapi, probes, raw, schema, streams, summaries, vhosts, webrtc_sessions,
 };
 use crate::{cors, metrics, peer::Peer, router::AppState};
 
@@ -144,6 +144,15 @@ pub(crate) static ROUTES: &[Route] = &[
     read("/api/v1/clients/{id}", "Ends a client", schema::done, || routing::delete(clients::kick)).operate(Verb::Delete),
     read("/api/v1/clusters", "Whether a stream is published here", schema::clusters, || routing::get(clusters::clusters))
         .query(CLUSTER),
+    read("/api/v1/webrtc/sessions", "WebRTC sessions, and those that ended lately", schema::webrtc_sessions, || {
+        routing::get(webrtc_sessions::list)
+    })
+    .query(PAGED)
+    .for_pages(),
+    read("/api/v1/webrtc/sessions/{id}", "What happened in a WebRTC session, and why", schema::webrtc_session, || {
+        routing::get(webrtc_sessions::one)
+    })
+    .for_pages(),
     // A GET that may reload: looking at what is configured is for everybody who may look.
     read("/api/v1/raw", "SRS's raw API", schema::raw, || routing::get(raw::raw))
         .query(&[("rpc", "raw, reload or reload-fetch")])

@@ -232,6 +232,34 @@ pub(super) fn client() -> Value {
     envelope(&[("client", client_row())])
 }
 
+fn session_fields() -> Vec<(&'static str, Value)> {
+    let maybe = |kind: &str| json!({"type": [kind, "null"]});
+    vec![
+        ("id", text()),
+        ("vhost", text()),
+        ("app", text()),
+        ("name", text()),
+        ("ip", text()),
+        ("publish", truth()),
+        ("stage", text()),
+        ("age_ms", whole()),
+        ("end", maybe("string")),
+        ("ended_ms_ago", maybe("integer")),
+        ("cause", maybe("string")),
+    ]
+}
+
+pub(super) fn webrtc_sessions() -> Value {
+    envelope(&[("sessions", list(&object(&session_fields()))), ("total", whole())])
+}
+
+pub(super) fn webrtc_session() -> Value {
+    let moment = object(&[("at_ms", number()), ("event", text()), ("text", text())]);
+    let mut fields = session_fields();
+    fields.extend([("timeline", list(&moment)), ("skipped", whole()), ("webrtc", object(&[]))]);
+    envelope(&[("session", object(&fields))])
+}
+
 pub(super) fn clusters() -> Value {
     let query = object(&[("ip", text()), ("vhost", text()), ("app", text()), ("stream", text())]);
     let origin = object(&[("ip", text()), ("port", whole()), ("vhost", text()), ("api", text()), ("routers", list(&text()))]);

@@ -122,7 +122,7 @@ fn layers(state: &AppState, info: &SessionInfo) -> Vec<Sent> {
 }
 
 impl WebRtc {
-    fn of(state: &AppState, info: SessionInfo) -> Self {
+    pub(super) fn of(state: &AppState, info: SessionInfo) -> Self {
         let layers = layers(state, &info);
         let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
         let stats = info.stats;
@@ -148,11 +148,7 @@ impl WebRtc {
             rtt_ms: stats.rtt.map(millis),
             jitter_ms: millis(stats.jitter),
             dropped: stats.drops.total(),
-            // The names that DTLS gives them (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
-            srtp: stats.profile.map(|profile| match profile {
-                SrtpProfile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
-                SrtpProfile::AesCm128HmacSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
-            }),
+            srtp: stats.profile.map(SrtpProfile::name),
             layers,
             layer: stats.layer.map(Chosen::of),
         }

@@ -1,11 +1,16 @@
 //! WHIP (RFC 9725) and WHEP endpoints under SRS's paths.
 //!
-//! POST opens a session and names its resource in `Location`; `session` serves that resource.
+//! POST opens a session and names its resource in `Location`; `session` serves that resource. A player
+//! whose offer has no codec of the stream is answered 406 with an offer of ours, to be answered there.
 
+mod config;
 mod fragment;
+mod links;
 mod session;
 #[cfg(test)]
 mod tests;
+
+use std::time::SystemTime;
 
 use axum::{
     Router,
@@ -17,6 +22,8 @@ use axum::{
 };
 use weir_rtc::{Opened, sdp::Direction};
 use weir_source::StreamKey;
+
+pub use config::{IceLogin, IceServer, IceServerError, WhipConfig};
 
 use crate::{
     Fault, Problem, body, cors,
@@ -101,25 +108,41 @@ async fn offer(
         return Err(Problem::new(Fault::MediaType, "the body must be application/sdp").accepting(ACCEPT_POST, SDP));
     }
     let offer = text(body::read(&headers, body, &state.config()).await?)?;
-    let asked = Asked { direction, key: key.clone(), params: &params, peer, headers: &headers };
-    created(signalling::open(&state, asked, offer).await?, direction, &key)
+    let asked = Asked { direction, key: key.clone(), params: &params, peer, headers: &headers, counter_offer: true };
+    let opened = signalling::open(&state, asked, offer).await?;
+    Ok(created(&state, opened, direction, &key))
 }
 
-fn created(opened: Opened, direction: Direction, key: &StreamKey) -> Result<Response, Problem> {
+/// 201 with the answer, or 406 with an offer of ours.
+fn created(state: &AppState, opened: Opened, direction: Direction, key: &StreamKey) -> Response {
     let path = match direction {
         Direction::Publish => "whip",
         Direction::Play => "whep",
     };
     // App and stream are for the reader of logs and for SRS's tools; the session alone decides.
     let location = format!("/rtc/v1/{path}/session/{}?app={}&stream={}", opened.session, key.app(), key.stream());
+    let now = SystemTime::now();
+    let (status, kind, patch) = match opened.answer_within {
+        None => (StatusCode::CREATED, SDP.to_owned(), FRAGMENT.to_owned()),
+        Some(limit) => {
+            let until = httpdate::fmt_http_date(now + limit);
+            (StatusCode::NOT_ACCEPTABLE, format!("{SDP}; valid-until=\"{until}\""), format!("{SDP}, {FRAGMENT}"))
+        }
+    };
     let headers = [
-        (header::CONTENT_TYPE, SDP.to_owned()),
+        (header::CONTENT_TYPE, kind),
         (header::LOCATION, location),
         (header::ETAG, opened.etag),
         (header::CACHE_CONTROL, "no-store".to_owned()),
-        (HeaderName::from_static(ACCEPT_PATCH), FRAGMENT.to_owned()),
+        (HeaderName::from_static(ACCEPT_PATCH), patch),
     ];
-    Ok((StatusCode::CREATED, headers, opened.answer).into_response())
+    let mut response = (status, headers, opened.answer).into_response();
+    let config = state.config();
+    let (servers, client) = (&config.vhosts.get(key.vhost()).whip.ice_servers, &opened.client);
+    for link in links::ice_servers(servers, client, now) {
+        response.headers_mut().append(header::LINK, link);
+    }
+    response
 }
 
 /// SRS's own form of ending a session: the secret as `token` in the query. As with SRS it succeeds

@@ -1,4 +1,5 @@
-//! The resource of one session: GET, PATCH (trickle and ICE restart) and DELETE on the URL that `Location` named.
+//! The resource of one session: GET, PATCH and DELETE on the URL that `Location` named. A PATCH brings
+//! candidates, restarts ICE, or answers an offer of ours.
 
 use axum::{
     body::Body,
@@ -8,9 +9,9 @@ use axum::{
     routing::{MethodRouter, get},
 };
 
-use weir_rtc::{RestartError, SessionInfo, sdp::IceCredentials};
+use weir_rtc::{AnswerError, RestartError, SessionInfo, sdp::IceCredentials};
 
-use super::{ACCEPT_PATCH, FRAGMENT, close, fragment::Fragment, text};
+use super::{ACCEPT_PATCH, FRAGMENT, SDP, WhipConfig, close, fragment::Fragment, text};
 use crate::{Fault, Problem, access::may_touch, body, cors, router::AppState};
 
 pub(super) fn methods() -> MethodRouter<AppState> {
@@ -47,30 +48,65 @@ async fn patch(
 ) -> Result<Response, Problem> {
     let info = find(&state, &id)?;
     may_touch(&state, &info, &headers, &uri)?;
-    if body::media_type(&headers).as_deref() != Some(FRAGMENT) {
-        let problem = Problem::new(Fault::MediaType, "the body must be application/trickle-ice-sdpfrag");
-        return Err(problem.accepting(ACCEPT_PATCH, FRAGMENT));
+    match body::media_type(&headers).as_deref() {
+        Some(SDP) if info.awaits_answer => answer(&state, &info, &headers, body).await,
+        Some(FRAGMENT) => trickle(&state, &info, &headers, body).await,
+        _ => Err(unwanted_type()),
+    }
+}
+
+fn unwanted_type() -> Problem {
+    let problem = Problem::new(Fault::MediaType, "the body must be application/trickle-ice-sdpfrag");
+    problem.accepting(ACCEPT_PATCH, FRAGMENT)
+}
+
+/// The answer to our offer (draft-ietf-wish-whep: 406). It needs no `If-Match`: it can be given once.
+async fn answer(state: &AppState, info: &SessionInfo, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let answer = text(body::read(headers, body, &state.config()).await?)?;
+    match state.rtc()?.answer(&info.session, &answer) {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(AnswerError::Negotiate(error)) => Err(error.into()),
+        // Another answer came in between.
+        Err(AnswerError::NotAsked) => Err(unwanted_type()),
+        Err(_) => Err(no_session()),
+    }
+}
+
+async fn trickle(state: &AppState, info: &SessionInfo, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let config = state.config();
+    let WhipConfig { trickle, ice_restart, .. } = config.vhosts.get(info.key.vhost()).whip;
+    if !trickle && !ice_restart {
+        // RFC 9725 section 4.3: then PATCH is no method of the resource.
+        return Err(Problem::new(Fault::Method, "PATCH is off").accepting("allow", "GET, HEAD, OPTIONS, DELETE"));
     }
     if !headers.contains_key(header::IF_MATCH) {
         return Err(Problem::new(Fault::PreconditionRequired, "If-Match must name the session's ETag"));
     }
-    let body = text(body::read(&headers, body, &state.config()).await?)?;
+    let body = text(body::read(headers, body, &config).await?)?;
     let fragment = Fragment::parse(&body)
         .ok_or_else(|| Problem::new(Fault::Malformed, "the body is not an SDP fragment (RFC 8840 section 9)"))?;
-    // RFC 9725 section 4.3.3: other credentials are a restart.
+    // RFC 9725 section 4.3.3: other credentials are a restart. Before its answer a client has none that we know.
     let theirs = info.username.split_once(':').map(|(_ours, theirs)| theirs);
-    let new = fragment.credentials.filter(|(ufrag, _)| Some(*ufrag) != theirs);
-    check_if_match(&headers, &info.etag, new.is_some())?;
+    let new = fragment.credentials.filter(|(ufrag, _)| !info.awaits_answer && Some(*ufrag) != theirs);
+    let is_any = matches_any(headers, &info.etag, new.is_some())?;
     match new {
-        Some((ufrag, pwd)) => restart(&state, &info, IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() }),
+        Some(_) if !ice_restart => Err(Problem::new(Fault::Unprocessable, "ICE restarts are off")),
+        Some((ufrag, pwd)) => {
+            let remote = IceCredentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
+            restart(state, info, if is_any { None } else { Some(&info.etag) }, remote)
+        }
+        None if !trickle => Err(Problem::new(Fault::Unprocessable, "trickled candidates are off")),
         // The candidates themselves are not needed: an ICE-lite agent sends no checks (RFC 8445
         // section 2.5) and learns its peer's addresses from the peer's.
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
+        None => {
+            state.rtc()?.trickle(&info.session, fragment.candidates);
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
     }
 }
 
-fn restart(state: &AppState, info: &SessionInfo, remote: IceCredentials) -> Result<Response, Problem> {
-    let restarted = state.rtc()?.restart_ice(&info.session, &info.etag, remote).map_err(|error| match error {
+fn restart(state: &AppState, info: &SessionInfo, known: Option<&str>, remote: IceCredentials) -> Result<Response, Problem> {
+    let restarted = state.rtc()?.restart_ice(&info.session, known, remote).map_err(|error| match error {
         RestartError::NoSession => no_session(),
         error => Problem::new(Fault::PreconditionFailed, error.to_string()),
     })?;
@@ -82,16 +118,19 @@ fn restart(state: &AppState, info: &SessionInfo, remote: IceCredentials) -> Resu
     Ok((StatusCode::OK, headers, restarted.fragment).into_response())
 }
 
-/// A restart names any ICE session; the example of RFC 9725 section 4.3.3 writes the asterisk in
-/// quotes, and clients copy that.
-fn check_if_match(headers: &HeaderMap, etag: &str, restarts: bool) -> Result<(), Problem> {
-    let names = |tag: &str| tag == "*" || tag == etag || (restarts && tag == "\"*\"");
-    let matches = |list: &str| list.split(',').map(str::trim).any(names);
-    let mut tags = headers.get_all(header::IF_MATCH).iter();
-    if tags.any(|value| value.to_str().is_ok_and(matches)) {
-        return Ok(());
+/// Whether `If-Match` names any ICE session, rather than this one. A restart names any; the example of
+/// RFC 9725 section 4.3.3 writes the asterisk in quotes, and clients copy that.
+fn matches_any(headers: &HeaderMap, etag: &str, restarts: bool) -> Result<bool, Problem> {
+    let is_any = |tag: &str| tag == "*" || (restarts && tag == "\"*\"");
+    let mut is_this = false;
+    for value in headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()) {
+        let mut tags = value.split(',').map(str::trim);
+        if tags.clone().any(is_any) {
+            return Ok(true);
+        }
+        is_this |= tags.any(|tag| tag == etag);
     }
-    Err(Problem::new(Fault::PreconditionFailed, "the session has another ETag by now"))
+    if is_this { Ok(false) } else { Err(Problem::new(Fault::PreconditionFailed, "the session has another ETag by now")) }
 }
 
 fn find(state: &AppState, id: &str) -> Result<SessionInfo, Problem> {

@@ -20,7 +20,7 @@ fn rids(media: &MediaParams) -> Vec<(&str, usize)> {
 }
 
 #[test]
-fn layers_by_rid_are_answered_in_the_order_of_the_offer() {
+fn h41_layers_by_rid_are_answered_in_the_order_of_the_offer() {
     let offer = offer("a=rid:h send\r\na=rid:m send\r\na=rid:l send\r\na=simulcast:send h;m;l\r\n");
     let (answered, params) = video(&offer, Direction::Publish);
     assert_eq!(attribute(&answered, "simulcast"), "recv h;m;l");
@@ -51,7 +51,7 @@ fn what_cannot_be_received_is_not_a_layer() {
 }
 
 #[test]
-fn without_simulcast_or_without_the_extension_nothing_is_said_of_it() {
+fn h41_without_simulcast_or_without_the_extension_nothing_is_said_of_it() {
     let lines = "a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n";
     let nameless = offer(lines).replace("rtp-stream-id", "rtp-other-id");
     for (offer, direction) in [

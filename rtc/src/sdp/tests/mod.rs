@@ -1,5 +1,6 @@
 //! Negotiation against offers shaped like those of real peers.
 
+mod counter;
 mod layers;
 mod offers;
 mod refusals;
@@ -171,7 +172,7 @@ fn header_extensions_may_be_mixed_where_that_was_offered() {
 }
 
 #[test]
-fn the_answer_says_ice_lite_and_one_bundle_in_the_order_of_the_offer() {
+fn h30_h34_the_answer_says_ice_lite_and_one_bundle_in_the_order_of_the_offer() {
     let (answer, _) = answer(&offers::gstreamer(), Direction::Publish);
     assert!(answer.attributes.iter().any(|a| a.key == "ice-lite"));
     assert_eq!(session_attribute(&answer, "group"), "BUNDLE video0 audio1");
@@ -180,7 +181,7 @@ fn the_answer_says_ice_lite_and_one_bundle_in_the_order_of_the_offer() {
 }
 
 #[test]
-fn candidates_stand_in_every_section_with_falling_priority() {
+fn h21_candidates_stand_in_every_section_with_falling_priority() {
     let (answer, _) = answer(&offers::obs(), Direction::Publish);
     for media in &answer.media_descriptions {
         assert_eq!(
@@ -214,7 +215,7 @@ fn tcp_candidates_follow_those_of_udp_with_lower_priority() {
 }
 
 #[test]
-fn the_dtls_role_complements_the_offer() {
+fn h33_the_dtls_role_complements_the_offer() {
     for (setup, role, answered) in [
         ("actpass", DtlsRole::Passive, "passive"),
         ("active", DtlsRole::Passive, "passive"),
@@ -309,7 +310,7 @@ fn only_extensions_that_we_carry_are_answered() {
 }
 
 #[test]
-fn a_player_gets_one_stream_with_a_track_each() {
+fn w02_w08_a_player_gets_one_stream_with_a_track_each() {
     let (answered, params) = answer(&offers::chrome("recvonly"), Direction::Play);
     assert_eq!(session_attribute(&answered, "msid-semantic").trim(), "WMS live-livestream");
     let [audio, video] = &answered.media_descriptions[..] else { panic!("two sections") };

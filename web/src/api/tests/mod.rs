@@ -241,7 +241,9 @@ async fn every_answer_has_the_shape_that_the_document_says() {
         let ids: Vec<String> = match route.path.strip_suffix("/{id}").map(|path| path.rsplit('/').next().unwrap()) {
             Some("vhosts") => vec![server.state.ids.vhost(key("s").vhost()), "vid-unknown".into()],
             Some("streams") => vec![server.state.ids.stream(&key("s")), server.state.ids.stream(&key("webrtc")), "no".into()],
-            Some("clients") => hub.clients().list().iter().map(|client| client.info.id.clone()).chain(["no".into()]).collect(),
+            Some("clients" | "sessions") => {
+                hub.clients().list().iter().map(|client| client.info.id.clone()).chain(["no".into()]).collect()
+            }
             _ => vec![String::new()],
         };
         for id in ids {
