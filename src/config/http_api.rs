@@ -36,11 +36,12 @@ pub(super) const ROWS: &[Row] = &[
         "",
         "A name, read or operate, and what Authorization: Bearer must say, 16 letters or more; may be repeated",
     ),
-    Row::block("http_api.https", "The API over TLS").not_yet(),
+    Row::block("http_api.https", "The API over TLS"),
     Row::new("http_api.https.enabled", Kind::Flag, "off", "Serve it; http_api must be on as well"),
     Row::new("http_api.https.listen", Kind::Listen, "1990", "Where"),
     Row::new("http_api.https.key", Kind::Path, tls::KEY, "The private key, PEM"),
     Row::new("http_api.https.cert", Kind::Path, tls::CERT, "The certificate and its chain, PEM"),
+    Row::new("http_api.https.self_signed", Kind::Flag, "off", tls::SELF_SIGNED),
 ];
 
 /// The API.

@@ -12,15 +12,20 @@ pub(super) const ROWS: &[Row] = &[
     Row::block("http_server", "HTTP-FLV, HLS and the pages"),
     Row::new("http_server.enabled", Kind::Flag, "off", "Serve them"),
     Row::new("http_server.listen", Kind::Listen, "8080", "Where; may be where http_api listens"),
-    Row::new("http_server.dir", Kind::Path, "./objs/nginx/html", "The folder of files that are served beside the streams")
-        .without_effect("files are not served yet"),
+    Row::new(
+        "http_server.dir",
+        Kind::Path,
+        "./objs/nginx/html",
+        "The folder of files that are served beside the streams, if it is there",
+    ),
     Row::new("http_server.crossdomain", Kind::Flag, "on", "Let pages of other origins play")
         .without_effect("pages of all origins may play"),
-    Row::block("http_server.https", "The same over TLS").not_yet(),
+    Row::block("http_server.https", "The same over TLS"),
     Row::new("http_server.https.enabled", Kind::Flag, "off", "Serve it; http_server must be on as well"),
     Row::new("http_server.https.listen", Kind::Listen, "8088", "Where"),
     Row::new("http_server.https.key", Kind::Path, tls::KEY, "The private key, PEM"),
     Row::new("http_server.https.cert", Kind::Path, tls::CERT, "The certificate and its chain, PEM"),
+    Row::new("http_server.https.self_signed", Kind::Flag, "off", tls::SELF_SIGNED),
 ];
 
 /// HTTP-FLV, HLS, pages and files.

@@ -13,7 +13,12 @@ const NO_CHILDREN: &str = "no ffmpeg is started yet";
 const NO_BREAKER: &str = "load is met by dropping at each viewer's queue";
 
 pub(super) const ROWS: &[Row] = &[
-    Row::new("max_connections", Kind::Number(1, 1_000_000), "1000", "Connections by TCP at one time, for each listener"),
+    Row::new(
+        "max_connections",
+        Kind::Number(1, 1_000_000),
+        "1000",
+        "RTMP and HTTP-FLV clients at one time, and TCP connections for each listener",
+    ),
     Row::new("daemon", Kind::Flag, "off", "Go to the background (SRS: on)"),
     Row::new("pid", Kind::Path, "", "The file for the process id; nothing: none (SRS: ./objs/srs.pid)"),
     Row::new("work_dir", Kind::Path, "./", "Change to this folder at the start"),
@@ -80,7 +85,7 @@ pub(super) const ROWS: &[Row] = &[
 /// How the process runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// The most TCP connections at one time, for each listener.
+    /// The most RTMP and HTTP-FLV clients at one time, and TCP connections for each listener.
     pub max_connections: usize,
     /// Go to the background.
     pub daemon: bool,

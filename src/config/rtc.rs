@@ -34,19 +34,21 @@ pub(super) const ROWS: &[Row] = &[
     Row::new(
         "vhost.rtc.pli_for_rtmp",
         Kind::Seconds(0.5, 30.0),
-        "6",
-        "Seconds from one request for a keyframe to the next, for players by RTMP",
-    )
-    .without_effect("keyframes are asked for when somebody needs one"),
-    Row::new("vhost.rtc.opus_bitrate", Kind::Number(8_000, 320_000), "48000", "Bits per second of sound made for WebRTC players")
-        .without_effect("it is 96000"),
+        "2",
+        "Seconds from one request for a keyframe to the next, while RTMP, HTTP-FLV or HLS is played (SRS: 6)",
+    ),
+    Row::new(
+        "vhost.rtc.opus_bitrate",
+        Kind::Number(8_000, 320_000),
+        "96000",
+        "Bits per second of sound made for WebRTC players (SRS: 48000)",
+    ),
     Row::new(
         "vhost.rtc.aac_bitrate",
         Kind::Number(8_000, 320_000),
-        "48000",
-        "Bits per second of sound made for RTMP, HTTP-FLV and HLS players",
-    )
-    .without_effect("it is 128000"),
+        "128000",
+        "Bits per second of sound made for RTMP, HTTP-FLV and HLS players (SRS: 48000)",
+    ),
     Row::new("vhost.rtc.init_rate_from_sdp", Kind::Flag, "off", "Take clock rates from the offer before the first report")
         .without_effect("they are taken from it"),
     Row::new("vhost.rtc.keep_original_ssrc", Kind::Flag, "off", "Give players the publisher's numbers")

@@ -11,11 +11,12 @@ use super::{
 pub(super) const ROWS: &[Row] = &[
     Row::new("listen", Kind::Listen, "", "Where RTMP listens, several ports or addresses; nothing: nowhere. With -e: 1935"),
     Row::new("chunk_size", Kind::Number(128, 65_536), "60000", "Bytes of the chunks that are sent"),
-    Row::block("rtmps", "RTMP over TLS").not_yet(),
+    Row::block("rtmps", "RTMP over TLS"),
     Row::new("rtmps.enabled", Kind::Flag, "off", "Listen for RTMP over TLS"),
     Row::new("rtmps.listen", Kind::Listen, "", "Where; there is no default"),
     Row::new("rtmps.key", Kind::Path, tls::KEY, "The private key, PEM"),
     Row::new("rtmps.cert", Kind::Path, tls::CERT, "The certificate and its chain, PEM"),
+    Row::new("rtmps.self_signed", Kind::Flag, "off", tls::SELF_SIGNED),
 ];
 
 /// RTMP's listeners.

@@ -1,6 +1,7 @@
 //! The door of the house, behind the rules and before callback servers.
 //!
-//! It owns two questions that no other asks: is the server going down, and is it full?
+//! It owns the questions that no other asks: is the server going down, does the vhost take WebRTC, is
+//! there room?
 
 use std::{
     future::ready,
@@ -10,11 +11,14 @@ use std::{
     },
 };
 
-use weir_source::{Caller, ClientInfo, ClientKind, Denied, Gatekeeper, Traffic, Verdict, Visit};
+use arc_swap::ArcSwap;
+use weir_source::{Caller, ClientInfo, ClientKind, Denied, Gatekeeper, PerVhost, Traffic, Verdict, Visit};
 
 /// Lets clients in while there is room and the server is to stay; then asks the next.
 pub(crate) struct Door {
     closed: AtomicBool,
+    /// Which vhosts take WebRTC clients.
+    webrtc: ArcSwap<PerVhost<bool>>,
     places: Arc<Places>,
     next: Arc<dyn Gatekeeper>,
 }
@@ -27,14 +31,23 @@ struct Places {
 
 impl Door {
     /// `next` is asked about those for whom there is room.
-    pub(crate) fn new(clients_max: usize, next: Arc<dyn Gatekeeper>) -> Arc<Self> {
+    pub(crate) fn new(clients_max: usize, webrtc: PerVhost<bool>, next: Arc<dyn Gatekeeper>) -> Arc<Self> {
         let places = Arc::new(Places { max: AtomicUsize::new(clients_max), taken: AtomicUsize::new(0) });
-        Arc::new(Self { closed: AtomicBool::new(false), places, next })
+        Arc::new(Self { closed: AtomicBool::new(false), webrtc: ArcSwap::from_pointee(webrtc), places, next })
     }
 
     /// Nobody is let in any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_webrtc(&self, webrtc: PerVhost<bool>) {
+        self.webrtc.store(Arc::new(webrtc));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn webrtc(&self) -> Arc<PerVhost<bool>> {
+        self.webrtc.load_full()
     }
 
     pub(crate) fn set_clients_max(&self, clients_max: usize) {
@@ -56,6 +69,10 @@ impl Gatekeeper for Door {
     fn admit(&self, visit: Visit) -> Verdict {
         if let Some(denied) = self.closed() {
             return Box::pin(ready(Err(denied)));
+        }
+        let is_webrtc = matches!(visit.info.kind, ClientKind::RtcPlay | ClientKind::RtcPublish);
+        if is_webrtc && !**self.webrtc.load().get(visit.info.key.vhost()) {
+            return Box::pin(ready(Err(Denied::Forbidden("WebRTC is off here".to_owned()))));
         }
         let Some(place) = Place::take(&self.places, visit.info.kind) else {
             return Box::pin(ready(Err(Denied::Unavailable("the server is full".to_owned()))));
@@ -150,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn clients_with_connections_are_bounded_together_and_a_place_comes_back() {
-        let (hub, door) = (Hub::new(), Door::new(2, Arc::new(Always)));
+        let (hub, door) = (Hub::new(), Door::new(2, PerVhost::all(true), Arc::new(Always)));
         hub.set_gatekeeper(door.clone());
         let first = hub.admit(info("a", ClientKind::RtmpPlay), None).await.unwrap();
         let _second = hub.admit(info("b", ClientKind::FlvPlay), None).await.unwrap();
@@ -188,15 +205,25 @@ mod tests {
     #[tokio::test]
     async fn a_place_that_the_next_refused_is_free_again() {
         let hub = Hub::new();
-        hub.set_gatekeeper(Door::new(1, Arc::new(Never)));
+        hub.set_gatekeeper(Door::new(1, PerVhost::all(true), Arc::new(Never)));
         for _ in 0..3 {
             assert!(matches!(hub.admit(info("a", ClientKind::RtmpPlay), None).await, Err(Denied::Unauthorized)));
         }
     }
 
     #[tokio::test]
+    async fn a_vhost_without_webrtc_takes_the_others() {
+        let (hub, door) = (Hub::new(), Door::new(9, PerVhost::all(false), Arc::new(Always)));
+        hub.set_gatekeeper(door.clone());
+        assert!(matches!(hub.admit(info("a", ClientKind::RtcPublish), None).await, Err(Denied::Forbidden(_))));
+        assert!(hub.admit(info("a", ClientKind::RtmpPublish), None).await.is_ok());
+        door.set_webrtc(PerVhost::all(true));
+        assert!(hub.admit(info("a", ClientKind::RtcPlay), None).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_closed_door_lets_nobody_in_by_any_protocol() {
-        let (hub, door) = (Hub::new(), Door::new(9, Arc::new(Always)));
+        let (hub, door) = (Hub::new(), Door::new(9, PerVhost::all(true), Arc::new(Always)));
         hub.set_gatekeeper(door.clone());
         door.close();
         for kind in [ClientKind::RtcPublish, ClientKind::RtmpPlay, ClientKind::HlsPlay] {

@@ -22,10 +22,20 @@ use crate::process;
 pub(crate) enum Kind {
     /// RTMP.
     Rtmp,
+    /// The same over TLS.
+    Rtmps,
     /// The API, WHIP and WHEP.
     HttpApi,
-    /// Streams and pages.
+    /// Streams, pages and files.
     HttpServer,
+    /// Both, where they have one port.
+    HttpBoth,
+    /// The API over TLS.
+    HttpsApi,
+    /// Streams, pages and files over TLS.
+    HttpsServer,
+    /// Both over TLS, where they have one port.
+    HttpsBoth,
     /// Metrics.
     Exporter,
 }
@@ -36,6 +46,11 @@ impl Kind {
             Self::Rtmp => "RTMP",
             Self::HttpApi => "the HTTP API",
             Self::HttpServer => "the HTTP server",
+            Self::HttpBoth => "the HTTP API and server",
+            Self::Rtmps => "RTMPS",
+            Self::HttpsApi => "the HTTPS API",
+            Self::HttpsServer => "the HTTPS server",
+            Self::HttpsBoth => "the HTTPS API and server",
             Self::Exporter => "the exporter",
         }
     }
@@ -43,7 +58,7 @@ impl Kind {
     /// Its clients come by connections of their own kind and by no other way: while the server drains
     /// it is closed. HTTP stays, to say that there is no room, and to serve those who are there.
     const fn closes_for_drain(self) -> bool {
-        matches!(self, Self::Rtmp)
+        matches!(self, Self::Rtmp | Self::Rtmps)
     }
 }
 
@@ -154,17 +169,32 @@ impl Listeners {
     /// The one place where a kind of listener meets its protocol.
     fn serve(&self, kind: Kind, listener: TcpListener, retire: CancellationToken) {
         let Services { hub, rtmp, limits, state } = &self.services;
-        let stop = self.stop.clone();
-        let router = match kind {
-            Kind::Rtmp => {
-                self.tasks.spawn(rtmp::serve(listener, Arc::clone(hub), Arc::clone(rtmp), retire, stop));
-                return;
-            }
-            Kind::HttpApi => weir_web::api_router(state.clone()),
-            Kind::HttpServer => weir_web::http_router(state.clone()),
+        let (hub, rtmp, limits, stop) = (Arc::clone(hub), Arc::clone(rtmp), Arc::clone(limits), self.stop.clone());
+        let router = || match kind {
+            Kind::HttpApi | Kind::HttpsApi => weir_web::api_router(state.clone()),
+            Kind::HttpServer | Kind::HttpsServer => weir_web::http_router(state.clone()),
             Kind::Exporter => weir_web::exporter_router(state.clone()),
+            _ => weir_web::combined_router(state.clone()),
         };
-        self.tasks.spawn(weir_web::serve(listener, router, Arc::clone(limits), retire, stop));
+        // A listener that speaks TLS is wanted only together with its section's certificate.
+        let certificates = &state.certificates;
+        match kind {
+            Kind::Rtmp => _ = self.tasks.spawn(rtmp::serve(listener, hub, rtmp, retire, stop)),
+            Kind::Rtmps => {
+                if let Some(door) = certificates.rtmp_door("rtmps") {
+                    self.tasks.spawn(rtmp::serve_behind(door, listener, hub, rtmp, retire, stop));
+                }
+            }
+            Kind::HttpApi | Kind::HttpServer | Kind::HttpBoth | Kind::Exporter => {
+                self.tasks.spawn(weir_web::serve(listener, router(), limits, retire, stop));
+            }
+            Kind::HttpsApi | Kind::HttpsServer | Kind::HttpsBoth => {
+                let section = if kind == Kind::HttpsApi { "http_api" } else { "http_server" };
+                if let Some(door) = certificates.http_door(section) {
+                    self.tasks.spawn(weir_web::serve_tls(listener, door, router(), limits, retire, stop));
+                }
+            }
+        }
     }
 
     fn retire(&mut self, listen: Listen, stays: bool) {

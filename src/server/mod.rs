@@ -120,8 +120,9 @@ impl Server {
         let runtime = tokio::runtime::Handle::current();
         let ids = Arc::<ServerIds>::default();
         let hooks = Hooks::new(Arc::clone(&ids), settings.hooks.clone(), runtime.clone());
-        let door = Door::new(settings.clients_max, Arc::clone(&hooks) as _);
+        let door = Door::new(settings.clients_max, settings.webrtc.clone(), Arc::clone(&hooks) as _);
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
+        remux.set_settings(settings.remux.clone());
         let remuxers = Remuxers::new(settings.directions.clone(), Arc::clone(&remux));
         hub.set_bridge(Arc::clone(&remuxers) as _);
 
@@ -139,6 +140,7 @@ impl Server {
         state.remux = Some(remux);
         state.hooks = Some(Arc::clone(&hooks));
         state.reload = Some(Arc::new(reloader.clone()));
+        state.certificates.set(&settings.certificates)?;
         // The chain of those who decide about clients, before anything listens: the rules first, so that
         // who may not come in learns nothing; then the door; callbacks last.
         hub.set_gatekeeper(Access::new(&state, Some(Arc::clone(&door) as _)));
@@ -152,6 +154,7 @@ impl Server {
             hooks,
             web: Arc::clone(&state.settings),
             limits: Arc::new(ArcSwap::from_pointee(settings.limits)),
+            certificates: Arc::clone(&state.certificates),
             door,
             rtc: handle,
             log,
@@ -173,10 +176,14 @@ impl Server {
             };
             match event {
                 Event::Signal(Sent::End(ending)) => return ending,
-                Event::Signal(Sent::Reload) => _ = self.reload("SIGHUP").await,
+                Event::Signal(Sent::Reload) => {
+                    watch.look();
+                    let _logged = self.reload("SIGHUP").await;
+                }
                 Event::Signal(Sent::ReopenLog) => self.live.log.iter().for_each(Log::reopen),
                 Event::FileChanged => _ = self.reload("the file has changed").await,
                 Event::Asked(request) => {
+                    watch.look();
                     let outcome = self.reload("asked for by the API").await;
                     let _asker_gone = request.send(outcome);
                 }
@@ -271,8 +278,14 @@ fn print_urls(config: &Config) {
         println!("open     http://{host}/");
         println!("play     http://{host}/live/livestream.flv  http://{host}/live/livestream.m3u8");
     }
+    if let Some(addr) = config.http_server.https.iter().find_map(|https| https.listen.first()) {
+        println!("open     https://{}/", host(addr));
+    }
     if let Some(addr) = config.rtmp.listen.first() {
         println!("publish  rtmp://{}/live/livestream", host(addr));
+    }
+    if let Some(addr) = config.rtmp.tls.iter().find_map(|rtmps| rtmps.listen.first()) {
+        println!("publish  rtmps://{}/live/livestream", host(addr));
     }
     if let Some(addr) = config.http_api.listen.first() {
         let host = host(addr);

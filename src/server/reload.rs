@@ -192,6 +192,11 @@ impl Watch {
         Self { path, known, fresh: None }
     }
 
+    /// The file is about to be read: what stands there now is no news any more.
+    pub(crate) fn look(&mut self) {
+        (self.known, self.fresh) = (self.path.as_deref().and_then(stamp), None);
+    }
+
     /// Ends when the file has changed and then stayed as it is for one look. Cancelling it loses
     /// nothing.
     pub(crate) async fn changed(&mut self) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use weir_bridge::remux::RemuxBridge;
+use weir_bridge::remux::{RemuxBridge, RemuxConfig};
 use weir_source::{Bridge, Lane, PerVhost, RemuxJob, StreamKey};
 
 /// What a vhost allows.
@@ -29,6 +29,16 @@ impl Remuxers {
     #[cfg(test)]
     pub(crate) fn directions(&self) -> Arc<PerVhost<Directions>> {
         self.directions.load_full()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn settings(&self) -> PerVhost<RemuxConfig> {
+        self.bridge.settings()
+    }
+
+    /// Remuxers that run keep theirs.
+    pub(crate) fn set_settings(&self, settings: PerVhost<RemuxConfig>) {
+        self.bridge.set_settings(settings);
     }
 
     /// The hub is to review its remuxers afterwards.

@@ -6,11 +6,16 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use weir_bridge::{
     hls::{Hls, HlsConfig},
+    remux::RemuxConfig,
     rtmp::{RtmpConfig, RtmpStats, RtmpVhost},
+    transcode::Bitrates,
 };
 use weir_rtc::{RtcConfig, RtcHandle};
 use weir_source::{DEFAULT_VHOST, Hub, PerVhost, Vhosts};
-use weir_web::{Hooks, HooksConfig, ServeLimits, VhostConfig, WebConfig};
+use weir_web::{
+    Hooks, HooksConfig, ServeLimits, VhostConfig, WebConfig,
+    tls::{Certificates, Identities, Identity},
+};
 
 use super::{
     door::Door,
@@ -27,15 +32,19 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) listen: BTreeSet<Listen>,
+    pub(crate) certificates: Identities,
     pub(crate) vhosts: Vhosts,
     pub(crate) rtmp: RtmpConfig,
     pub(crate) hls: PerVhost<HlsConfig>,
     pub(crate) directions: PerVhost<Directions>,
+    pub(crate) remux: PerVhost<RemuxConfig>,
     pub(crate) web: WebConfig,
     pub(crate) hooks: PerVhost<HooksConfig>,
     pub(crate) limits: ServeLimits,
     pub(crate) rtc: Option<RtcConfig>,
     pub(crate) clients_max: usize,
+    /// Which vhosts take WebRTC clients.
+    pub(crate) webrtc: PerVhost<bool>,
     pub(crate) log: LogConfig,
 }
 
@@ -45,17 +54,20 @@ impl Settings {
         let connections_max = config.process.max_connections;
         Self {
             listen: listen(config),
+            certificates: certificates(config),
             vhosts: config.names.clone(),
             rtmp: rtmp(config, stats),
             hls: config.vhosts.map(hls),
             directions: config
                 .vhosts
                 .map(|vhost| Directions { to_packets: vhost.rtc.rtmp_to_rtc, to_frames: vhost.rtc.rtc_to_rtmp }),
+            remux: config.vhosts.map(remux),
             web: web(config),
             hooks: config.vhosts.map(|vhost| vhost.hooks.clone()),
             limits: ServeLimits { connections_max, ..ServeLimits::default() },
             rtc: (!config.rtc_server.listen.is_empty()).then(|| rtc(&config.rtc_server)),
             clients_max: connections_max,
+            webrtc: config.vhosts.map(|vhost| vhost.rtc.enabled),
             log: (&config.log).into(),
         }
     }
@@ -72,16 +84,32 @@ impl Settings {
 }
 
 fn listen(config: &Config) -> BTreeSet<Listen> {
-    let kinds = [
-        (Kind::Rtmp, &config.rtmp.listen),
-        (Kind::HttpApi, &config.http_api.listen),
-        (Kind::HttpServer, &config.http_server.listen),
-    ];
+    let tls = |listener: &Option<config::TlsListener>| listener.as_ref().map(|tls| tls.listen.clone()).unwrap_or_default();
+    let both = |api: &[SocketAddr], server: &[SocketAddr], kinds: [Kind; 3]| {
+        let [api_only, server_only, shared] = kinds;
+        let of_api = api.iter().map(|addr| (if server.contains(addr) { shared } else { api_only }, *addr));
+        let of_server = server.iter().filter(|addr| !api.contains(addr)).map(|addr| (server_only, *addr));
+        of_api.chain(of_server).collect::<Vec<_>>()
+    };
+    let (api, server) = (&config.http_api, &config.http_server);
+    let http = both(&api.listen, &server.listen, [Kind::HttpApi, Kind::HttpServer, Kind::HttpBoth]);
+    let https = both(&tls(&api.https), &tls(&server.https), [Kind::HttpsApi, Kind::HttpsServer, Kind::HttpsBoth]);
+    let rtmp = config.rtmp.listen.iter().map(|addr| (Kind::Rtmp, *addr));
+    let rtmps = tls(&config.rtmp.tls).into_iter().map(|addr| (Kind::Rtmps, addr));
     // The API's port has the metrics as well.
     let metrics = config.exporter.iter().flat_map(|exporter| &exporter.listen);
-    let metrics = metrics.filter(|addr| !config.http_api.listen.contains(addr));
-    let listens = kinds.into_iter().flat_map(|(kind, addrs)| addrs.iter().map(move |addr| Listen { kind, addr: *addr }));
-    listens.chain(metrics.map(|addr| Listen { kind: Kind::Exporter, addr: *addr })).collect()
+    let metrics = metrics.filter(|addr| !api.listen.contains(addr)).map(|addr| (Kind::Exporter, *addr));
+    rtmp.chain(rtmps).chain(http).chain(https).chain(metrics).map(|(kind, addr)| Listen { kind, addr }).collect()
+}
+
+fn certificates(config: &Config) -> Identities {
+    let sections =
+        [("http_api", &config.http_api.https), ("http_server", &config.http_server.https), ("rtmps", &config.rtmp.tls)];
+    let identity = |tls: &config::TlsListener| match tls.self_signed {
+        true => Identity::SelfSigned,
+        false => Identity::Files { cert: tls.cert.clone(), key: tls.key.clone() },
+    };
+    sections.into_iter().filter_map(|(section, tls)| tls.as_ref().map(|tls| (section, identity(tls)))).collect()
 }
 
 fn rtmp(config: &Config, stats: &Arc<RtmpStats>) -> RtmpConfig {
@@ -111,9 +139,19 @@ fn hls(vhost: &config::Vhost) -> HlsConfig {
     }
 }
 
+fn remux(vhost: &config::Vhost) -> RemuxConfig {
+    RemuxConfig {
+        keyframe_interval: vhost.rtc.pli_for_rtmp,
+        bitrates: Bitrates { opus: vhost.rtc.opus_bitrate, aac: vhost.rtc.aac_bitrate },
+    }
+}
+
 fn web(config: &Config) -> WebConfig {
     let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
+    let server = &config.http_server;
     let mut web = WebConfig {
+        // Named, it may come later; SRS's default is used where SRS was.
+        dir: (server.dir_is_set || server.dir.is_dir()).then(|| server.dir.clone()),
         limits: config.limits.addresses,
         trusted_proxies: config.limits.trusted_proxies.clone(),
         vhosts: config.vhosts.map(|vhost| VhostConfig {
@@ -156,6 +194,7 @@ pub(crate) struct Live {
     pub(crate) web: Arc<ArcSwap<WebConfig>>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) limits: Arc<ArcSwap<ServeLimits>>,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) door: Arc<Door>,
     pub(crate) rtc: Option<RtcHandle>,
     pub(crate) log: Option<Log>,
@@ -167,6 +206,7 @@ impl Live {
         if let (Some(rtc), Some(new)) = (&self.rtc, &new.rtc) {
             rtc.check(new)?;
         }
+        Certificates::check(&new.certificates)?;
         Ok(())
     }
 
@@ -176,6 +216,7 @@ impl Live {
         if let Some(log) = &self.log {
             log.set(&new.log)?;
         }
+        self.certificates.set(&new.certificates)?;
         if let (Some(rtc), Some(new)) = (&self.rtc, &new.rtc) {
             rtc.reconfigure(new.clone())?;
         }
@@ -186,6 +227,8 @@ impl Live {
         self.web.store(Arc::new(new.web.clone()));
         self.limits.store(Arc::new(new.limits));
         self.door.set_clients_max(new.clients_max);
+        self.remuxers.set_settings(new.remux.clone());
+        self.door.set_webrtc(new.webrtc.clone());
         self.remuxers.set_directions(new.directions.clone());
         self.hub.review_remuxers();
         Ok(())
@@ -196,15 +239,18 @@ impl Live {
     pub(crate) fn read(&self, listen: BTreeSet<Listen>, log: &LogConfig) -> Settings {
         Settings {
             listen,
+            certificates: self.certificates.identities(),
             vhosts: (*self.hub.vhosts()).clone(),
             rtmp: (**self.rtmp.load()).clone(),
             hls: (*self.hls.settings()).clone(),
             directions: (*self.remuxers.directions()).clone(),
+            remux: self.remuxers.settings(),
             web: (**self.web.load()).clone(),
             hooks: (*self.hooks.config()).clone(),
             limits: **self.limits.load(),
             rtc: self.rtc.as_ref().map(|rtc| (*rtc.config()).clone()),
             clients_max: self.door.clients_max(),
+            webrtc: (*self.door.webrtc()).clone(),
             log: self.log.as_ref().map_or_else(|| log.clone(), |log| (*log.config()).clone()),
         }
     }

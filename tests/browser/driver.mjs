@@ -31,6 +31,7 @@ const FLAGS = [
   "--use-fake-device-for-media-stream",
   "--autoplay-policy=no-user-gesture-required",
   "--disable-features=WebRtcHideLocalIpsWithMdns",
+  "--ignore-certificate-errors",
 ];
 
 /** Serves the pages, and the players from node_modules. */

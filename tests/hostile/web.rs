@@ -56,6 +56,15 @@ pub(crate) fn odd_heads_are_refused(arena: &Arena<'_>) {
         ("another version", "GET / HTTP/9.9\r\nHost: x\r\n\r\n".to_owned()),
         ("CONNECT", "CONNECT other:80 HTTP/1.1\r\nHost: other:80\r\nConnection: close\r\n\r\n".to_owned()),
         ("a chunked coding that is not the last", head("Transfer-Encoding: chunked, identity\r\n")),
+        ("a length and a coding", head("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n") + "0\r\n\r\n"),
+        ("a coding and a length", head("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n") + "0\r\n\r\n"),
+        ("two lengths", head("Content-Length: 0\r\nContent-Length: 0\r\n")),
+        ("two different lengths", head("Content-Length: 0\r\nContent-Length: 44\r\n")),
+        ("a bare LF", head("X: a\nTransfer-Encoding: chunked\r\n")),
+        ("a space before the colon", head("Content-Length : 0\r\n")),
+        ("two hosts", head("Host: y\r\n")),
+        ("no host", "GET /api/v1/versions HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned()),
+        ("another host in the target", head("").replacen("GET /", "GET http://other/", 1)),
     ];
     for addr in [arena.server.api, arena.server.http] {
         for (what, bytes) in &rows {

@@ -1,5 +1,5 @@
 //! What the end-to-end tests share: a server of their own, clients as child processes, HTTP.
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test program uses its own part of it")]
 
 pub mod process;
 pub mod server;

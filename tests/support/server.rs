@@ -212,7 +212,7 @@ pub fn free_tcp() -> SocketAddr {
 }
 
 /// The same, free for UDP as well.
-fn free_both() -> SocketAddr {
+pub fn free_both() -> SocketAddr {
     let free = std::iter::repeat_with(free_tcp).take(100).find(|addr| UdpSocket::bind(addr).is_ok());
     free.expect("a port that is free for TCP and UDP")
 }

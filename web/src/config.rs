@@ -1,6 +1,6 @@
 //! The settings of this crate, each with the default that a server without a file runs on.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use weir_source::PerVhost;
 
@@ -31,6 +31,8 @@ pub struct WebConfig {
     pub api_port: u16,
     /// Where everything listens, for the heartbeat. Default empty.
     pub endpoints: Endpoints,
+    /// A directory whose files the HTTP server's port serves besides streams and pages. Default none.
+    pub dir: Option<PathBuf>,
     /// How often one address may begin something.
     pub limits: LimitConfig,
     /// Proxies of ours, whose `X-Forwarded-For` is believed. Default none.
@@ -89,6 +91,7 @@ impl Default for WebConfig {
             rtmp_port: 1935,
             api_port: 1985,
             endpoints: Endpoints::default(),
+            dir: None,
             limits: LimitConfig::default(),
             trusted_proxies: Vec::new(),
             vhosts: PerVhost::default(),

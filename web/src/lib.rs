@@ -10,7 +10,9 @@ mod api;
 mod body;
 mod config;
 mod cors;
+mod crowd;
 mod error;
+mod files;
 mod heartbeat;
 pub mod hooks;
 mod ids;
@@ -26,6 +28,7 @@ mod rtc_api;
 mod serve;
 mod signalling;
 mod stats;
+pub mod tls;
 mod whip;
 
 #[cfg(test)]
@@ -38,7 +41,7 @@ pub use hooks::{Hooks, HooksConfig};
 pub use ids::{ServerIds, trace_id};
 pub use live::HlsSessions;
 pub use process::{Readiness, Reload, ReloadOutcome, Reloaded};
-pub use router::{AppState, api_router, exporter_router, http_router};
-pub use serve::{ServeLimits, serve};
+pub use router::{AppState, api_router, combined_router, exporter_router, http_router};
+pub use serve::{ServeLimits, serve, serve_tls};
 pub use stats::HttpStats;
 pub use whip::{IceLogin, IceServer, IceServerError, WhipConfig};

@@ -66,6 +66,9 @@ const REDIRECTS: &[(&str, &str)] = &[
     ("/players/srs_player.html", "/?tab=play&protocol=flv"),
 ];
 
+/// Where browsers look for an icon that no page names.
+const ICON: &str = "/favicon.ico";
+
 pub(crate) fn routes() -> Router<AppState> {
     let files = std::iter::once(&INDEX).chain(ASSETS).fold(Router::new(), |router, asset| {
         let etag = etag(asset.bytes);
@@ -74,9 +77,12 @@ pub(crate) fn routes() -> Router<AppState> {
     let pages = REDIRECTS
         .iter()
         .fold(files, |router, (path, to)| router.route(path, get(move || async move { Redirect::temporary(to) })));
-    pages
-        .route("/favicon.ico", get(|| async { Redirect::temporary("/assets/icon.svg") }))
-        .route("/assets/server.json", get(server))
+    pages.route(ICON, get(|| async { Redirect::temporary("/assets/icon.svg") })).route("/assets/server.json", get(server))
+}
+
+/// Whether there is a page at this path: files of the operator's own go before it.
+pub(crate) fn has(path: &str) -> bool {
+    path == INDEX.path || path == ICON || REDIRECTS.iter().any(|(from, _)| *from == path)
 }
 
 fn serve(asset: &Asset, etag: &str, headers: &HeaderMap) -> Response {

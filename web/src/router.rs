@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     middleware::{from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use weir_bridge::{hls::Hls, remux::RemuxBridge, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
@@ -17,9 +18,11 @@ use weir_source::Hub;
 use crate::{
     Fault, HlsSessions, Hooks, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
     access::{self, Door},
-    api, cors, heartbeat, live,
+    api, cors, files, heartbeat, live,
     machine::Machine,
-    metrics, pages, rtc_api, stats, whip,
+    metrics, pages, rtc_api, stats,
+    tls::Certificates,
+    whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -41,6 +44,8 @@ pub struct AppState {
     pub door: Arc<Door>,
     /// Settings. They may be replaced at any time: a request takes those of its beginning.
     pub settings: Arc<ArcSwap<WebConfig>>,
+    /// Certificates of the listeners that speak TLS.
+    pub certificates: Arc<Certificates>,
     /// Whether new clients are welcome: false once the process drains.
     pub readiness: Arc<Readiness>,
     /// Reads the configuration again; none where there is nobody to do so.
@@ -71,6 +76,7 @@ impl AppState {
             http,
             door: Arc::default(),
             settings: Arc::new(ArcSwap::from_pointee(config)),
+            certificates: Arc::default(),
             readiness: Arc::default(),
             reload: None,
             ids: Arc::default(),
@@ -112,7 +118,7 @@ impl AppState {
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
 pub fn api_router(state: AppState) -> Router {
     let routes = signalling(&state).merge(closed(&state, api::router(&state, false)));
-    finish(routes, state)
+    finish(routes.fallback(nothing), state)
 }
 
 /// Port 8080: live streams and the pages, and what the pages need of the API under the same
@@ -120,12 +126,28 @@ pub fn api_router(state: AppState) -> Router {
 pub fn http_router(state: AppState) -> Router {
     let shown = closed(&state, api::router(&state, true));
     let routes = signalling(&state).merge(shown).merge(open(live::routes())).merge(pages::routes());
-    finish(routes, state)
+    let files = from_fn_with_state(state.clone(), files::or_file);
+    finish(routes.fallback(nothing).layer(files), state)
+}
+
+/// Both on one port: signalling and the API under their own paths, all else as on 8080.
+pub fn combined_router(state: AppState) -> Router {
+    let (api, http) = (api_router(state.clone()), http_router(state));
+    Router::new().fallback(move |request: Request| {
+        let router = if is_api(request.uri().path()) { api.clone() } else { http.clone() };
+        router.oneshot(request)
+    })
+}
+
+/// An app may be called `api` or `rtc` all the same: its streams are no paths of these.
+fn is_api(path: &str) -> bool {
+    matches!(path, "/api" | "/api/" | "/metrics" | "/healthz" | "/readyz")
+        || ["/api/v1", "/rtc/v1/"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// Port 9972: nothing but the figures for Prometheus.
 pub fn exporter_router(state: AppState) -> Router {
-    finish(metrics::routes().method_not_allowed_fallback(wrong_method), state)
+    finish(metrics::routes().method_not_allowed_fallback(wrong_method).fallback(nothing), state)
 }
 
 fn signalling(state: &AppState) -> Router<AppState> {
@@ -147,7 +169,7 @@ fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     let count = map_response_with_state(state.clone(), stats::count);
     let guard = from_fn_with_state(state.clone(), api::guard::of_prefix);
-    routes.fallback(nothing).layer(guard).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
+    routes.layer(guard).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
 }
 
 async fn open_if_allowed(State(state): State<AppState>, response: Response) -> Response {

@@ -21,12 +21,16 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
-use weir_source::{Bridge, Lane, RemuxJob};
+use weir_source::{Bridge, Lane, PerVhost, RemuxJob};
 
 use self::{to_frames::ToFrames, to_packets::ToPackets};
-use crate::{FrameReader, NotifyWake, PacketReader, transcode::Pool};
+use crate::{
+    FrameReader, NotifyWake, PacketReader,
+    transcode::{Bitrates, Pool},
+};
 
 /// How often a WebRTC publisher is asked for a keyframe while its frames are read, unless said
 /// otherwise: the length of an HLS segment, and the longest that a player waits for a picture.
@@ -85,24 +89,46 @@ impl RemuxStats {
     }
 }
 
+/// How the streams of a vhost are remuxed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemuxConfig {
+    /// How often a WebRTC publisher is asked for a keyframe while its frames are read
+    /// (`pli_for_rtmp`). Default [`KEYFRAME_INTERVAL`].
+    pub keyframe_interval: Duration,
+    /// Of the sound (`opus_bitrate`, `aac_bitrate`).
+    pub bitrates: Bitrates,
+}
+
+impl Default for RemuxConfig {
+    fn default() -> Self {
+        Self { keyframe_interval: KEYFRAME_INTERVAL, bitrates: Bitrates::default() }
+    }
+}
+
 /// Runs remuxers as tasks of a runtime.
 #[derive(Debug)]
 pub struct RemuxBridge {
     runtime: Handle,
     pool: Pool,
-    keyframe_interval: Duration,
+    /// Read when a remuxer starts.
+    settings: RwLock<PerVhost<RemuxConfig>>,
     stats: Arc<RemuxStats>,
 }
 
 impl RemuxBridge {
     /// Tasks run on `runtime`, sound goes through `pool`.
     pub fn new(runtime: Handle, pool: Pool) -> Arc<Self> {
-        Self::with_keyframe_interval(runtime, pool, KEYFRAME_INTERVAL)
+        Arc::new(Self { runtime, pool, settings: RwLock::default(), stats: Arc::default() })
     }
 
-    /// As [`RemuxBridge::new`], asking WebRTC publishers for a keyframe at this interval.
-    pub fn with_keyframe_interval(runtime: Handle, pool: Pool, keyframe_interval: Duration) -> Arc<Self> {
-        Arc::new(Self { runtime, pool, keyframe_interval, stats: Arc::default() })
+    /// The settings as they are now.
+    pub fn settings(&self) -> PerVhost<RemuxConfig> {
+        self.settings.read().clone()
+    }
+
+    /// Replaces the settings. Remuxers that run keep theirs.
+    pub fn set_settings(&self, settings: PerVhost<RemuxConfig>) {
+        *self.settings.write() = settings;
     }
 
     /// The counters.
@@ -118,7 +144,8 @@ impl RemuxBridge {
 
 impl Bridge for RemuxBridge {
     fn remux(&self, job: RemuxJob) {
-        let (pool, stats, interval) = (self.pool.clone(), Arc::clone(&self.stats), self.keyframe_interval);
+        let (pool, stats) = (self.pool.clone(), Arc::clone(&self.stats));
+        let config = **self.settings.read().get(job.source().key().vhost());
         let span = tracing::debug_span!("remux", stream = %job.source().key(), lane = ?job.lane());
         let running = Running::new(Arc::clone(&stats));
         // Made here, not in the task: what comes until that runs is not missed.
@@ -128,7 +155,7 @@ impl Bridge for RemuxBridge {
                 let reader = FrameReader::new(job.reader(), Arc::clone(&wake));
                 let task = async move {
                     let _running = running;
-                    ToPackets::new(pool, wake, stats).run(reader, &job).await;
+                    ToPackets::new(pool, config, wake, stats).run(reader, &job).await;
                 };
                 self.runtime.spawn(task.instrument(span));
             }
@@ -136,7 +163,7 @@ impl Bridge for RemuxBridge {
                 let reader = PacketReader::new(job.reader(), Arc::clone(&wake));
                 let task = async move {
                     let _running = running;
-                    ToFrames::new(pool, wake, stats, interval).run(reader, &job).await;
+                    ToFrames::new(pool, config, wake, stats).run(reader, &job).await;
                 };
                 self.runtime.spawn(task.instrument(span));
             }

@@ -8,14 +8,14 @@ use std::{
 use weir_source::{Codec, Frame, Lane, MediaTime, Packet, Read, RemuxJob, Track, TrackId, TrackSet, Tracks};
 
 use super::{
-    RemuxStats,
+    RemuxConfig, RemuxStats,
     h264::{AssembleStats, Assembler},
     layer::{LayerChoice, Part},
     reorder::{Reorder, Step},
 };
 use crate::{
     NotifyWake, PacketReader,
-    transcode::{Coded, Pool, RATE, Transcoder},
+    transcode::{Bitrates, Coded, Pool, RATE, Transcoder},
 };
 
 /// Packets per read: a keyframe and more, so that one lock and one push do for a wake.
@@ -24,6 +24,7 @@ const BATCH: usize = 1_024;
 /// The state of one job.
 pub(super) struct ToFrames {
     pool: Pool,
+    bitrates: Bitrates,
     wake: Arc<NotifyWake>,
     stats: Arc<RemuxStats>,
     tracks: Arc<Tracks>,
@@ -57,9 +58,10 @@ enum Sound {
 }
 
 impl ToFrames {
-    pub(super) fn new(pool: Pool, wake: Arc<NotifyWake>, stats: Arc<RemuxStats>, keyframe_interval: Duration) -> Self {
+    pub(super) fn new(pool: Pool, config: RemuxConfig, wake: Arc<NotifyWake>, stats: Arc<RemuxStats>) -> Self {
         Self {
             pool,
+            bitrates: config.bitrates,
             wake,
             stats,
             tracks: Arc::default(),
@@ -71,7 +73,7 @@ impl ToFrames {
             audio: Lanes::default(),
             sound: Sound::None,
             last_sound: None,
-            keyframes: KeyframeWish::new(keyframe_interval),
+            keyframes: KeyframeWish::new(config.keyframe_interval),
             out: Vec::new(),
         }
     }
@@ -187,7 +189,7 @@ impl ToFrames {
     /// Opened by the first packet, not by the track: a publisher that offers sound and sends none
     /// must not make players wait for it.
     fn open_sound(&self, job: &RemuxJob) -> Sound {
-        match self.pool.opus_to_aac(self.wake.clone()) {
+        match self.pool.opus_to_aac(self.bitrates, self.wake.clone()) {
             Ok(transcoder) => {
                 let mut track = Track::new(TrackId::AUDIO, Codec::Aac, RATE, 2);
                 track.config = transcoder.config().clone();

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use weir_source::{Codec, Frame, Lane, MediaTime, Packet, PacketExtensions, Read, RemuxJob, Track, TrackId};
 
 use super::{
-    RemuxStats,
+    RemuxConfig, RemuxStats,
     ahead::Ahead,
     h264::{PacketizeStats, Packetizer, ParameterSets},
 };
 use crate::{
     FrameReader, NotifyWake,
-    transcode::{Coded, Pool, RATE, Transcoder},
+    transcode::{Bitrates, Coded, Pool, RATE, Transcoder},
 };
 
 /// Frames per read: all that a group of pictures holds at the start, a few from then on.
@@ -28,6 +28,7 @@ const OPUS_CHANNELS: u8 = 2;
 /// The state of one job.
 pub(super) struct ToPackets {
     pool: Pool,
+    bitrates: Bitrates,
     wake: Arc<NotifyWake>,
     stats: Arc<RemuxStats>,
     video: Packetizer,
@@ -53,9 +54,10 @@ struct Audio {
 }
 
 impl ToPackets {
-    pub(super) fn new(pool: Pool, wake: Arc<NotifyWake>, stats: Arc<RemuxStats>) -> Self {
+    pub(super) fn new(pool: Pool, config: RemuxConfig, wake: Arc<NotifyWake>, stats: Arc<RemuxStats>) -> Self {
         Self {
             pool,
+            bitrates: config.bitrates,
             wake,
             stats,
             video: Packetizer::default(),
@@ -144,7 +146,7 @@ impl ToPackets {
         let transcoder = match track.codec {
             Codec::Opus => None,
             Codec::Aac if track.config.is_empty() => return,
-            Codec::Aac => match self.pool.aac_to_opus(track.config.clone(), self.wake.clone()) {
+            Codec::Aac => match self.pool.aac_to_opus(track.config.clone(), self.bitrates, self.wake.clone()) {
                 Ok(transcoder) => Some(transcoder),
                 Err(error) => {
                     tracing::warn!(%error, "viewers by WebRTC get no sound");

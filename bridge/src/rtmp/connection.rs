@@ -5,14 +5,13 @@ use std::{
     io,
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 use tracing::{debug, info};
@@ -28,6 +27,8 @@ use crate::NotifyWake;
 /// Bytes read at a time: for commands, and for a publisher's media.
 const READ_BYTES: usize = 4 << 10;
 const READ_BYTES_PUBLISHING: usize = 64 << 10;
+/// For the last bytes of a connection that ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// What is read of a client that waits for a decision; then only the decision is waited for.
 const READ_WAITING_MAX: usize = 64 << 10;
 /// Slices of one vectored write; the kernel takes 1,024.
@@ -52,8 +53,8 @@ pub(crate) enum End {
     Refused,
 }
 
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S> {
+    stream: S,
     ip: IpAddr,
     id: String,
     hub: Arc<Hub>,
@@ -66,8 +67,8 @@ pub(crate) struct Connection {
     sent_before: usize,
 }
 
-impl Connection {
-    pub(crate) fn new(stream: TcpStream, ip: IpAddr, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn new(stream: S, ip: IpAddr, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
         let session = Session::new(Arc::clone(&config), Instant::now());
         Self { stream, ip, id, hub, config, session, input: BytesMut::new(), pass: None, sent_before: 0 }
     }
@@ -76,13 +77,12 @@ impl Connection {
     pub(crate) async fn run(mut self) -> End {
         let end = self.serve().await;
         super::stats::add(&self.config.stats.ignored, self.session.ignored());
+        // TLS says goodbye, so that an end is told from a cut; one who does not listen is not waited for.
+        let _best_effort = timeout(GOODBYE, self.stream.shutdown()).await;
         end
     }
 
     async fn serve(&mut self) -> End {
-        if let Err(error) = self.stream.set_nodelay(true) {
-            return End::Io(error);
-        }
         loop {
             let asked = match self.next_request().await {
                 Ok(asked) => asked,
@@ -403,7 +403,7 @@ fn count(pass: Option<&ConnectionPass>, sent: usize, received: usize) {
 }
 
 /// Cancelling it loses nothing.
-async fn read(stream: &mut TcpStream, input: &mut BytesMut, bytes: usize) -> Result<usize, End> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut, bytes: usize) -> Result<usize, End> {
     input.reserve(bytes);
     match stream.read_buf(input).await? {
         0 => Err(End::Closed),
@@ -412,7 +412,7 @@ async fn read(stream: &mut TcpStream, input: &mut BytesMut, bytes: usize) -> Res
 }
 
 /// As few system calls as the kernel allows.
-async fn write_all(stream: &mut TcpStream, batch: &mut [Bytes]) -> io::Result<()> {
+async fn write_all(stream: &mut (impl AsyncWrite + Unpin), batch: &mut [Bytes]) -> io::Result<()> {
     let mut first = 0;
     loop {
         while batch.get(first).is_some_and(Bytes::is_empty) {
@@ -420,7 +420,8 @@ async fn write_all(stream: &mut TcpStream, batch: &mut [Bytes]) -> io::Result<()
         }
         let rest = batch.get_mut(first..).unwrap_or_default();
         if rest.is_empty() {
-            return Ok(());
+            // TLS keeps what the socket did not take.
+            return stream.flush().await;
         }
         let mut written = {
             let slices: SmallVec<[io::IoSlice<'_>; SLICES_MAX]> =

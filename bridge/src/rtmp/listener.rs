@@ -15,6 +15,7 @@ use weir_source::Hub;
 use super::{
     RtmpConfig,
     connection::{Connection, End},
+    door::{Door, OpenDoor},
     stats::add,
 };
 
@@ -26,6 +27,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// they go or `stop` is cancelled, when all connections are closed at once. A connection has the
 /// settings of its beginning.
 pub async fn serve(
+    listener: TcpListener,
+    hub: Arc<Hub>,
+    settings: Arc<ArcSwap<RtmpConfig>>,
+    retire: CancellationToken,
+    stop: CancellationToken,
+) {
+    serve_behind(OpenDoor, listener, hub, settings, retire, stop).await;
+}
+
+/// The same behind a door: RTMPS.
+pub async fn serve_behind(
+    door: impl Door,
     listener: TcpListener,
     hub: Arc<Hub>,
     settings: Arc<ArcSwap<RtmpConfig>>,
@@ -48,7 +61,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) if connections.len() < config.connections_max => {
                 add(&config.stats.accepted, 1);
-                connections.spawn(connection(stream, peer, Arc::clone(&hub), config));
+                connections.spawn(connection(door.clone(), stream, peer, Arc::clone(&hub), config));
             }
             Ok((_, peer)) => {
                 add(&config.stats.refused, 1);
@@ -78,12 +91,24 @@ fn note_panic(ended: &Result<(), JoinError>, config: &RtmpConfig) {
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, config: Arc<RtmpConfig>) {
+async fn connection(door: impl Door, stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, config: Arc<RtmpConfig>) {
     let id = trace_id();
     let span = info_span!("rtmp", id);
     async move {
         debug!(%peer, "connected");
         let stats = Arc::clone(&config.stats);
+        let opened = match stream.set_nodelay(true) {
+            Ok(()) => door.open(stream, peer).await,
+            Err(error) => Err(error),
+        };
+        let stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => {
+                add(&stats.not_opened, 1);
+                debug!(%peer, %error, "not let in");
+                return;
+            }
+        };
         let why = Connection::new(stream, peer.ip(), id, hub, config).run().await;
         match &why {
             End::Session(_) => add(&stats.protocol_errors, 1),

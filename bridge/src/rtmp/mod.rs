@@ -9,6 +9,7 @@ pub mod chunk;
 mod command;
 mod config;
 mod connection;
+mod door;
 mod handshake;
 mod listener;
 mod player;
@@ -19,7 +20,8 @@ mod stats;
 
 pub use command::{Command, Connect};
 pub use config::{RtmpConfig, RtmpVhost};
+pub use door::{Door, OpenDoor};
 pub use handshake::{Handshake, HandshakeError};
-pub use listener::serve;
+pub use listener::{serve, serve_behind};
 pub use session::{Event, Session, SessionError, StreamRequest};
 pub use stats::RtmpStats;

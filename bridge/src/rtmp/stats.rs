@@ -9,6 +9,8 @@ pub struct RtmpStats {
     pub accepted: AtomicU64,
     /// Connections closed at once because there were too many.
     pub refused: AtomicU64,
+    /// Connections that did not get as far as RTMP: their TLS handshake failed, or took too long.
+    pub not_opened: AtomicU64,
     /// Connections ended because of what the client sent.
     pub protocol_errors: AtomicU64,
     /// Players ended because they took nothing for too long.

@@ -34,16 +34,17 @@ pub struct Coded {
 /// What a stream is transcoded from and to.
 #[derive(Clone, Debug)]
 pub(super) enum Recipe {
-    /// From AAC with this AudioSpecificConfig.
-    AacToOpus(Bytes),
-    OpusToAac,
+    /// From AAC with this AudioSpecificConfig, to so many bits per second.
+    AacToOpus(Bytes, u32),
+    /// To so many bits per second.
+    OpusToAac(u32),
 }
 
 impl Recipe {
     pub(super) fn build(&self) -> Result<Chain, DecodeError> {
         let (decoder, encoder) = match self {
-            Self::AacToOpus(config) => (Decoder::aac(config)?, Encoder::opus()?),
-            Self::OpusToAac => (Decoder::opus()?, Encoder::aac()?),
+            Self::AacToOpus(config, bitrate) => (Decoder::aac(config)?, Encoder::opus(*bitrate)?),
+            Self::OpusToAac(bitrate) => (Decoder::opus()?, Encoder::aac(*bitrate)?),
         };
         Ok(Chain::new(decoder, encoder))
     }

@@ -8,8 +8,6 @@ use super::{CHANNELS, decode::DecodeError};
 
 /// 20 ms: what WebRTC receivers expect and encoders are tuned for (RFC 7587 4.2).
 const OPUS_SAMPLES: usize = 960;
-/// Stereo music in full band (RFC 6716 2.1.1 gives 64 to 128 kb/s).
-const OPUS_BITRATE: i32 = 96_000;
 /// Half of what 10 costs less a tenth, for a difference that needs a trained ear.
 const OPUS_COMPLEXITY: i32 = 5;
 /// By how much Opus output is late: 4 ms of delay compensation and 2.5 ms of overlap.
@@ -17,17 +15,34 @@ const OPUS_DELAY: i64 = 312;
 /// The largest Opus frame (RFC 6716 3.4 [R2]).
 const OPUS_BYTES_MAX: usize = 1_276;
 
-#[cfg(feature = "aac")]
-const AAC_BITRATE: u32 = 128_000;
 /// The most that an AAC frame may have: 6,144 bits per channel (ISO/IEC 14496-3 4.5.3.3).
 #[cfg(feature = "aac")]
 const AAC_BYTES_MAX: usize = 1_536;
 
+/// Bits per second of what is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bitrates {
+    /// Of Opus, 8,000 to 320,000. Default 96,000: stereo music in full band (RFC 6716 2.1.1 gives 64
+    /// to 128 kb/s).
+    pub opus: u32,
+    /// Of AAC-LC, 8,000 to 320,000. Default 128,000.
+    pub aac: u32,
+}
+
+impl Default for Bitrates {
+    fn default() -> Self {
+        Self { opus: 96_000, aac: 128_000 }
+    }
+}
+
+/// What encoders take; beyond, stereo at 48 kHz has no room in a frame.
+const BITRATE: std::ops::RangeInclusive<u32> = 8_000..=320_000;
+
 /// An encoder of one stream.
 pub(super) enum Encoder {
-    /// Opus, 20 ms at 96 kb/s.
+    /// Opus, 20 ms.
     Opus(Box<opus_rs::OpusEncoder>),
-    /// AAC-LC at 128 kb/s.
+    /// AAC-LC.
     #[cfg(feature = "aac")]
     Aac(AacEncoder),
 }
@@ -42,20 +57,20 @@ pub(super) struct AacEncoder {
 }
 
 impl Encoder {
-    pub(super) fn opus() -> Result<Self, DecodeError> {
+    pub(super) fn opus(bitrate: u32) -> Result<Self, DecodeError> {
         let mut encoder = opus_rs::OpusEncoder::new(48_000, CHANNELS, opus_rs::Application::Audio)
             .map_err(|error| DecodeError(error.into()))?;
-        encoder.bitrate_bps = OPUS_BITRATE;
+        encoder.bitrate_bps = within(bitrate).cast_signed();
         encoder.complexity = OPUS_COMPLEXITY;
         Ok(Self::Opus(Box::new(encoder)))
     }
 
     #[cfg(feature = "aac")]
-    pub(super) fn aac() -> Result<Self, DecodeError> {
+    pub(super) fn aac(bitrate: u32) -> Result<Self, DecodeError> {
         use fdk_aac::enc::{AudioObjectType, BitRate, ChannelMode, EncoderParams, Transport};
         let error = |error: fdk_aac::enc::EncoderError| DecodeError(error.to_string());
         let parameters = EncoderParams {
-            bit_rate: BitRate::Cbr(AAC_BITRATE),
+            bit_rate: BitRate::Cbr(within(bitrate)),
             sample_rate: RATE,
             transport: Transport::Raw,
             channels: ChannelMode::Stereo,
@@ -73,7 +88,7 @@ impl Encoder {
     }
 
     #[cfg(not(feature = "aac"))]
-    pub(super) fn aac() -> Result<Self, DecodeError> {
+    pub(super) fn aac(_bitrate: u32) -> Result<Self, DecodeError> {
         Err(DecodeError("this build has no AAC encoder".into()))
     }
 
@@ -121,4 +136,8 @@ impl Encoder {
             }
         }
     }
+}
+
+fn within(bitrate: u32) -> u32 {
+    bitrate.clamp(*BITRATE.start(), *BITRATE.end())
 }

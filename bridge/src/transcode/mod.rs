@@ -13,6 +13,7 @@ mod pool;
 mod resample;
 
 pub use chain::Coded;
+pub use encode::Bitrates;
 pub use job::Transcoder;
 pub use pool::{OpenError, Pool, PoolStats};
 

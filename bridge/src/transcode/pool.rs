@@ -15,6 +15,7 @@ use weir_source::Wake;
 
 use super::{
     chain::Recipe,
+    encode::Bitrates,
     job::{Job, Transcoder},
 };
 
@@ -135,13 +136,13 @@ impl Pool {
 
     /// Opens a way from AAC with AudioSpecificConfig `config` to Opus at 48 kHz in stereo. `wake`
     /// is called when frames have come out.
-    pub fn aac_to_opus(&self, config: Bytes, wake: Arc<dyn Wake>) -> Result<Transcoder, OpenError> {
-        self.open(Recipe::AacToOpus(config), wake)
+    pub fn aac_to_opus(&self, config: Bytes, bitrates: Bitrates, wake: Arc<dyn Wake>) -> Result<Transcoder, OpenError> {
+        self.open(Recipe::AacToOpus(config, bitrates.opus), wake)
     }
 
     /// Opens a way from Opus to AAC-LC at 48 kHz in stereo.
-    pub fn opus_to_aac(&self, wake: Arc<dyn Wake>) -> Result<Transcoder, OpenError> {
-        self.open(Recipe::OpusToAac, wake)
+    pub fn opus_to_aac(&self, bitrates: Bitrates, wake: Arc<dyn Wake>) -> Result<Transcoder, OpenError> {
+        self.open(Recipe::OpusToAac(bitrates.aac), wake)
     }
 
     fn open(&self, recipe: Recipe, wake: Arc<dyn Wake>) -> Result<Transcoder, OpenError> {

@@ -5,6 +5,7 @@
 
 mod adts;
 mod annexb;
+mod live;
 mod packet;
 mod tables;
 
@@ -13,6 +14,7 @@ mod tests;
 
 use weir_source::{Codec, Frame, MediaKind, MediaTime};
 
+pub use live::LiveMuxer;
 use packet::{Clock, Pes, Pid};
 
 /// The size of every packet (H.222.0 2.4.3.2).

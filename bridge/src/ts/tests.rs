@@ -17,7 +17,7 @@ const BOTH: Layout = Layout { video: true, audio: true };
 const SPS: [u8; 4] = [0x67, 0x42, 0xc0, 0x1e];
 const PPS: [u8; 3] = [0x68, 0xce, 0x3c];
 
-fn video_track() -> Arc<Track> {
+pub(super) fn video_track() -> Arc<Track> {
     let mut track = Track::new(TrackId::VIDEO, Codec::H264, 90_000, 0);
     let mut config = vec![1, 0x42, 0xc0, 0x1e, 0xff, 0xe1, 0, 4];
     config.extend_from_slice(&SPS);
@@ -27,13 +27,13 @@ fn video_track() -> Arc<Track> {
     Arc::new(track)
 }
 
-fn audio_track() -> Arc<Track> {
+pub(super) fn audio_track() -> Arc<Track> {
     let mut track = Track::new(TrackId::AUDIO, Codec::Aac, 48_000, 2);
     track.config = Bytes::from_static(&[0x11, 0x90]);
     Arc::new(track)
 }
 
-fn video(us: i64, composition_us: i64, keyframe: bool, size: usize) -> Frame {
+pub(super) fn video(us: i64, composition_us: i64, keyframe: bool, size: usize) -> Frame {
     let mut data = u32::try_from(size).unwrap().to_be_bytes().to_vec();
     data.push(if keyframe { 0x65 } else { 0x41 });
     data.resize(4 + size, 0xab);
@@ -41,18 +41,18 @@ fn video(us: i64, composition_us: i64, keyframe: bool, size: usize) -> Frame {
     Frame::new(video_track(), dts, dts.offset(composition_us), keyframe, data.into())
 }
 
-fn audio(us: i64, size: usize) -> Frame {
+pub(super) fn audio(us: i64, size: usize) -> Frame {
     let at = MediaTime::from_micros(us);
     Frame::new(audio_track(), at, at, true, vec![0x21; size].into())
 }
 
-fn packets(stream: &[u8]) -> Vec<TsPacket> {
+pub(super) fn packets(stream: &[u8]) -> Vec<TsPacket> {
     assert_eq!(stream.len() % PACKET_BYTES, 0);
     let mut reader = TsPacketReader::new(stream);
     std::iter::from_fn(|| reader.read_ts_packet().expect("a legal packet")).collect()
 }
 
-fn pes(stream: &[u8]) -> Vec<PesPacket<Vec<u8>>> {
+pub(super) fn pes(stream: &[u8]) -> Vec<PesPacket<Vec<u8>>> {
     let mut reader = PesPacketReader::new(TsPacketReader::new(stream));
     let mut list: Vec<_> = std::iter::from_fn(|| reader.read_pes_packet().expect("legal PES packets")).collect();
     list.sort_by_key(|pes| pes.header.dts.or(pes.header.pts).map(|time| time.as_u64()));

@@ -1,10 +1,10 @@
-//! HTTP streaming: `/{app}/{stream}.flv`, `.m3u8` and the segments that a playlist names.
+//! HTTP streaming: `/{app}/{stream}.flv` and `.ts`, `.m3u8` and the segments that a playlist names.
 
-mod flv;
 mod hls;
 mod hls_session;
 #[cfg(test)]
 mod hls_tests;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod viewer;
@@ -18,9 +18,10 @@ use axum::{
 };
 
 pub use hls_session::HlsSessions;
-use weir_bridge::hls::stream_of_segment;
+use weir_bridge::{flv, hls::stream_of_segment, ts};
 use weir_source::StreamKey;
 
+use self::stream::Asked;
 use crate::{Fault, Problem, cors, peer::Peer, query::Params, router::AppState, signalling::host};
 
 /// One route for all: the suffix of the last part says what is asked for.
@@ -43,23 +44,25 @@ async fn serve(
     let key = |stream: &str| -> Result<StreamKey, Problem> {
         vhosts.key(params.vhost().unwrap_or_else(|| host(&headers)), &app, stream).map_err(|_| absent())
     };
+    let asked = |stream: &str| {
+        let key = key(stream)?;
+        if !state.config().vhosts.get(key.vhost()).flv {
+            return Err(Problem::new(Fault::NotFound, "HTTP-FLV is off here"));
+        }
+        Ok(Asked { key, params: &params, peer, headers: &headers })
+    };
     match file.rsplit_once('.') {
-        Some((stream, "flv")) if !state.config().vhosts.get(key(stream)?.vhost()).flv => {
-            Err(Problem::new(Fault::NotFound, "HTTP-FLV is off here"))
-        }
-        Some((stream, "flv")) => {
-            flv::play(&state, flv::Asked { key: key(stream)?, params: &params, peer, headers: &headers }, &method).await
-        }
+        Some((stream, "flv")) => stream::play::<flv::Muxer>(&state, asked(stream)?, &method).await,
         Some((stream, "m3u8")) => {
             let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
             if method == Method::HEAD { Ok(hls::head()) } else { hls::playlist(&state, asked).await }
         }
-        Some((_, "ts")) => match stream_of_segment(&file) {
+        Some((stream, "ts")) => match stream_of_segment(&file) {
             Some(stream) => {
                 let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
                 hls::segment(&state, &asked, &file)
             }
-            None => Err(absent()),
+            None => stream::play::<ts::LiveMuxer>(&state, asked(stream)?, &method).await,
         },
         _ => Err(absent()),
     }

@@ -13,7 +13,7 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use weir_bridge::flv::TagReader;
+use weir_bridge::flv::{self, TagReader};
 use weir_source::{ClientKind, Codec, Frame, Hub, MediaTime, PerVhost, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use super::viewer::{Patience, Step, Viewer};
@@ -75,7 +75,7 @@ fn media(bytes: &[u8]) -> String {
 /// A hub, one viewer, and a clock that only tests move.
 struct Bed {
     hub: Arc<Hub>,
-    viewer: Viewer,
+    viewer: Viewer<flv::Muxer>,
     now: Instant,
     /// What was sent before: FLV is read from its beginning.
     sent: Vec<u8>,
@@ -115,11 +115,11 @@ impl Bed {
     }
 }
 
-fn viewer(hub: &Arc<Hub>, now: Instant) -> Viewer {
+fn viewer(hub: &Arc<Hub>, now: Instant) -> Viewer<flv::Muxer> {
     gathering(hub, now, Duration::ZERO)
 }
 
-fn gathering(hub: &Arc<Hub>, now: Instant, gather: Duration) -> Viewer {
+fn gathering(hub: &Arc<Hub>, now: Instant, gather: Duration) -> Viewer<flv::Muxer> {
     let client = testing::client(hub, &key(), "viewer01", ClientKind::FlvPlay);
     let patience = Patience { first: Duration::from_secs(300), again: Duration::from_secs(30) };
     Viewer::new(hub.subscribe_frames(&key(), now), client, patience, gather)
@@ -252,6 +252,21 @@ async fn an_flv_body_flows_while_the_publisher_pushes() {
 }
 
 #[tokio::test]
+async fn a_ts_body_begins_with_its_tables_at_a_keyframe() {
+    let server = Server::new();
+    let publisher = server.state.hub.publish_frames(&key(), "pub", Arc::new(NoWake), Instant::now()).unwrap();
+    publisher.set_tracks(both());
+    publisher.push(&mut vec![picture(0, true), sound(10), picture(40, false)], Instant::now());
+    let response = server.http.clone().oneshot(Request::get("/live/s.ts").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(
+        (response.status(), response.headers()["content-type"].to_str().unwrap()),
+        (200.try_into().unwrap(), "video/mp2t")
+    );
+    let first = response.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!((first.len() % 188, first[0], first[2]), (0, 0x47, 0), "the program association table first");
+}
+
+#[tokio::test]
 async fn flv_may_be_off() {
     let server = Server::with(WebConfig {
         vhosts: PerVhost::all(VhostConfig { flv: false, ..VhostConfig::default() }),
@@ -301,8 +316,7 @@ async fn a46_names_that_leave_a_directory_are_as_absent_as_any_other() {
     let paths = parts.iter().flat_map(|part| {
         [format!("/live/{part}.m3u8"), format!("/{part}/s.m3u8"), format!("/live/{part}.flv"), format!("/live/{part}-1-1.ts")]
     });
-    let others =
-        ["/live/s-a-1.ts", "/live/s.ts", "/live/-.ts", "/live/s.mp4", "/live/s", "/live/.flv", "/live/.m3u8"].map(str::to_owned);
+    let others = ["/live/s-a-1.ts", "/live/.ts", "/live/s.mp4", "/live/s", "/live/.flv", "/live/.m3u8"].map(str::to_owned);
     for path in paths.chain(others) {
         let answer = server.get(&path).await;
         assert_eq!((answer.status, &answer.body), (404, &absent.body), "{path}");

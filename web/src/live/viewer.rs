@@ -1,13 +1,16 @@
-//! One HTTP-FLV viewer, without its connection: frames in, FLV bytes out.
+//! One HTTP viewer, without its connection: frames in, bytes of its container out.
 //!
 //! It owns a cursor in the frames ring and the viewer's place on the client list. It reads no
 //! clock: `now` is passed in, and what it waits for comes back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use weir_bridge::flv::Muxer;
-use weir_source::{ClientGuard, Frame, FrameSubscriber, Read, RingItem};
+use weir_bridge::{flv, ts};
+use weir_source::{ClientGuard, Frame, FrameSubscriber, Read, RingItem, Tracks};
 
 /// Frames taken from the ring at a time: half a second of picture and sound, few enough to be
 /// written in one call.
@@ -35,10 +38,46 @@ pub(super) struct Patience {
     pub(super) again: Duration,
 }
 
-pub(super) struct Viewer {
+/// What frames are sent in.
+pub(super) trait Container: Default + Send + Unpin + 'static {
+    /// Of the whole stream.
+    const KIND: &'static str;
+
+    /// Takes the next frame and appends what is to be sent.
+    fn frame(&mut self, frame: &Frame, tracks: &Arc<Tracks>, out: &mut Vec<Bytes>);
+
+    /// Frames were lost before the next.
+    fn lagged(&mut self);
+}
+
+impl Container for flv::Muxer {
+    const KIND: &'static str = "video/x-flv";
+
+    fn frame(&mut self, frame: &Frame, tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
+        Self::frame(self, frame, tracks, out);
+    }
+
+    fn lagged(&mut self) {
+        Self::lagged(self);
+    }
+}
+
+impl Container for ts::LiveMuxer {
+    const KIND: &'static str = "video/mp2t";
+
+    fn frame(&mut self, frame: &Frame, tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
+        Self::frame(self, frame, tracks, out);
+    }
+
+    fn lagged(&mut self) {
+        Self::lagged(self);
+    }
+}
+
+pub(super) struct Viewer<C> {
     subscriber: FrameSubscriber,
     client: ClientGuard,
-    muxer: Muxer,
+    muxer: C,
     patience: Patience,
     batch: Vec<Frame>,
     /// What is to be sent, the next last.
@@ -52,13 +91,13 @@ pub(super) struct Viewer {
     absent_since: Option<Instant>,
 }
 
-impl Viewer {
+impl<C: Container> Viewer<C> {
     /// Frames are sent at most every `gather`.
     pub(super) fn new(subscriber: FrameSubscriber, client: ClientGuard, patience: Patience, gather: Duration) -> Self {
         Self {
             subscriber,
             client,
-            muxer: Muxer::new(),
+            muxer: C::default(),
             patience,
             batch: Vec::new(),
             out: Vec::new(),

@@ -1,38 +1,53 @@
-//! The accept loop: connections with limits on their number, their heads and their stalls.
+//! The accept loop: connections with limits on their number, their heads and their stalls, in the
+//! clear or behind TLS, in HTTP/1.1 or HTTP/2.
+
+mod guarded;
+mod head;
+mod http1;
+mod http2;
+mod line;
+mod refused;
+mod requests;
 
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll, ready},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    time::Sleep,
-};
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::debug;
+
+use self::{
+    guarded::Guarded,
+    line::{Guest, Line},
+    refused::Refused,
+    requests::Requests,
+};
+use crate::{
+    crowd::{Bounds, Crowd},
+    tls::TlsDoor,
+};
+
+pub(crate) use refused::connections;
 
 /// What one listener allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeLimits {
-    /// Connections at a time; another gets 503 and is closed. Default 10,000: at two descriptors
-    /// each what a usual limit of 20,480 open files has.
+    /// Connections at a time; another gets 503 and is closed, unless one that has not asked for
+    /// anything yet can be closed in its place. Default 10,000: at two descriptors each what a usual
+    /// limit of 20,480 open files has.
     pub connections_max: usize,
+    /// Of these, from one IPv4 address or IPv6 network of 64 bits. Default: as many, for viewers
+    /// behind one proxy or one provider's address translation are many.
+    pub address_connections_max: usize,
     /// How long a request's head may take from the connection's start, or from the end of the
-    /// request before it. Default 10 s.
+    /// request before it. A connection in HTTP/2 may be without a request for twice as long.
+    /// Default 10 s.
     pub header_timeout: Duration,
     /// How long a client may leave us unable to write. Default 10 s.
     pub write_stall_timeout: Duration,
@@ -44,6 +59,7 @@ impl Default for ServeLimits {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
+            address_connections_max: usize::MAX,
             header_timeout: Duration::from_secs(10),
             write_stall_timeout: Duration::from_secs(10),
             grace: Duration::from_millis(700),
@@ -51,20 +67,18 @@ impl Default for ServeLimits {
     }
 }
 
+/// The largest head of a request; browsers send one or two KiB. hyper takes up to 100 headers.
+const HEAD_BYTES_MAX: usize = 16 << 10;
 /// What is read ahead of a request's body, and what is buffered of an answer before the socket is
 /// waited for: a keyframe of a usual live stream.
 const BUFFER_BYTES: usize = 64 << 10;
-/// The largest head of a request; browsers send one or two KiB. hyper takes up to 100 headers.
-const HEAD_BYTES_MAX: usize = 16 << 10;
 /// How long to leave the listener alone when no descriptor is free: until some connection ends.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(500);
-/// A full server says so at most this often in the log.
-const WARN_EVERY: Duration = Duration::from_secs(1);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Serves `router` on `listener` until `retire` or `stop`. After `retire` no connection is taken any
-/// more, and those that there are end with the request that they serve: a live stream, with its
+/// more, and those that there are end with the requests that they serve: a live stream, with its
 /// viewer. After `stop` they have [`ServeLimits::grace`] to end. A connection has the limits of its
 /// beginning.
 pub async fn serve(
@@ -74,7 +88,23 @@ pub async fn serve(
     retire: CancellationToken,
     stop: CancellationToken,
 ) {
-    let ends = Ends { retire, stop };
+    accept_all(listener, None, router, limits, Ends { retire, stop }).await;
+}
+
+/// The same behind TLS: HTTPS.
+pub async fn serve_tls(
+    listener: TcpListener,
+    door: TlsDoor,
+    router: Router,
+    limits: Arc<ArcSwap<ServeLimits>>,
+    retire: CancellationToken,
+    stop: CancellationToken,
+) {
+    accept_all(listener, Some(door), router, limits, Ends { retire, stop }).await;
+}
+
+async fn accept_all(listener: TcpListener, door: Option<TlsDoor>, router: Router, limits: Arc<ArcSwap<ServeLimits>>, ends: Ends) {
+    let (crowd, line) = (Arc::new(Crowd::default()), Line::default());
     let connections = TaskTracker::new();
     let mut refused = Refused::default();
     while let Some(accepted) = ends.run(listener.accept()).await {
@@ -92,13 +122,20 @@ pub async fn serve(
             }
         };
         let limits = **limits.load();
-        if connections.len() >= limits.connections_max {
-            refused.note(Instant::now(), &"all places are taken");
-            // One attempt: who does not take it at once is closed all the same.
-            let _sent = stream.try_write(FULL);
-            continue;
+        let bounds = Bounds { all: limits.connections_max, per_address: limits.address_connections_max };
+        if crowd.taken() >= bounds.all && line.send_away_oldest() {
+            refused.note(Instant::now(), &"all places are taken: the oldest that has not asked for anything is closed");
         }
-        connections.spawn(connection(stream, peer, router.clone(), limits, ends.clone()));
+        let Some(place) = crowd.enter(peer.ip(), bounds) else {
+            refused.note(Instant::now(), &"all places are taken");
+            if door.is_none() {
+                // One attempt: who does not take it at once is closed all the same.
+                let _sent = stream.try_write(FULL);
+            }
+            continue;
+        };
+        let visit = Visit { peer, guest: line.join(place), router: router.clone(), limits, ends: ends.clone() };
+        connections.spawn(visit.run(stream, door.clone()));
     }
     drop(listener);
     connections.close();
@@ -119,36 +156,43 @@ impl Ends {
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits: ServeLimits, ends: Ends) {
-    // Live frames are small and must not wait for each other.
-    let _best_effort = stream.set_nodelay(true);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
-    });
-    let guarded = Guarded { stream, timeout: limits.write_stall_timeout, stall: None };
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(BUFFER_BYTES)
-        .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(guarded), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = match ends.run(connection.as_mut()).await {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            match ends.stop.run_until_cancelled(connection.as_mut()).await {
-                Some(ended) => ended,
-                // A live stream has no end of its own; it is cut.
-                None => tokio::time::timeout(limits.grace, connection).await.unwrap_or(Ok(())),
-            }
+/// One connection.
+struct Visit {
+    peer: SocketAddr,
+    guest: Arc<Guest>,
+    router: Router,
+    limits: ServeLimits,
+    ends: Ends,
+}
+
+impl Visit {
+    async fn run(self, stream: TcpStream, door: Option<TlsDoor>) {
+        let (peer, guest) = (self.peer, Arc::clone(&self.guest));
+        let ended = guest.run_until_sent_away(self.serve(stream, door)).await;
+        guest.leave();
+        if let Some(Err(error)) = ended {
+            refused::note_failed();
+            debug!(%peer, %error, "connection failed");
         }
-    };
-    if let Err(error) = ended {
-        FAILED.fetch_add(1, Ordering::Relaxed);
-        debug!(%peer, %error, "connection failed");
+    }
+
+    async fn serve(self, stream: TcpStream, door: Option<TlsDoor>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // Live frames are small and must not wait for each other.
+        let _best_effort = stream.set_nodelay(true);
+        let Self { peer, guest, router, limits, ends } = self;
+        // Below TLS: a peer that takes nothing stalls whatever is written to it.
+        let stream = Guarded::new(stream, limits.write_stall_timeout);
+        let requests = Requests { router, peer, guest };
+        let Some(door) = door else {
+            return Ok(http1::run(stream, requests, limits, &ends).await?);
+        };
+        let Some(entered) = ends.run(door.enter(stream, peer.ip())).await else { return Ok(()) };
+        let stream = entered?;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            Ok(http2::run(stream, requests, limits, &ends).await?)
+        } else {
+            Ok(http1::run(stream, requests, limits, &ends).await?)
+        }
     }
 }
 
@@ -156,90 +200,6 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits:
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-/// Counts connections that were not taken and says so now and then.
-#[derive(Default)]
-struct Refused {
-    since_said: u64,
-    said: Option<Instant>,
-}
-
-/// All connections that any listener has refused.
-static REFUSED: AtomicU64 = AtomicU64::new(0);
-/// All connections that ended in an error: no HTTP, a slow head, a reset, a reader that stood still.
-static FAILED: AtomicU64 = AtomicU64::new(0);
-
-/// Connections refused and failed since the process started.
-pub(crate) fn connections() -> (u64, u64) {
-    (REFUSED.load(Ordering::Relaxed), FAILED.load(Ordering::Relaxed))
-}
-
-impl Refused {
-    fn note(&mut self, now: Instant, why: &dyn std::fmt::Display) {
-        REFUSED.fetch_add(1, Ordering::Relaxed);
-        self.since_said = self.since_said.saturating_add(1);
-        if self.said.is_none_or(|said| now.saturating_duration_since(said) >= WARN_EVERY) {
-            warn!(refused = self.since_said, %why, "HTTP connections refused");
-            self.said = Some(now);
-            self.since_said = 0;
-        }
-    }
-}
-
-/// A stream whose writes fail once the peer has taken nothing for too long.
-struct Guarded {
-    stream: TcpStream,
-    timeout: Duration,
-    stall: Option<Pin<Box<Sleep>>>,
-}
-
-impl Guarded {
-    /// Lets a finished write through; of one that waits, starts or asks the clock.
-    fn watch<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stall = None;
-            return written;
-        }
-        let timeout = self.timeout;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(stall.as_mut().poll(cx));
-        // Reset it: a close would leave what is unsent with the kernel until the peer reads.
-        let _best_effort = self.stream.set_zero_linger();
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
-    }
-}
-
-impl AsyncRead for Guarded {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.watch(written, cx)
-    }
-
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.watch(written, cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use axum::{Router, extract::ConnectInfo, routing::get};
+use axum::{Router, body::Body, extract::ConnectInfo, routing::get};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -103,19 +103,63 @@ async fn a_full_server_says_503_and_recovers() {
 }
 
 #[tokio::test]
+async fn a42_a_crowd_that_says_nothing_keeps_nobody_out() {
+    let server = listen(ServeLimits { connections_max: 20, ..ServeLimits::default() }).await;
+    let mut held = TcpStream::connect(server.address).await.unwrap();
+    held.write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(held.read_u8().await.unwrap());
+    }
+    let mut crowd = Vec::new();
+    for n in 0..200 {
+        let mut one = TcpStream::connect(server.address).await.unwrap();
+        one.write_all(&b"GET / HTTP/1.1\r\nX-Slow: "[..n % 24]).await.unwrap();
+        crowd.push(one);
+    }
+    let answer = exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut oldest = Vec::new();
+    let _closed = tokio::time::timeout(PATIENCE, crowd[0].read_to_end(&mut oldest)).await.expect("it made room");
+    let waiting = tokio::time::timeout(Duration::from_millis(100), held.read_u8()).await;
+    assert!(waiting.is_err(), "who has asked is let be: {waiting:?}");
+}
+
+#[tokio::test]
+async fn one_address_gets_no_more_than_its_share() {
+    let server = listen(ServeLimits { address_connections_max: 1, ..ServeLimits::default() }).await;
+    let _held = TcpStream::connect(server.address).await.unwrap();
+    assert!(exchange(server.address, "").await.starts_with("HTTP/1.1 503"));
+}
+
+#[tokio::test]
 async fn a45_requests_that_can_be_read_two_ways_are_400() {
     let server = listen(short()).await;
     for bad in [
         "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         "GET / HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length : 3\r\n\r\nabc",
+        "GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+        "GET / HTTP/1.1\nHost: x\n\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET http://other/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "CONNECT evil.example:80 HTTP/1.1\r\nHost: evil.example:80\r\n\r\n",
         "GET / HTTP/9.9\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
     ] {
         let answer = exchange(server.address, bad).await;
+        // The read to the end shows that the connection was closed as well.
         assert!(answer.starts_with("HTTP/1.1 400") || answer.is_empty(), "{bad:?} {answer}");
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{bad:?} {answer}");
     }
-    let connect = exchange(server.address, "CONNECT evil.example:80 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(connect.starts_with("HTTP/1.1 4"), "{connect}");
+    let absolute = "GET http://x/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(exchange(server.address, absolute).await.starts_with("HTTP/1.1 200"), "RFC 9112 section 3.2.2");
     let huge = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(20_000));
     let answer = exchange(server.address, &huge).await;
     assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{answer}");
@@ -157,7 +201,9 @@ async fn a_retired_listener_takes_nobody_and_lets_a_stream_go_on_to_its_end() {
 #[tokio::test]
 async fn the_limit_on_connections_can_be_changed_while_it_serves() {
     let server = listen(ServeLimits { connections_max: 1, ..ServeLimits::default() }).await;
-    let _holder = TcpStream::connect(server.address).await.unwrap();
+    let mut holder = TcpStream::connect(server.address).await.unwrap();
+    holder.write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    holder.read_exact(&mut [0; 12]).await.unwrap();
     let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     assert!(exchange(server.address, request).await.starts_with("HTTP/1.1 503"));
     server.limits.store(Arc::default());

@@ -3,6 +3,7 @@
 use fdk_aac::enc::{AudioObjectType, BitRate, ChannelMode, EncoderParams, Transport};
 
 use super::*;
+use crate::transcode::Bitrates;
 
 const CLICK_US: i64 = 700_000;
 const START_US: i64 = 50_000_000;
@@ -52,7 +53,7 @@ fn aac(pcm: &[f32], rate: u32, mono: bool, object: AudioObjectType) -> (Bytes, V
 /// Opus packets of `pcm` (48 kHz stereo), as a browser sends them: time and timestamp ignore the
 /// encoder's delay, so it is made up for here.
 fn opus(pcm: &[f32]) -> Vec<Coded> {
-    let mut encoder = Encoder::opus().expect("opens");
+    let mut encoder = Encoder::opus(Bitrates::default().opus).expect("opens");
     let make = |(index, chunk): (usize, &[f32])| {
         let at = index as i64 * 960 - encoder.delay();
         let time = us(START_US).offset(samples_us(at));
@@ -111,7 +112,7 @@ fn a_click_in_aac_stays_in_its_place_in_opus() {
     ];
     for (rate, mono, object) in cases {
         let (config, frames) = aac(&click(rate, if mono { 1 } else { 2 }), rate, mono, object);
-        let mut chain = Recipe::AacToOpus(config).build().expect("opens");
+        let mut chain = Recipe::AacToOpus(config, Bitrates::default().opus).build().expect("opens");
         let out = feed(&mut chain, &frames);
         assert_eq!(chain.errors(), 0);
         assert!(out.len() >= 90, "{}", out.len());
@@ -126,7 +127,7 @@ fn a_click_in_aac_stays_in_its_place_in_opus() {
 #[test]
 fn a_click_in_opus_stays_in_its_place_in_aac() {
     let frames = opus(&click(48_000, 2));
-    let mut chain = Recipe::OpusToAac.build().expect("opens");
+    let mut chain = Recipe::OpusToAac(Bitrates::default().aac).build().expect("opens");
     let out = feed(&mut chain, &frames);
     assert!(out.len() >= 90, "{}", out.len());
     for pair in out.windows(2) {
@@ -138,12 +139,33 @@ fn a_click_in_opus_stays_in_its_place_in_aac() {
 }
 
 #[test]
+fn what_comes_out_has_the_bitrate_that_was_asked_for() {
+    let mut noise = 1u32;
+    let samples = (0..192_000).map(|_| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (noise >> 16) as f32 / 65_536.0 - 0.5
+    });
+    let frames = opus(&samples.collect::<Vec<f32>>());
+    for bitrate in [32_000, 96_000, 192_000] {
+        let mut chain = Recipe::OpusToAac(bitrate).build().expect("opens");
+        let (to_aac, config) = (feed(&mut chain, &frames), chain.config());
+        let mut chain = Recipe::AacToOpus(config, bitrate).build().expect("opens");
+        for out in [&feed(&mut chain, &to_aac), &to_aac] {
+            let span = out[out.len() - 1].time.as_micros() - out[10].time.as_micros();
+            let bits = out[10..].iter().map(|frame| frame.data.len() * 8).sum::<usize>() as f64;
+            let found = bits / span as f64 * 1e6;
+            assert!((found / f64::from(bitrate) - 1.0).abs() < 0.3, "{found} rather than {bitrate}");
+        }
+    }
+}
+
+#[test]
 fn a_tone_keeps_its_level_both_ways() {
     let tone: Vec<f32> =
         (0..96_000).flat_map(|n| [(n as f64 * 440.0 * std::f64::consts::TAU / 48_000.0).sin() as f32 * 0.5; 2]).collect();
-    let mut chain = Recipe::OpusToAac.build().expect("opens");
+    let mut chain = Recipe::OpusToAac(Bitrates::default().aac).build().expect("opens");
     let to_aac = feed(&mut chain, &opus(&tone));
-    let mut back = Recipe::AacToOpus(chain.config()).build().expect("opens");
+    let mut back = Recipe::AacToOpus(chain.config(), Bitrates::default().opus).build().expect("opens");
     let to_opus = feed(&mut back, &to_aac);
     let line = line(&to_opus, &mut Decoder::opus().expect("opens"));
     let level = energy(&line[24_000..72_000]) / 0.125;
@@ -160,7 +182,7 @@ fn lost_packets_and_silent_periods_leave_the_rest_in_place() {
     frames.drain(30..40);
     let click_packet = frames.iter().position(|frame| frame.time > us(START_US + CLICK_US - 25_000));
     assert!(click_packet.is_some());
-    let mut chain = Recipe::OpusToAac.build().expect("opens");
+    let mut chain = Recipe::OpusToAac(Bitrates::default().aac).build().expect("opens");
     let out = feed(&mut chain, &frames);
     let span = out.last().expect("some").time - out[0].time;
     assert!(((out.len() as i64 - 1) * 1_024 - us(span).to_ticks(RATE)).abs() <= 2, "no holes in the times");
@@ -170,7 +192,7 @@ fn lost_packets_and_silent_periods_leave_the_rest_in_place() {
 fn a_gap_in_the_times_is_filled_and_a_long_one_jumped() {
     let (config, frames) = aac(&click(48_000, 2), 48_000, false, AudioObjectType::Mpeg4LowComplexity);
     for (gap, steady) in [(500_000, true), (5_000_000, false)] {
-        let mut chain = Recipe::AacToOpus(config.clone()).build().expect("opens");
+        let mut chain = Recipe::AacToOpus(config.clone(), Bitrates::default().opus).build().expect("opens");
         let shifted: Vec<_> = frames
             .iter()
             .enumerate()
@@ -187,7 +209,7 @@ fn a_gap_in_the_times_is_filled_and_a_long_one_jumped() {
 #[test]
 fn times_never_go_back_whatever_comes() {
     let (config, frames) = aac(&click(48_000, 2), 48_000, false, AudioObjectType::Mpeg4LowComplexity);
-    let mut chain = Recipe::AacToOpus(config).build().expect("opens");
+    let mut chain = Recipe::AacToOpus(config, Bitrates::default().opus).build().expect("opens");
     let offsets = [0, -10_000_000, 400_000, -90_000, 3_600_000_000, 0, 7];
     let wild: Vec<_> = frames
         .iter()
@@ -206,14 +228,14 @@ fn garbage_is_counted_and_the_sound_goes_on() {
         for index in [8, 9, 20] {
             frames[index].data = Bytes::from_static(&[0x4f; 90]);
         }
-        let mut chain = Recipe::AacToOpus(config).build().expect("opens");
+        let mut chain = Recipe::AacToOpus(config, Bitrates::default().opus).build().expect("opens");
         let out = feed(&mut chain, &frames);
         assert!(chain.errors() >= 3 && chain.errors() < 6, "{}", chain.errors());
         let found = burst_us(&line(&out, &mut Decoder::opus().expect("opens")));
         assert!((found - CLICK_US).abs() < 3_000, "{rate}: {found}");
     }
 
-    let mut chain = Recipe::OpusToAac.build().expect("opens");
+    let mut chain = Recipe::OpusToAac(Bitrates::default().aac).build().expect("opens");
     let mut packets = opus(&click(48_000, 2));
     packets[3].data = Bytes::new();
     packets[4].data = Bytes::from_static(&[0xff, 0xff, 1]);

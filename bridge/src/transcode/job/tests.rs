@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use weir_source::MediaTime;
 
 use super::*;
-use crate::transcode::Pool;
+use crate::transcode::{Bitrates, Pool};
 
 struct Bell(SyncSender<()>);
 
@@ -35,7 +35,7 @@ fn packet(index: u64) -> Coded {
 fn many_streams_share_the_threads_and_each_gets_its_own_sound() {
     let pool = Pool::new(2);
     let (wake, rung) = bell();
-    let streams: Vec<_> = (0..6).map(|_| pool.opus_to_aac(wake.clone()).expect("opens")).collect();
+    let streams: Vec<_> = (0..6).map(|_| pool.opus_to_aac(Bitrates::default(), wake.clone()).expect("opens")).collect();
     assert_eq!(streams[0].config()[..2], [0x11, 0x90]);
     for index in 0..100 {
         streams.iter().for_each(|stream| stream.submit(packet(index)));
@@ -54,7 +54,7 @@ fn many_streams_share_the_threads_and_each_gets_its_own_sound() {
 #[test]
 fn an_overflowing_queue_loses_its_oldest_and_counts() {
     let queue = Arc::new(Queue::default());
-    let recipe = Recipe::OpusToAac;
+    let recipe = Recipe::OpusToAac(Bitrates::default().aac);
     let chain = recipe.build().expect("opens");
     let stream = Transcoder::new(Arc::clone(&queue), recipe, chain, bell().0);
     for index in 0..INPUT_MAX as u64 + 7 {
@@ -69,14 +69,14 @@ fn an_overflowing_queue_loses_its_oldest_and_counts() {
 #[test]
 fn what_cannot_be_decoded_is_refused_at_once() {
     let pool = Pool::new(1);
-    assert!(pool.aac_to_opus(Bytes::from_static(&[1]), bell().0).is_err());
+    assert!(pool.aac_to_opus(Bytes::from_static(&[1]), Bitrates::default(), bell().0).is_err());
     assert_eq!(pool.stats().jobs.load(Ordering::Relaxed), 0);
 }
 
 #[test]
 fn a_stream_is_given_up_only_after_several_panics() {
     let queue = Arc::new(Queue::default());
-    let recipe = Recipe::OpusToAac;
+    let recipe = Recipe::OpusToAac(Bitrates::default().aac);
     let stream = Transcoder::new(Arc::clone(&queue), recipe.clone(), recipe.build().expect("opens"), bell().0);
     assert!(stream.job.rebuild(PANICS_MAX).is_some());
     assert!(stream.job.rebuild(PANICS_MAX + 1).is_none());

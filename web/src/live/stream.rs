@@ -1,4 +1,4 @@
-//! HTTP-FLV: a body that reads the frames ring as fast as its connection takes it.
+//! HTTP-FLV and HTTP-TS: a body that reads the frames ring as fast as its connection takes it.
 //!
 //! There is no task and no queue per viewer: hyper polls the body when the socket has room, and
 //! the ring is the queue. A viewer that stops reading is left behind there and, after the
@@ -24,7 +24,7 @@ use tokio::time::Sleep;
 use tracing::debug;
 use weir_source::{ClientInfo, ClientKind, StreamKey, Wake};
 
-use super::viewer::{Patience, Step, Viewer};
+use super::viewer::{Container, Patience, Step, Viewer};
 use crate::{
     Problem,
     peer::{Peer, kept_header},
@@ -34,9 +34,6 @@ use crate::{
     trace_id,
 };
 
-const HEADERS: [(header::HeaderName, &str); 2] =
-    [(header::CONTENT_TYPE, "video/x-flv"), (header::CACHE_CONTROL, "no-cache, no-store")];
-
 /// Who asks for which stream.
 pub(super) struct Asked<'a> {
     pub(super) key: StreamKey,
@@ -45,9 +42,10 @@ pub(super) struct Asked<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-pub(super) async fn play(state: &AppState, asked: Asked<'_>, method: &Method) -> Result<Response, Problem> {
+pub(super) async fn play<C: Container>(state: &AppState, asked: Asked<'_>, method: &Method) -> Result<Response, Problem> {
+    let kinds = [(header::CONTENT_TYPE, C::KIND), (header::CACHE_CONTROL, "no-cache, no-store")];
     if method == Method::HEAD {
-        return Ok(HEADERS.into_response());
+        return Ok(kinds.into_response());
     }
     let Asked { key, params, peer, headers } = asked;
     let now = Instant::now();
@@ -61,7 +59,7 @@ pub(super) async fn play(state: &AppState, asked: Asked<'_>, method: &Method) ->
         since: now,
         key: key.clone(),
     };
-    debug!(id = %info.id, stream = %key, peer = %peer.0, "flv play");
+    debug!(id = %info.id, stream = %key, peer = %peer.0, kind = C::KIND, "http play");
     let pass = state.hub.admit(info, bearer(headers)).await?;
     let wake = Arc::new(WakeBody::default());
     let mut subscriber = state.hub.subscribe_frames(&key, now);
@@ -69,8 +67,8 @@ pub(super) async fn play(state: &AppState, asked: Asked<'_>, method: &Method) ->
     let client = state.hub.clients().enter(pass, wake.clone());
     let config = state.config();
     let patience = Patience { first: config.first_publish_wait, again: config.republish_wait };
-    let viewer = Viewer::new(subscriber, client, patience, config.vhosts.get(key.vhost()).gather);
-    Ok((HEADERS, Body::new(FlvBody { viewer, wake, timer: None })).into_response())
+    let viewer = Viewer::<C>::new(subscriber, client, patience, config.vhosts.get(key.vhost()).gather);
+    Ok((kinds, Body::new(LiveBody { viewer, wake, timer: None })).into_response())
 }
 
 /// Wakes the task that polls the body.
@@ -83,13 +81,13 @@ impl Wake for WakeBody {
     }
 }
 
-struct FlvBody {
-    viewer: Viewer,
+struct LiveBody<C> {
+    viewer: Viewer<C>,
     wake: Arc<WakeBody>,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl http_body::Body for FlvBody {
+impl<C: Container> http_body::Body for LiveBody<C> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -122,7 +120,7 @@ impl http_body::Body for FlvBody {
     }
 }
 
-impl FlvBody {
+impl<C> LiveBody<C> {
     fn poll_timer(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let (_, timer) = match &mut self.timer {
             Some(timer) if timer.0 == until => timer,

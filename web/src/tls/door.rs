@@ -1,0 +1,112 @@
+//! The TLS handshake in front of a connection: bounded in time and in number.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustls::{ServerConfig, crypto::aws_lc_rs::Ticketer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use weir_bridge::rtmp::Door;
+
+use super::{LiveCertificate, TlsError, certificate::provider};
+use crate::crowd::{Bounds, Crowd};
+
+/// For the whole handshake. Its two or three flights take half a second on a bad line.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes under way at a time on one listener: 20 MiB of buffers, and half a second of work for
+/// one core. Of these from one address: an office or a proxy in which all reload their page at once.
+const HANDSHAKES_MAX: Bounds = Bounds { all: 2_048, per_address: 512 };
+
+/// What the doors of a process count.
+#[derive(Debug, Default)]
+pub struct TlsStats {
+    /// Handshakes that were completed.
+    pub completed: AtomicU64,
+    /// Handshakes that failed: no TLS, no common version, an alert, a connection lost.
+    pub failed: AtomicU64,
+    /// Handshakes that took too long.
+    pub timed_out: AtomicU64,
+    /// Connections closed because too many handshakes were under way.
+    pub refused: AtomicU64,
+}
+
+/// Takes a listener's connections into TLS 1.2 or 1.3. Cloning shares its limits.
+#[derive(Clone)]
+pub struct TlsDoor {
+    acceptor: TlsAcceptor,
+    under_way: Arc<Crowd>,
+    timeout: Duration,
+    stats: Arc<TlsStats>,
+}
+
+impl TlsDoor {
+    /// For HTTP: HTTP/2 if the client knows it, HTTP/1.1 otherwise (RFC 7301).
+    pub fn http(certificate: Arc<LiveCertificate>, stats: Arc<TlsStats>) -> Result<Self, TlsError> {
+        Self::new(certificate, &[b"h2", b"http/1.1"], stats)
+    }
+
+    /// For RTMP, which has no ALPN name: what clients say there is not looked at.
+    pub fn rtmp(certificate: Arc<LiveCertificate>, stats: Arc<TlsStats>) -> Result<Self, TlsError> {
+        Self::new(certificate, &[], stats)
+    }
+
+    fn new(certificate: Arc<LiveCertificate>, protocols: &[&[u8]], stats: Arc<TlsStats>) -> Result<Self, TlsError> {
+        let config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(TlsError::Unusable)?;
+        let mut config = config.with_no_client_auth().with_cert_resolver(certificate);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        // A viewer that comes back resumes without a signature, and we keep nothing for it.
+        config.ticketer = Ticketer::new().map_err(TlsError::Unusable)?;
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), under_way: Arc::default(), timeout: HANDSHAKE_TIMEOUT, stats })
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// One handshake.
+    pub(crate) async fn enter<S>(&self, stream: S, from: IpAddr) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(_place) = self.under_way.enter(from, HANDSHAKES_MAX) else {
+            self.stats.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(io::Error::other("too many TLS handshakes are under way"));
+        };
+        match tokio::time::timeout(self.timeout, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                self.stats.completed.fetch_add(1, Ordering::Relaxed);
+                Ok(stream)
+            }
+            Ok(Err(error)) => {
+                self.stats.failed.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+            Err(_elapsed) => {
+                self.stats.timed_out.fetch_add(1, Ordering::Relaxed);
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))
+            }
+        }
+    }
+}
+
+impl Door for TlsDoor {
+    type Stream = TlsStream<TcpStream>;
+
+    async fn open(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<Self::Stream> {
+        self.enter(stream, peer.ip()).await
+    }
+}
