@@ -18,6 +18,7 @@
 mod args;
 pub mod config;
 pub mod log;
+mod observed;
 pub mod process;
 mod pulse;
 mod server;

@@ -23,6 +23,7 @@ use crate::{
     record::Restart,
     sdp::{self, Direction, IceCredentials},
     session::SessionConfig,
+    srtp::SrtpProfile,
     timeline::EndReason,
     worker::{Mailbox, Parts, Worker},
 };
@@ -283,15 +284,21 @@ impl RtcHandle {
         self.0.sweep(Instant::now());
         let (sessions, waiting) = self.0.lobby.sessions();
         let publishers = sessions.iter().filter(|record| record.direction == Direction::Publish).count();
-        let connected = sessions.iter().filter(|record| record.is_connected()).count();
         let mut stats = RtcStats {
             workers: self.0.mailboxes.len(),
             publishers,
             players: sessions.len() - publishers,
             waiting,
-            connected,
+            sessions: self.0.lobby.totals(),
             ..RtcStats::default()
         };
+        for record in &sessions {
+            let (connected, gcm, tcp) = record
+                .look(|connected, session| (connected, session.profile == Some(SrtpProfile::AeadAes128Gcm), session.over_tcp));
+            stats.connected += usize::from(connected);
+            stats.connected_gcm += usize::from(connected && gcm);
+            stats.connected_tcp += usize::from(connected && tcp);
+        }
         for mailbox in &self.0.mailboxes {
             stats.traffic.add(&mailbox.published());
         }

@@ -40,5 +40,5 @@ pub use live::ReconfigureError;
 pub use opening::{OpenRequest, Opened};
 pub use record::SessionInfo;
 pub use report::SessionReport;
-pub use stats::{RtcStats, StreamCounters, Traffic};
+pub use stats::{RtcStats, SessionTotals, StreamCounters, Traffic};
 pub use timeline::{EndReason, Event, Moment, Named, Stage};

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use weir_source::{ClientGuard, Packet, Publisher};
 
 use crate::{
+    SessionTotals,
     homes::Homes,
     past::Past,
     record::Record,
@@ -95,6 +96,8 @@ struct State {
     /// When the time of those who wait is up.
     order: BTreeSet<(Instant, Arc<str>)>,
     waiting: usize,
+    /// What those that have left had counted.
+    totals: SessionTotals,
 }
 
 struct Entry {
@@ -269,7 +272,10 @@ impl Lobby {
     /// A worker's peer has ended.
     pub(crate) fn leave(&self, record: &Record) {
         let mut state = self.state.lock();
-        state.sessions.remove(&record.session);
+        if state.sessions.remove(&record.session).is_some() {
+            state.totals.ended = state.totals.ended.saturating_add(1);
+            record.look(|_, stats| state.totals.add(stats));
+        }
         if state.places.get(&*record.ufrag).is_some_and(|entry| entry.waiting.is_none()) {
             state.remove(&record.ufrag);
         }
@@ -322,6 +328,15 @@ impl Lobby {
     pub(crate) fn sessions(&self) -> (Vec<Arc<Record>>, usize) {
         let state = self.state.lock();
         (state.sessions.values().cloned().collect(), state.waiting)
+    }
+
+    /// What all sessions have counted. Under the lock, so that one which leaves meanwhile counts once.
+    pub(crate) fn totals(&self) -> SessionTotals {
+        let state = self.state.lock();
+        state.sessions.values().fold(state.totals, |mut totals, record| {
+            record.look(|_, stats| totals.add(stats));
+            totals
+        })
     }
 
     /// Lets nobody in any more and takes out all who wait.

@@ -299,8 +299,10 @@ impl Record {
         self.shown.lock().codecs = codecs;
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.shown.lock().connected
+    /// Whether ICE and DTLS are done, and what its worker has published last.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(bool, &SessionStats) -> T) -> T {
+        let shown = self.shown.lock();
+        look(shown.connected, &shown.stats)
     }
 
     /// Somebody wants it to end.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::net::{RecvCounters, SendCounters};
+use crate::{
+    net::{RecvCounters, SendCounters},
+    session::{Drops, SessionStats},
+};
 
 /// How the server is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,8 +21,78 @@ pub struct RtcStats {
     pub waiting: usize,
     /// Sessions whose ICE and DTLS are done.
     pub connected: usize,
+    /// Of these, those whose packets are protected by AES-GCM (RFC 7714); the others use AES-CM.
+    pub connected_gcm: usize,
+    /// Of these, those that come over TCP.
+    pub connected_tcp: usize,
     /// What the workers counted, summed.
     pub traffic: Traffic,
+    /// What the sessions counted, summed.
+    pub sessions: SessionTotals,
+}
+
+/// What all sessions have counted since the server started, those that have ended among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionTotals {
+    /// Sessions that have ended after they were heard.
+    pub ended: u64,
+    /// RTP packets that passed authentication.
+    pub packets_in: u64,
+    /// RTP packets sealed, retransmissions among them.
+    pub packets_out: u64,
+    /// Padding among these, in bytes.
+    pub padding_out: u64,
+    /// Packets that never came, as publishers' streams and viewers' reports tell.
+    pub lost: u64,
+    /// Publishers' packets that a request brought back.
+    pub recovered: u64,
+    /// Sequence numbers asked for again, of publishers.
+    pub nack_sent: u64,
+    /// The same by viewers.
+    pub nack_received: u64,
+    /// Of those, the ones sent again.
+    pub nack_served: u64,
+    /// Of those, the ones on the retransmission stream (RFC 4588).
+    pub nack_served_rtx: u64,
+    /// Those not sent again: too old, or asked for too soon.
+    pub nack_refused: u64,
+    /// Packets sent again unasked, to find out what a path carries.
+    pub probes_sent: u64,
+    /// Keyframe requests to publishers.
+    pub pli_sent: u64,
+    /// Keyframe requests of viewers.
+    pub pli_received: u64,
+    /// How often a peer was followed to another address.
+    pub moves: u64,
+    /// Datagrams and packets thrown away, by reason.
+    pub drops: Drops,
+}
+
+impl SessionTotals {
+    /// Adds one session's counts.
+    pub(crate) fn add(&mut self, stats: &SessionStats) {
+        let pairs = [
+            (&mut self.packets_in, stats.packets_in),
+            (&mut self.packets_out, stats.packets_out),
+            (&mut self.padding_out, stats.padding_out),
+            (&mut self.lost, stats.lost),
+            (&mut self.recovered, stats.recovered),
+            (&mut self.nack_sent, stats.nack_sent),
+            (&mut self.nack_received, stats.nack_received),
+            (&mut self.nack_served, stats.nack_served),
+            (&mut self.nack_served_rtx, stats.nack_served_rtx),
+            (&mut self.nack_refused, stats.nack_refused),
+            (&mut self.probes_sent, stats.probes_sent),
+            (&mut self.pli_sent, stats.pli_sent),
+            (&mut self.pli_received, stats.pli_received),
+            (&mut self.moves, stats.moves),
+        ];
+        for (mine, theirs) in pairs {
+            *mine = mine.saturating_add(theirs);
+        }
+        self.drops.add(&stats.drops);
+    }
 }
 
 /// What the workers count, since the server started. Every datagram that came in is handed to a

@@ -30,7 +30,9 @@ impl Contradictions<'_> {
     /// Two servers cannot have one address; the API and the HTTP server are one where they meet.
     fn listeners(&mut self, config: &Config) {
         let https = |tls: &Option<super::TlsListener>| tls.as_ref().map(|tls| tls.listen.clone()).unwrap_or_default();
-        let exporter = config.exporter.as_ref().map(|exporter| exporter.listen.clone()).unwrap_or_default();
+        let mut exporter = config.exporter.as_ref().map(|exporter| exporter.listen.clone()).unwrap_or_default();
+        // The API's port has the metrics as well.
+        exporter.retain(|addr| !config.http_api.listen.contains(addr));
         let all: [(&str, &str, Vec<SocketAddr>); 8] = [
             ("listen", "RTMP", config.rtmp.listen.clone()),
             ("rtmps.listen", "RTMPS", https(&config.rtmp.tls)),
@@ -39,8 +41,7 @@ impl Contradictions<'_> {
             ("http_api.https.listen", "HTTPS", https(&config.http_api.https)),
             ("http_server.https.listen", "HTTPS", https(&config.http_server.https)),
             ("rtc_server.tcp.listen", "WebRTC", config.rtc_server.tcp.clone()),
-            // Metrics may stand beside the API.
-            ("exporter.listen", "HTTP", exporter),
+            ("exporter.listen", "metrics", exporter),
         ];
         if all.iter().all(|(_, _, listen)| listen.is_empty()) && config.rtc_server.listen.is_empty() {
             self.mistakes.push(Mistake {
@@ -90,7 +91,10 @@ impl Contradictions<'_> {
     fn api(&mut self, config: &Config) {
         let missing = |auth: &super::BasicAuth| auth.username.is_empty() || auth.password.is_empty();
         if config.http_api.auth.as_ref().is_some_and(missing) {
-            self.mistake("http_api.auth.enabled", "needs http_api { auth { username …; password …; } }");
+            self.mistake("http_api.auth.enabled", "needs http_api { auth { username …; password …; } } or a token");
+        }
+        if config.http_api.auth.as_ref().is_some_and(|auth| auth.username.contains(':')) {
+            self.mistake("http_api.auth.username", "a name has no colon (RFC 7617)");
         }
         if config.log.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
             self.mistake("srs_log_tank", "file needs srs_log_file");

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Names of directives whose values are not shown.
-const SECRETS: &[&str] = &["password", "passphrase", "secret", "ice_server"];
+const SECRETS: &[&str] = &["password", "passphrase", "secret", "token", "ice_server"];
 
 /// One line for each directive and vhost: `path value # origin`.
 pub(super) fn explain(settings: &Settings) -> String {

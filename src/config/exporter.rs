@@ -9,7 +9,7 @@ use super::{
 
 pub(super) const ROWS: &[Row] = &[
     Row::block("exporter", "Metrics for Prometheus"),
-    Row::new("exporter.enabled", Kind::Flag, "off", "Serve /metrics").without_effect("metrics are not served yet"),
+    Row::new("exporter.enabled", Kind::Flag, "off", "Serve /metrics, there and where http_api listens"),
     Row::new("exporter.listen", Kind::Listen, "9972", "Where"),
     Row::new("exporter.label", Kind::Text, "", "A label of srs_build_info"),
     Row::new("exporter.tag", Kind::Text, "", "Another one"),

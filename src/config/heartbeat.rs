@@ -9,7 +9,7 @@ use super::{
 
 pub(super) const ROWS: &[Row] = &[
     Row::block("heartbeat", "Tells another server that this one lives"),
-    Row::new("heartbeat.enabled", Kind::Flag, "off", "Send heartbeats").without_effect("heartbeats are not sent yet"),
+    Row::new("heartbeat.enabled", Kind::Flag, "off", "Send heartbeats"),
     Row::new("heartbeat.interval", Kind::Seconds(0.1, 86_400.0), "10", "Seconds from one to the next"),
     Row::new("heartbeat.url", Kind::Url, "http://127.0.0.1:8085/api/v1/servers", "Where they are posted to"),
     Row::new("heartbeat.device_id", Kind::Text, "", "The name of this server in them"),

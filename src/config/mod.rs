@@ -61,7 +61,7 @@ pub use explain::Change;
 pub use exporter::Exporter;
 pub use heartbeat::Heartbeat;
 pub use hls::Hls;
-pub use http_api::{BasicAuth, HttpApi};
+pub use http_api::{BasicAuth, HttpApi, Token};
 pub use http_server::HttpServer;
 pub use limits::Limits;
 pub use play::Play;

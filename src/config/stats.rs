@@ -10,8 +10,8 @@ const NOT_READ: &str = "the summaries tell of all of them";
 pub(super) const ROWS: &[Row] = &[
     Row::block("stats", "Which of the machine's parts the summaries tell of"),
     Row::new("stats.enabled", Kind::Flag, "on", "Tell of them").without_effect(NOT_READ),
-    Row::new("stats.network", Kind::Number(0, 1_000), "0", "The number of the address in heartbeats").without_effect(NOT_READ),
-    Row::new("stats.disk", Kind::Words, "", "The disks by name: sda vda").without_effect(NOT_READ),
+    Row::new("stats.network", Kind::Number(0, 1_000), "0", "The number of the address in heartbeats"),
+    Row::new("stats.disk", Kind::Words, "", "The disks by name: sda vda; nothing: all"),
 ];
 
 /// What the summaries tell of.

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     HttpsServer,
     /// Both over TLS, where they have one port.
     HttpsBoth,
+    /// Metrics.
+    Exporter,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::HttpsApi => "the HTTPS API",
             Self::HttpsServer => "the HTTPS server",
             Self::HttpsBoth => "the HTTPS API and server",
+            Self::Exporter => "the exporter",
         }
     }
 
@@ -170,6 +173,7 @@ impl Listeners {
         let router = || match kind {
             Kind::HttpApi | Kind::HttpsApi => weir_web::api_router(state.clone()),
             Kind::HttpServer | Kind::HttpsServer => weir_web::http_router(state.clone()),
+            Kind::Exporter => weir_web::exporter_router(state.clone()),
             _ => weir_web::combined_router(state.clone()),
         };
         // A listener that speaks TLS is wanted only together with its section's certificate.
@@ -181,7 +185,7 @@ impl Listeners {
                     self.tasks.spawn(rtmp::serve_behind(door, listener, hub, rtmp, retire, stop));
                 }
             }
-            Kind::HttpApi | Kind::HttpServer | Kind::HttpBoth => {
+            Kind::HttpApi | Kind::HttpServer | Kind::HttpBoth | Kind::Exporter => {
                 self.tasks.spawn(weir_web::serve(listener, router(), limits, retire, stop));
             }
             Kind::HttpsApi | Kind::HttpsServer | Kind::HttpsBoth => {

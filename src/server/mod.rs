@@ -123,7 +123,7 @@ impl Server {
         let door = Door::new(settings.clients_max, settings.webrtc.clone(), Arc::clone(&hooks) as _);
         let remux = RemuxBridge::new(runtime.clone(), transcode::Pool::new(transcode_threads()));
         remux.set_settings(settings.remux.clone());
-        let remuxers = Remuxers::new(settings.directions.clone(), remux);
+        let remuxers = Remuxers::new(settings.directions.clone(), Arc::clone(&remux));
         hub.set_bridge(Arc::clone(&remuxers) as _);
 
         let rtc =
@@ -137,6 +137,7 @@ impl Server {
         let mut state = AppState::new(Arc::clone(&hub), handle.clone(), Arc::clone(&hls), settings.web.clone());
         state.rtmp = Arc::clone(&rtmp_stats);
         state.ids = ids;
+        state.remux = Some(remux);
         state.hooks = Some(Arc::clone(&hooks));
         state.reload = Some(Arc::new(reloader.clone()));
         state.certificates.set(&settings.certificates)?;
@@ -232,8 +233,7 @@ impl Server {
 
 /// What runs beside the listeners until the stop.
 fn spawn_tasks(tasks: &mut JoinSet<()>, state: &AppState, stop: &CancellationToken) {
-    let (rates, sampled, stopped) = (Arc::clone(&state.rates), Arc::clone(&state.hub), stop.clone());
-    tasks.spawn(async move { rates.run(&sampled, stopped).await });
+    tasks.spawn(state.clone().run(stop.clone()));
     tasks.spawn(pulse::run(state.rtc.clone(), stop.clone()));
 }
 

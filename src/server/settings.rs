@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Config, config,
     log::{Log, LogConfig},
+    observed,
 };
 
 /// What a configuration means to each part.
@@ -95,7 +96,10 @@ fn listen(config: &Config) -> BTreeSet<Listen> {
     let https = both(&tls(&api.https), &tls(&server.https), [Kind::HttpsApi, Kind::HttpsServer, Kind::HttpsBoth]);
     let rtmp = config.rtmp.listen.iter().map(|addr| (Kind::Rtmp, *addr));
     let rtmps = tls(&config.rtmp.tls).into_iter().map(|addr| (Kind::Rtmps, addr));
-    rtmp.chain(rtmps).chain(http).chain(https).map(|(kind, addr)| Listen { kind, addr }).collect()
+    // The API's port has the metrics as well.
+    let metrics = config.exporter.iter().flat_map(|exporter| &exporter.listen);
+    let metrics = metrics.filter(|addr| !api.listen.contains(addr)).map(|addr| (Kind::Exporter, *addr));
+    rtmp.chain(rtmps).chain(http).chain(https).chain(metrics).map(|(kind, addr)| Listen { kind, addr }).collect()
 }
 
 fn certificates(config: &Config) -> Identities {
@@ -145,10 +149,9 @@ fn remux(vhost: &config::Vhost) -> RemuxConfig {
 fn web(config: &Config) -> WebConfig {
     let port = |addrs: &[SocketAddr], default| addrs.first().map_or(default, SocketAddr::port);
     let server = &config.http_server;
-    WebConfig {
+    let mut web = WebConfig {
         // Named, it may come later; SRS's default is used where SRS was.
         dir: (server.dir_is_set || server.dir.is_dir()).then(|| server.dir.clone()),
-        api_crossdomain: config.http_api.crossdomain,
         limits: config.limits.addresses,
         trusted_proxies: config.limits.trusted_proxies.clone(),
         vhosts: config.vhosts.map(|vhost| VhostConfig {
@@ -157,12 +160,15 @@ fn web(config: &Config) -> WebConfig {
             gather: vhost.play.gather,
             hls_ctx: vhost.hls.ctx,
             hls_ts_ctx: vhost.hls.ts_ctx,
+            hls_fragment: vhost.hls.enabled.then_some(vhost.hls.fragment),
             whip: vhost.rtc.whip.clone(),
         }),
         rtmp_port: port(&config.rtmp.listen, 1935),
         api_port: port(&config.http_api.listen, 1985),
         ..WebConfig::default()
-    }
+    };
+    observed::fill(&mut web, config);
+    web
 }
 
 fn rtc(rtc: &config::RtcServer) -> RtcConfig {

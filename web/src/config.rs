@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use weir_source::PerVhost;
 
 use crate::{
-    WhipConfig,
+    ApiConfig, Endpoints, HeartbeatConfig, WhipConfig,
     access::{AccessConfig, LimitConfig, Network},
 };
 
@@ -17,12 +17,10 @@ pub struct WebConfig {
     pub body_bytes_max: usize,
     /// How long a client may take to send a body. Default 10 s.
     pub body_timeout: Duration,
-    /// Let any address end clients through the API. Default off: then only loopback may, and only
-    /// with a `Host` that a foreign page cannot have.
-    pub kick_from_anywhere: bool,
-    /// Let pages of any origin read `/api/v1`. Default off (SRS: on), for the lists name every
-    /// stream and address.
-    pub api_crossdomain: bool,
+    /// The API and the exporter.
+    pub api: ApiConfig,
+    /// Telling another server of this one.
+    pub heartbeat: HeartbeatConfig,
     /// How long an HTTP-FLV viewer waits for a stream that nobody publishes yet. Default 5 min.
     pub first_publish_wait: Duration,
     /// How long an HTTP-FLV viewer waits for the publisher to come back. Default 30 s.
@@ -31,6 +29,8 @@ pub struct WebConfig {
     pub rtmp_port: u16,
     /// Where the API listens, for the URLs that the pages show. Default 1985.
     pub api_port: u16,
+    /// Where everything listens, for the heartbeat. Default empty.
+    pub endpoints: Endpoints,
     /// A directory whose files the HTTP server's port serves besides streams and pages. Default none.
     pub dir: Option<PathBuf>,
     /// How often one address may begin something.
@@ -58,6 +58,9 @@ pub struct VhostConfig {
     /// Name the session in the URLs of segments too, so that their bytes are counted (`hls_ts_ctx`).
     /// Default on.
     pub hls_ts_ctx: bool,
+    /// The target length of its HLS segments, for the API's list of vhosts; `None` where it has no HLS.
+    /// Default none.
+    pub hls_fragment: Option<Duration>,
     /// WHIP and WHEP (`rtc`).
     pub whip: WhipConfig,
 }
@@ -70,6 +73,7 @@ impl Default for VhostConfig {
             gather: Duration::ZERO,
             hls_ctx: true,
             hls_ts_ctx: true,
+            hls_fragment: None,
             whip: WhipConfig::default(),
         }
     }
@@ -80,12 +84,13 @@ impl Default for WebConfig {
         Self {
             body_bytes_max: 64 << 10,
             body_timeout: Duration::from_secs(10),
-            kick_from_anywhere: false,
-            api_crossdomain: false,
+            api: ApiConfig::default(),
+            heartbeat: HeartbeatConfig::default(),
             first_publish_wait: Duration::from_secs(300),
             republish_wait: Duration::from_secs(30),
             rtmp_port: 1935,
             api_port: 1985,
+            endpoints: Endpoints::default(),
             dir: None,
             limits: LimitConfig::default(),
             trusted_proxies: Vec::new(),

@@ -60,6 +60,10 @@ pub enum Fault {
     TooMany,
     /// Whoever decides about clients could not be asked.
     Undecided,
+    /// It is not built (RFC 9110 section 15.6.2).
+    NotBuilt,
+    /// The configuration has mistakes; nothing was changed.
+    Configuration,
     /// The `Host` is not one that this listener serves (RFC 9110 section 7.4).
     Misdirected,
 }
@@ -92,6 +96,8 @@ impl Fault {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This may not be done", 403),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "There were too many requests", 429),
             Self::Undecided => (StatusCode::SERVICE_UNAVAILABLE, "undecided", "It could not be decided", 503),
+            Self::NotBuilt => (StatusCode::NOT_IMPLEMENTED, "not-built", "This is not built", 501),
+            Self::Configuration => (StatusCode::UNPROCESSABLE_ENTITY, "configuration", "The configuration has mistakes", 422),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The Host is not served here", 421),
         }
     }
@@ -222,6 +228,8 @@ impl IntoResponse for Problem {
             "code": code,
         });
         let mut response = (status, Json(body)).into_response();
+        // For whoever counts it.
+        response.extensions_mut().insert(self.fault);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -59,7 +59,7 @@ fn address_of(hop: &str) -> Option<IpAddr> {
 /// loopback's and nothing may say that the request was passed on or comes from a page.
 pub(crate) fn require_local(peer: Peer, headers: &HeaderMap) -> Result<(), Problem> {
     if !peer.0.is_loopback() {
-        return Err(Problem::new(Fault::Forbidden, "only loopback may do this; see kick_from_anywhere"));
+        return Err(Problem::new(Fault::Forbidden, "only loopback may do this unless http_api.auth is configured"));
     }
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !is_loopback_host(host) {
@@ -69,13 +69,22 @@ pub(crate) fn require_local(peer: Peer, headers: &HeaderMap) -> Result<(), Probl
     if forwarded.iter().any(|name| headers.contains_key(name)) {
         return Err(Problem::new(Fault::Forbidden, "the request was passed on by a proxy"));
     }
-    let same_origin = |origin: &str| origin.strip_prefix("http://").is_some_and(|name| name.eq_ignore_ascii_case(host));
-    match headers.get(header::ORIGIN) {
-        Some(origin) if !origin.to_str().is_ok_and(same_origin) => {
-            Err(Problem::new(Fault::Forbidden, "the request comes from a page of another origin"))
-        }
-        _ => Ok(()),
-    }
+    require_own_page(headers)
+}
+
+/// Refuses what a page of another origin sends, with or without its reader's knowledge. Browsers say so
+/// in `Origin`, and where they leave that out (an image, a script) in `Sec-Fetch-Site`.
+pub(crate) fn require_own_page(headers: &HeaderMap) -> Result<(), Problem> {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_ours = |origin: &str| {
+        let name = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        name.is_some_and(|name| !host.is_empty() && name.eq_ignore_ascii_case(host))
+    };
+    let foreign = match headers.get(header::ORIGIN) {
+        Some(origin) => !origin.to_str().is_ok_and(is_ours),
+        None => headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none"),
+    };
+    if foreign { Err(Problem::new(Fault::Forbidden, "the request comes from a page of another origin")) } else { Ok(()) }
 }
 
 fn is_loopback_host(host: &str) -> bool {
@@ -120,7 +129,11 @@ mod tests {
         }
         let local = ("host", "localhost:1985");
         assert_eq!(check("127.0.0.1", &[local, ("origin", "http://localhost:1985")]), None);
-        for origin in ["null", "http://evil.example", "https://localhost:1985", "http://localhost:8080"] {
+        assert_eq!(check("127.0.0.1", &[local, ("sec-fetch-site", "none")]), None);
+        for site in ["cross-site", "same-site", "?"] {
+            assert_eq!(check("127.0.0.1", &[local, ("sec-fetch-site", site)]), Some(403), "{site}");
+        }
+        for origin in ["null", "http://evil.example", "ftp://localhost:1985", "http://localhost:8080"] {
             assert_eq!(check("127.0.0.1", &[local, ("origin", origin)]), Some(403), "{origin}");
         }
         assert_eq!(check("127.0.0.1", &[local, ("x-forwarded-for", "10.1.1.1")]), Some(403));

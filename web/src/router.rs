@@ -9,15 +9,18 @@ use axum::{
     middleware::{from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use weir_bridge::{hls::Hls, rtmp::RtmpStats};
+use weir_bridge::{hls::Hls, remux::RemuxBridge, rtmp::RtmpStats};
 use weir_rtc::RtcHandle;
 use weir_source::Hub;
 
 use crate::{
     Fault, HlsSessions, Hooks, HttpStats, Problem, Rates, Readiness, Reload, ServerIds, WebConfig,
     access::{self, Door},
-    api, cors, files, live, pages, rtc_api, stats,
+    api, cors, files, heartbeat, live,
+    machine::Machine,
+    metrics, pages, rtc_api, stats,
     tls::Certificates,
     whip,
 };
@@ -51,8 +54,12 @@ pub struct AppState {
     pub reload: Option<Arc<dyn Reload>>,
     /// Who we are.
     pub ids: Arc<ServerIds>,
-    /// Bit rates for the API: somebody must run [`Rates::run`].
+    /// Bit rates for the API: somebody must run [`AppState::run`].
     pub rates: Arc<Rates>,
+    pub(crate) machine: Arc<Machine>,
+    /// The remuxers and transcoders, for their counters.
+    pub remux: Option<Arc<RemuxBridge>>,
+    pub(crate) scrapes: Arc<metrics::Scrapes>,
 }
 
 impl AppState {
@@ -75,7 +82,21 @@ impl AppState {
             reload: None,
             ids: Arc::default(),
             rates: Arc::default(),
+            machine: Arc::default(),
+            remux: None,
+            scrapes: Arc::default(),
         }
+    }
+
+    /// What must run beside the routers until `stop`: the sampling of counters and of the machine, and the
+    /// heartbeat.
+    pub async fn run(self, stop: CancellationToken) {
+        let disks = self.config().api.stats.disks.clone();
+        tokio::join!(
+            self.rates.run(&self.hub, stop.clone()),
+            self.machine.run(disks, stop.clone()),
+            heartbeat::run(&self, stop.clone()),
+        );
     }
 
     /// The settings as they are now.
@@ -96,14 +117,15 @@ impl AppState {
 
 /// Port 1985: WHIP, WHEP, SRS's JSON signalling, and the API.
 pub fn api_router(state: AppState) -> Router {
-    let routes = signalling(&state).merge(api_routes(&state, true)).merge(closed(&state, api::indexes()));
+    let routes = signalling(&state).merge(closed(&state, api::router(&state, false)));
     finish(routes.fallback(nothing), state)
 }
 
 /// Port 8080: live streams and the pages, and what the pages need of the API under the same
 /// origin. Nothing can be changed through it but by signalling.
 pub fn http_router(state: AppState) -> Router {
-    let routes = signalling(&state).merge(api_routes(&state, false)).merge(open(live::routes())).merge(pages::routes());
+    let shown = closed(&state, api::router(&state, true));
+    let routes = signalling(&state).merge(shown).merge(open(live::routes())).merge(pages::routes());
     let files = from_fn_with_state(state.clone(), files::or_file);
     finish(routes.fallback(nothing).layer(files), state)
 }
@@ -119,16 +141,18 @@ pub fn combined_router(state: AppState) -> Router {
 
 /// An app may be called `api` or `rtc` all the same: its streams are no paths of these.
 fn is_api(path: &str) -> bool {
-    matches!(path, "/api" | "/api/" | "/metrics") || ["/api/v1", "/rtc/v1/"].iter().any(|prefix| path.starts_with(prefix))
+    matches!(path, "/api" | "/api/" | "/metrics" | "/healthz" | "/readyz")
+        || ["/api/v1", "/rtc/v1/"].iter().any(|prefix| path.starts_with(prefix))
+}
+
+/// Port 9972: nothing but the figures for Prometheus.
+pub fn exporter_router(state: AppState) -> Router {
+    finish(metrics::routes().method_not_allowed_fallback(wrong_method).fallback(nothing), state)
 }
 
 fn signalling(state: &AppState) -> Router<AppState> {
     let routes = whip::routes().merge(rtc_api::routes());
     open(routes.route_layer(from_fn_with_state(state.clone(), access::limit)))
-}
-
-fn api_routes(state: &AppState, kicks: bool) -> Router<AppState> {
-    closed(state, api::routes(kicks))
 }
 
 /// Routes that pages of every origin may use.
@@ -144,11 +168,12 @@ fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     let count = map_response_with_state(state.clone(), stats::count);
-    routes.layer(map_response(cors::no_sniff)).layer(count).with_state(state)
+    let guard = from_fn_with_state(state.clone(), api::guard::of_prefix);
+    routes.layer(guard).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
 }
 
 async fn open_if_allowed(State(state): State<AppState>, response: Response) -> Response {
-    if state.config().api_crossdomain { cors::open(response).await } else { response }
+    if state.config().api.crossdomain { cors::open(response).await } else { response }
 }
 
 async fn wrong_method() -> Problem {

@@ -51,6 +51,34 @@ pub enum Denied {
     Busy(#[from] PublishError),
 }
 
+/// How many were not let in, by why.
+#[derive(Debug, Default)]
+pub struct Denials {
+    /// [`Denied::Unauthorized`].
+    pub unauthorized: AtomicU64,
+    /// [`Denied::Forbidden`].
+    pub forbidden: AtomicU64,
+    /// [`Denied::TooMany`].
+    pub too_many: AtomicU64,
+    /// [`Denied::Unavailable`].
+    pub unavailable: AtomicU64,
+    /// [`Denied::Busy`].
+    pub busy: AtomicU64,
+}
+
+impl Denials {
+    pub(crate) fn note(&self, denied: &Denied) {
+        let counter = match denied {
+            Denied::Unauthorized => &self.unauthorized,
+            Denied::Forbidden(_) => &self.forbidden,
+            Denied::TooMany { .. } => &self.too_many,
+            Denied::Unavailable(_) => &self.unavailable,
+            Denied::Busy(_) => &self.busy,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The answer of a gatekeeper, in its own time.
 pub type Verdict = Pin<Box<dyn Future<Output = Result<(), Denied>> + Send>>;
 

@@ -5,7 +5,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -118,6 +118,7 @@ impl Client {
 #[derive(Debug, Default)]
 pub struct Clients {
     by_id: DashMap<String, Arc<Client>>,
+    entered: AtomicU64,
 }
 
 impl Clients {
@@ -131,6 +132,7 @@ impl Clients {
             wake: WakeCell(wake),
         });
         self.by_id.insert(client.info.id.clone(), Arc::clone(&client));
+        self.entered.fetch_add(1, Ordering::Relaxed);
         ClientGuard { clients: Arc::clone(self), client, _pass: pass }
     }
 
@@ -149,6 +151,11 @@ impl Clients {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// How many there have been since the start.
+    pub fn entered(&self) -> u64 {
+        self.entered.load(Ordering::Relaxed)
     }
 }
 

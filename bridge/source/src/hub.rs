@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
 use crate::{
-    Caller, Claim, ClientInfo, Clients, ConnectionPass, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet,
+    Caller, Claim, ClientInfo, Clients, ConnectionPass, Denials, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet,
     PacketSubscriber, Pass, Publisher, RemuxJob, Secret, Source, StreamKey, Subscriber, Vhosts, Visit, Wake,
     handle::LaneItem,
     source::{RemuxSeat, Seat},
@@ -50,6 +50,7 @@ pub struct Hub {
     clients: Arc<Clients>,
     bridge: OnceLock<Arc<dyn Bridge>>,
     keeper: OnceLock<Arc<dyn Gatekeeper>>,
+    denials: Denials,
     vhosts: ArcSwap<Vhosts>,
 }
 
@@ -76,6 +77,10 @@ impl Hub {
     ///
     /// [`Denied`]; a publisher is told that the stream is busy only if it may publish.
     pub async fn admit(&self, info: ClientInfo, bearer: Option<Secret>) -> Result<Pass, Denied> {
+        self.ask(info, bearer).await.inspect_err(|denied| self.denials.note(denied))
+    }
+
+    async fn ask(&self, info: ClientInfo, bearer: Option<Secret>) -> Result<Pass, Denied> {
         let keeper = self.keeper.get().cloned();
         let visit = Visit { info: Arc::new(info), bearer };
         let claim = match &keeper {
@@ -91,7 +96,12 @@ impl Hub {
 
     /// Asks whether an RTMP connection may go on after its `connect`.
     pub async fn admit_connection(&self, caller: Caller) -> Result<ConnectionPass, Denied> {
-        ConnectionPass::ask(self.keeper.get().cloned(), caller).await
+        ConnectionPass::ask(self.keeper.get().cloned(), caller).await.inspect_err(|denied| self.denials.note(denied))
+    }
+
+    /// How many clients and connections were not let in.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     /// The vhosts there are now.
@@ -112,6 +122,11 @@ impl Hub {
     /// The source of this name, if somebody publishes or reads it.
     pub fn get(&self, key: &StreamKey) -> Option<Arc<Source>> {
         self.sources.get(key).map(|entry| Arc::clone(&entry))
+    }
+
+    /// How many sources there are.
+    pub fn count(&self) -> usize {
+        self.sources.len()
     }
 
     /// All sources in the order of their names.

@@ -26,7 +26,7 @@ mod time;
 mod track;
 mod vhost;
 
-pub use access::{Caller, ConnectionPass, Denied, Gatekeeper, Pass, Traffic, Verdict, Visit};
+pub use access::{Caller, ConnectionPass, Denials, Denied, Gatekeeper, Pass, Traffic, Verdict, Visit};
 pub use anchor::Anchor;
 pub use client::{Client, ClientGuard, ClientInfo, ClientKind, Clients};
 pub use frame::{Frame, Muxed};

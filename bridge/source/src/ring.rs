@@ -65,6 +65,8 @@ struct State<T: RingItem> {
     /// Of the last item.
     latest: MediaTime,
     join: Option<Join>,
+    /// When the last join point was, held or not.
+    joined: Option<MediaTime>,
     /// There are watchers. Under the lock, so that none is overlooked who comes during a push.
     watched: bool,
     writer: WriterState,
@@ -87,6 +89,7 @@ impl<T: RingItem> State<T> {
     /// `item`, which is next, is a join point: a new one, or part of the last.
     fn join_at(&mut self, item: &T) {
         let (track, time) = (item.join_track(), item.time());
+        self.joined = Some(time);
         match &mut self.join {
             Some(join) if !join.tracks.contains(track) && time.saturating_since(join.time) < JOIN_TOGETHER => {
                 join.tracks.insert(track);
@@ -108,6 +111,7 @@ impl<T: RingItem> Ring<T> {
                 bytes: 0,
                 latest: MediaTime::ZERO,
                 join: None,
+                joined: None,
                 watched: false,
                 writer: WriterState::default(),
             }),
@@ -200,6 +204,11 @@ impl<T: RingItem> Ring<T> {
         self.state.lock().join.map(|join| join.position)
     }
 
+    /// When the present publisher's last join point was, held or not, on the source's clock.
+    pub fn joined(&self) -> Option<MediaTime> {
+        self.state.lock().joined
+    }
+
     /// The simulcast layers that have a keyframe from [`Ring::join`] on.
     pub fn join_tracks(&self) -> TrackSet {
         self.state.lock().join.map_or_else(TrackSet::default, |join| join.tracks)
@@ -222,7 +231,7 @@ impl<T: RingItem> Ring<T> {
         let mut state = self.state.lock();
         if state.writer.epoch == epoch {
             state.writer.advance();
-            state.join = None;
+            (state.join, state.joined) = (None, None);
             also(&mut state.writer);
         }
     }

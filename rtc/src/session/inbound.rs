@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use weir_source::{Codec, MediaKind, MediaTime, Packet, Track, TrackId, Tracks};
+use weir_source::{Codec, MediaKind, MediaTime, Packet, Track, TrackId, Tracks, VideoInfo};
 
 use super::{
     arrival::ArrivalRecorder,
@@ -15,6 +15,7 @@ use super::{
     encodings::Encodings,
     feedback::REPORT_INTERVAL,
     gate::KeyframeGate,
+    picture,
     stats::SessionStats,
     stream::{Refused, Stream},
 };
@@ -201,6 +202,7 @@ impl Inbound {
             self.request_keyframe(now, track);
         }
         let ranked = accepted.keyframe && self.encodings.look(track, known.codec, payload);
+        let info = accepted.keyframe.then(|| picture::info(known.codec, payload)).flatten();
         let ranked = self.encodings.measure(now, track, payload.len()) || ranked;
         let temporal = self.streams.get_mut(place).and_then(|stream| stream.temporal_place(temporal_of));
         let packet = Packet {
@@ -219,6 +221,7 @@ impl Inbound {
         } else if ranked {
             self.name_layers();
         }
+        self.learn(track, info);
         self.push(now, packet, stats);
     }
 
@@ -307,6 +310,16 @@ impl Inbound {
             }
         }
         self.tracks_changed = true;
+    }
+
+    /// What a keyframe tells of the pictures, for the API.
+    fn learn(&mut self, track: TrackId, info: Option<VideoInfo>) {
+        let Some(old) = info.is_some().then(|| self.tracks.get(track)).flatten() else { return };
+        if old.video != info {
+            let track = Track { video: info, ..Track::clone(old) };
+            self.tracks = self.tracks.with(track.into());
+            self.tracks_changed = true;
+        }
     }
 
     /// The layers' sizes or ranks have changed.

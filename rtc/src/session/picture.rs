@@ -1,11 +1,11 @@
-//! How large is the picture that starts in this packet? A bounded peek at the keyframes of simulcast
-//! layers, to know which is the best; nothing else goes by it.
+//! How large is the picture that starts in this packet? A bounded peek at keyframes: which simulcast layer
+//! is the best, and what the API tells of a stream; nothing else goes by it.
 
 use h264_reader::{
     nal::sps::SeqParameterSet,
     rbsp::{self, ByteReader},
 };
-use weir_source::Codec;
+use weir_source::{Codec, VideoInfo};
 
 use super::descriptor;
 use crate::wire::bits::Bits;
@@ -20,6 +20,27 @@ pub(super) fn size(codec: Codec, payload: &[u8]) -> Option<(u32, u32)> {
         _ => return None,
     };
     (width > 0 && height > 0).then_some((width, height))
+}
+
+/// What a keyframe's first packet tells of the pictures, if it does.
+pub(super) fn info(codec: Codec, payload: &[u8]) -> Option<VideoInfo> {
+    let (width, height) = size(codec, payload)?;
+    let sps = if codec == Codec::H264 { parameter_set(payload) } else { None };
+    let (profile, level) = sps.and_then(profile_and_level).unwrap_or_default();
+    Some(VideoInfo { width, height, fps: None, profile, level })
+}
+
+/// The first bytes of a sequence parameter set (ITU-T H.264 7.3.2.1.1, A.3).
+fn profile_and_level(sps: &[u8]) -> Option<(String, String)> {
+    let [_header, profile, _constraints, level, ..] = *sps else { return None };
+    let profile = match profile {
+        66 => "Baseline",
+        77 => "Main",
+        88 => "Extended",
+        100 => "High",
+        _ => "Other",
+    };
+    Some((profile.to_owned(), format!("{}.{}", level / 10, level % 10)))
 }
 
 /// RFC 6386 9.1: a frame tag of three bytes, the start code, two numbers of 14 bits.
@@ -89,11 +110,15 @@ fn av1(payload: &[u8]) -> Option<(u32, u32)> {
 
 /// The sequence parameter set (ITU-T H.264 7.3.2.1.1), alone or in an aggregate (RFC 6184 5.7.1).
 fn h264(payload: &[u8]) -> Option<(u32, u32)> {
+    sps(parameter_set(payload)?)
+}
+
+fn parameter_set(payload: &[u8]) -> Option<&[u8]> {
     const SPS: u8 = 7;
     const STAP_A: u8 = 24;
     let (header, mut rest) = payload.split_first()?;
     match header & 0x1f {
-        SPS => return sps(payload),
+        SPS => return Some(payload),
         STAP_A => {}
         _ => return None,
     }
@@ -102,7 +127,7 @@ fn h264(payload: &[u8]) -> Option<(u32, u32)> {
         let (size, tail) = rest.split_first_chunk::<2>()?;
         let (nal, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
         match nal.first() {
-            Some(header) if header & 0x1f == SPS => return sps(nal),
+            Some(header) if header & 0x1f == SPS => return Some(nal),
             _ => rest = tail,
         }
     }
@@ -132,6 +157,8 @@ mod tests {
         let mut aggregate = vec![24, 0, 2, 9, 0x10, 0, 26];
         aggregate.extend(HIGH);
         assert_eq!(size(Codec::H264, &aggregate), Some((640, 360)));
+        let info = info(Codec::H264, &aggregate).unwrap();
+        assert_eq!((info.width, info.height, &*info.profile, &*info.level), (640, 360, "High", "3.0"));
         assert_eq!(size(Codec::H264, &HIGH[..8]), None);
         assert_eq!(size(Codec::H264, &[0x65, 1, 2]), None);
     }

@@ -147,21 +147,51 @@ pub struct Drops {
 }
 
 impl Drops {
+    /// All reasons with their names.
+    pub const fn named(&self) -> [(&'static str, u64); 14] {
+        [
+            ("unknown", self.unknown),
+            ("stun", self.stun),
+            ("unproven", self.unproven),
+            ("early", self.early),
+            ("srtp", self.srtp),
+            ("malformed", self.malformed),
+            ("unbound", self.unbound),
+            ("duplicate", self.duplicate),
+            ("padding", self.padding),
+            ("overflow", self.overflow),
+            ("codec", self.codec),
+            ("waiting", self.waiting),
+            ("too_large", self.too_large),
+            ("output", self.output),
+        ]
+    }
+
     /// All reasons together.
-    pub const fn total(&self) -> u64 {
-        self.unknown
-            .saturating_add(self.stun)
-            .saturating_add(self.unproven)
-            .saturating_add(self.early)
-            .saturating_add(self.srtp)
-            .saturating_add(self.malformed)
-            .saturating_add(self.unbound)
-            .saturating_add(self.duplicate)
-            .saturating_add(self.padding)
-            .saturating_add(self.overflow)
-            .saturating_add(self.codec)
-            .saturating_add(self.waiting)
-            .saturating_add(self.too_large)
-            .saturating_add(self.output)
+    pub fn total(&self) -> u64 {
+        self.named().into_iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
+    }
+
+    /// Adds another's counts.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let mine = [
+            &mut self.unknown,
+            &mut self.stun,
+            &mut self.unproven,
+            &mut self.early,
+            &mut self.srtp,
+            &mut self.malformed,
+            &mut self.unbound,
+            &mut self.duplicate,
+            &mut self.padding,
+            &mut self.overflow,
+            &mut self.codec,
+            &mut self.waiting,
+            &mut self.too_large,
+            &mut self.output,
+        ];
+        for (mine, (_, theirs)) in mine.into_iter().zip(other.named()) {
+            *mine = mine.saturating_add(theirs);
+        }
     }
 }

@@ -16,15 +16,11 @@ use tracing::debug;
 use weir_source::Client;
 
 use super::{
-    ERROR_CLIENT_NOT_FOUND, Page, answer, failure,
-    rates::Kbps,
+    ERROR_CLIENT_NOT_FOUND, Page, answer, failure, guard,
+    meter::Kbps,
     webrtc::{Sessions, WebRtc},
 };
-use crate::{
-    Problem,
-    peer::{Peer, require_local},
-    router::AppState,
-};
+use crate::{Problem, peer::Peer, query::Params, router::AppState};
 
 #[derive(Serialize)]
 struct Row {
@@ -62,32 +58,44 @@ pub(super) async fn list(State(state): State<AppState>, uri: Uri) -> Result<Resp
     Ok(answer(&state, 0, json!({"clients": rows, "total": total})))
 }
 
-pub(super) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> Response {
-    match state.hub.clients().get(&id) {
+/// One client. Where answers may be scripts, `method=DELETE` ends it, as with SRS: a script element can
+/// send nothing but GET.
+pub(super) async fn one(
+    State(state): State<AppState>,
+    peer: Peer,
+    uri: Uri,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let config = state.config();
+    if config.api.jsonp {
+        let params = Params::of(&uri)?;
+        if params.get("callback").is_some() && params.get("method") == Some("DELETE") {
+            guard::may_operate_by_get(&config.api, &headers)?;
+            return Ok(end(&state, peer, &id));
+        }
+    }
+    Ok(match state.hub.clients().get(&id) {
         Some(client) => {
             let row = row(&state, &client, &mut Sessions::of(&state), Instant::now());
             answer(&state, 0, json!({"client": row}))
         }
         None => failure(&state, ERROR_CLIENT_NOT_FOUND),
-    }
+    })
 }
 
-/// Ends a client. Only for programs of this machine, unless the configuration says otherwise.
-pub(super) async fn kick(
-    State(state): State<AppState>,
-    peer: Peer,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    if !state.config().kick_from_anywhere {
-        require_local(peer, &headers)?;
-    }
-    let Some(client) = state.hub.clients().get(&id) else {
-        return Ok(failure(&state, ERROR_CLIENT_NOT_FOUND));
+/// Ends a client.
+pub(super) async fn kick(State(state): State<AppState>, peer: Peer, Path(id): Path<String>) -> Response {
+    end(&state, peer, &id)
+}
+
+fn end(state: &AppState, peer: Peer, id: &str) -> Response {
+    let Some(client) = state.hub.clients().get(id) else {
+        return failure(state, ERROR_CLIENT_NOT_FOUND);
     };
     debug!(id = %client.info.id, by = %peer.0, "client kicked");
     client.kick();
-    Ok(answer(&state, 0, json!({})))
+    answer(state, 0, json!({}))
 }
 
 fn row(state: &AppState, client: &Arc<Client>, sessions: &mut Sessions, now: Instant) -> Row {

@@ -1,30 +1,50 @@
-//! SRS's HTTP API as far as it is served: versions, streams, clients, and the kick.
+//! SRS's HTTP API, and what stands beside it.
 //!
-//! Field names and the envelope are SRS's. There is no JSONP: an answer is never a script (A40).
+//! Field names, the envelope and the numbers in `code` are SRS's. `routes` is the one table of what
+//! there is; `guard` says who may use it. An answer is a script only where JSONP is configured (A40).
 
 mod clients;
+mod clusters;
+mod config;
+mod features;
+pub(crate) mod guard;
+mod index;
+mod jsonp;
+mod meter;
+mod mirrors;
+mod openapi;
+mod probes;
 mod rates;
+mod raw;
+mod routes;
+mod schema;
 mod streams;
 mod summaries;
 #[cfg(test)]
 mod tests;
+mod vhosts;
 mod webrtc;
 mod webrtc_sessions;
 
 use axum::{
-    Json, Router,
-    extract::State,
+    Json,
     http::{HeaderValue, Uri, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{Problem, query::Params, router::AppState};
 
+pub use config::{ApiConfig, ApiToken, BasicAuth, Endpoints, ExporterConfig, HeartbeatConfig, RawApi, Role, StatsConfig};
+pub(crate) use meter::Kbps;
 pub use rates::Rates;
+pub(crate) use rates::protocol_and_role;
+pub(crate) use routes::router;
+pub(crate) use summaries::data as summaries_data;
 
+/// SRS's number for an unknown vhost.
+const ERROR_VHOST_NOT_FOUND: u16 = 2014;
 /// SRS's number for an unknown stream.
 const ERROR_STREAM_NOT_FOUND: u16 = 2048;
 /// SRS's number for an unknown client.
@@ -61,64 +81,6 @@ fn answer(state: &AppState, code: u16, fields: impl Serialize) -> Response {
 /// SRS's failures are 200 with a `code`.
 fn failure(state: &AppState, code: u16) -> Response {
     answer(state, code, json!({}))
-}
-
-/// What may be read. With `kicks`, clients can be ended too.
-pub(crate) fn routes(kicks: bool) -> Router<AppState> {
-    let client = if kicks { get(clients::one).delete(clients::kick) } else { get(clients::one) };
-    [
-        ("/api/v1/versions", get(versions)),
-        ("/api/v1/streams", get(streams::list)),
-        ("/api/v1/clients", get(clients::list)),
-        ("/api/v1/summaries", get(summaries::summaries)),
-        ("/api/v1/webrtc/sessions", get(webrtc_sessions::list)),
-    ]
-    .into_iter()
-    .fold(Router::new(), |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
-    .route("/api/v1/streams/{id}", get(streams::one))
-    .route("/api/v1/clients/{id}", client)
-    .route("/api/v1/webrtc/sessions/{id}", get(webrtc_sessions::one))
-}
-
-/// The lists of what is below `/`, `/api` and `/api/v1`.
-pub(crate) fn indexes() -> Router<AppState> {
-    [("", root as fn(&AppState) -> Response), ("/api", api), ("/api/v1", v1)].into_iter().fold(
-        Router::new(),
-        |router, (path, list)| {
-            let methods = get(move |State(state): State<AppState>| async move { list(&state) });
-            let router = if path.is_empty() { router } else { router.route(path, methods.clone()) };
-            router.route(&format!("{path}/"), methods)
-        },
-    )
-}
-
-fn root(state: &AppState) -> Response {
-    answer(state, 0, json!({"urls": {"api": "the api root", "rtc": "the WebRTC signalling: whip, whep, publish, play"}}))
-}
-
-fn api(state: &AppState) -> Response {
-    answer(state, 0, json!({"urls": {"v1": "the api version 1.0"}}))
-}
-
-fn v1(state: &AppState) -> Response {
-    let urls = json!({
-        "versions": "the version of the server",
-        "summaries": "the process and its counters",
-        "streams": "the streams, or one with its id",
-        "clients": "the clients, or one with its id; DELETE ends it",
-    });
-    answer(state, 0, json!({"urls": urls}))
-}
-
-async fn versions(State(state): State<AppState>) -> Response {
-    let part = |text: &str| text.parse::<u32>().unwrap_or(0);
-    let data = json!({
-        "major": part(env!("CARGO_PKG_VERSION_MAJOR")),
-        "minor": part(env!("CARGO_PKG_VERSION_MINOR")),
-        "revision": part(env!("CARGO_PKG_VERSION_PATCH")),
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    answer(&state, 0, json!({"data": data}))
 }
 
 /// `start` and `count` of a list's query.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use axum::{
@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde_json::json;
 use weir_source::{Codec, Source, StreamKey, Track};
 
-use super::{ERROR_STREAM_NOT_FOUND, Page, answer, failure, rates::Kbps};
-use crate::{Problem, router::AppState};
+use super::{ERROR_STREAM_NOT_FOUND, Page, answer, failure, meter::Kbps, rates::Departed};
+use crate::{Problem, ids, router::AppState};
 
 #[derive(Serialize)]
 struct Row {
@@ -65,18 +65,84 @@ struct Audio {
 
 pub(super) async fn list(State(state): State<AppState>, uri: Uri) -> Result<Response, Problem> {
     let page = Page::of(&uri)?;
-    let sources = state.hub.list();
-    let total = sources.len();
+    let entries = entries(&state);
+    let total = entries.len();
     let counts = Counts::of(&state);
     let now = Instant::now();
-    let rows: Vec<Row> = page.cut(sources).map(|source| row(&state, &source, &counts, now)).collect();
+    let rows: Vec<Row> = page.cut(entries).map(|entry| entry.row(&state, &counts, now)).collect();
     Ok(answer(&state, 0, json!({"streams": rows, "total": total})))
 }
 
 pub(super) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> Response {
-    match state.hub.list().iter().find(|source| state.ids.stream(source.key()) == id) {
-        Some(source) => answer(&state, 0, json!({"stream": row(&state, source, &Counts::of(&state), Instant::now())})),
+    match entries(&state).into_iter().find(|entry| state.ids.stream(entry.key()) == id) {
+        Some(entry) => answer(&state, 0, json!({"stream": entry.row(&state, &Counts::of(&state), Instant::now())})),
         None => failure(&state, ERROR_STREAM_NOT_FOUND),
+    }
+}
+
+/// A stream that there is, or one that was published until lately.
+enum Entry {
+    Present(Arc<Source>),
+    Departed(StreamKey, Departed),
+}
+
+/// All of them in the order of their names.
+fn entries(state: &AppState) -> Vec<Entry> {
+    // In this order: one that ends in between is listed once or twice rather than not at all.
+    let mut all: Vec<Entry> = state.hub.list().into_iter().map(Entry::Present).collect();
+    all.extend(state.rates.departed(&state.hub).into_iter().map(|(key, last)| Entry::Departed(key, last)));
+    all.sort_by(|a, b| a.key().cmp(b.key()));
+    all.dedup_by(|b, a| a.key() == b.key());
+    all
+}
+
+impl Entry {
+    fn key(&self) -> &StreamKey {
+        match self {
+            Self::Present(source) => source.key(),
+            Self::Departed(key, _) => key,
+        }
+    }
+
+    fn row(&self, state: &AppState, counts: &Counts, now: Instant) -> Row {
+        match self {
+            Self::Present(source) => row(state, source, counts, now),
+            Self::Departed(key, last) => Row {
+                tc_url: last.tc_url.clone(),
+                frames: last.video_frames,
+                audio_frames: last.audio_frames,
+                video_frames: last.video_frames,
+                send_bytes: last.send_bytes,
+                recv_bytes: last.recv_bytes,
+                kbps: state.rates.stream(key).kbps,
+                ..Row::of(state, key, counts)
+            },
+        }
+    }
+}
+
+impl Row {
+    /// What its name tells.
+    fn of(state: &AppState, key: &StreamKey, counts: &Counts) -> Self {
+        Self {
+            id: state.ids.stream(key),
+            name: key.stream().to_owned(),
+            vhost: state.ids.vhost(key.vhost()),
+            app: key.app().to_owned(),
+            tc_url: String::new(),
+            url: format!("/{}/{}", key.app(), key.stream()),
+            live_ms: ids::now_ms(),
+            clients: counts.0.get(key).copied().unwrap_or(0),
+            frames: 0,
+            audio_frames: 0,
+            video_frames: 0,
+            send_bytes: 0,
+            recv_bytes: 0,
+            kbps: Kbps::default(),
+            publish: Publish { active: false, cid: String::new() },
+            video: None,
+            audio: None,
+        }
     }
 }
 
@@ -101,14 +167,7 @@ fn row(state: &AppState, source: &Arc<Source>, counts: &Counts, now: Instant) ->
     let stats = source.stats();
     let video_frames = stats.video.load(Ordering::Relaxed);
     Row {
-        id: state.ids.stream(key),
-        name: key.stream().to_owned(),
-        vhost: state.ids.vhost(key.vhost()),
-        app: key.app().to_owned(),
         tc_url: client.map_or_else(String::new, |client| client.info.url.clone()),
-        url: format!("/{}/{}", key.app(), key.stream()),
-        live_ms: unix_millis(),
-        clients: counts.0.get(key).copied().unwrap_or(0),
         frames: video_frames,
         audio_frames: stats.audio.load(Ordering::Relaxed),
         video_frames,
@@ -118,13 +177,9 @@ fn row(state: &AppState, source: &Arc<Source>, counts: &Counts, now: Instant) ->
         publish: Publish { active: publisher.is_some(), cid: publisher.unwrap_or_default() },
         video: video(source),
         audio: audio(source),
+        // SRS gives its own clock in `live_ms` rather than the stream's age.
+        ..Row::of(state, key, counts)
     }
-}
-
-/// SRS gives its own clock here rather than the stream's age.
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The picture as the publisher's own lane tells it, else as a remuxer has found out.
@@ -133,11 +188,13 @@ fn video(source: &Source) -> Option<Video> {
     let track = Arc::clone(source.tracks(native).video()?);
     let known = track.video.clone().or_else(|| source.tracks(native.other()).video()?.video.clone());
     let (profile, level) = h264_profile(&track.fmtp).unwrap_or_default();
-    let known = known.unwrap_or_else(|| weir_source::VideoInfo { profile, level, ..Default::default() });
+    let known = known.unwrap_or_default();
+    let or = |known: String, agreed| if known.is_empty() { agreed } else { known };
     Some(Video {
         codec: track.codec.name(),
-        profile: known.profile,
-        level: known.level,
+        profile: or(known.profile, profile),
+        // SRS writes a whole one without its zero.
+        level: or(known.level, level).trim_end_matches(".0").to_owned(),
         width: known.width,
         height: known.height,
     })

@@ -7,30 +7,87 @@ use serde_json::{Value, json};
 use weir_bridge::{hls::HlsStats, rtmp::RtmpStats};
 use weir_rtc::RtcStats;
 
-use super::answer;
-use crate::{HttpStats, router::AppState, serve};
+use super::{answer, rates::Total};
+use crate::{
+    HttpStats,
+    machine::{Figures, share},
+    router::AppState,
+    serve,
+};
 
-/// `data.self` is SRS's; `data.weir` has what SRS has no words for.
 pub(super) async fn summaries(State(state): State<AppState>) -> Response {
-    let data = json!({
-        "ok": true,
+    answer(&state, 0, json!({"data": data(&state)}))
+}
+
+/// `self` and `system` are SRS's; `weir` has what SRS has no words for. SRS's `percent` is a share: 1 is
+/// all.
+pub(crate) fn data(state: &AppState) -> Value {
+    let figures = state.machine.figures();
+    let (totals, _) = state.rates.totals();
+    json!({
+        "ok": figures.ok,
         "now_ms": crate::ids::now_ms(),
-        "self": {
-            "version": env!("CARGO_PKG_VERSION"),
-            "pid": std::process::id(),
-            "mem_kbyte": resident_kbyte(),
-            "srs_uptime": state.ids.started.elapsed().as_secs(),
-        },
+        "self": of_self(state, &figures),
+        "system": of_system(state, &figures, totals.bytes()),
         "weir": {
-            "streams": state.hub.list().len(),
+            "streams": state.hub.count(),
             "clients": state.hub.clients().count(),
             "rtc": state.rtc.as_ref().map(|rtc| of_rtc(&rtc.stats())),
             "rtmp": of_rtmp(&state.rtmp),
             "http": of_http(&state.http),
             "hls": state.hls.as_ref().map(|hls| of_hls(&hls.stats())),
         },
-    });
-    answer(&state, 0, json!({"data": data}))
+    })
+}
+
+fn of_self(state: &AppState, figures: &Figures) -> Value {
+    let process = &figures.process;
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "ppid": process.field("ppid"),
+        "argv": figures.facts.argv,
+        "cwd": figures.facts.cwd,
+        "mem_kbyte": process.resident_kbyte,
+        "mem_percent": share(process.resident_kbyte, figures.memory.total),
+        "cpu_percent": figures.process_share,
+        "srs_uptime": state.ids.started.elapsed().as_secs(),
+    })
+}
+
+fn of_system(state: &AppState, figures: &Figures, bytes: Total) -> Value {
+    let (memory, devices, sockets) = (&figures.memory, &figures.devices, &figures.sockets);
+    json!({
+        "cpu_percent": figures.cpu_share,
+        "disk_read_KBps": figures.disk_read_kbps,
+        "disk_write_KBps": figures.disk_write_kbps,
+        "disk_busy_percent": figures.disk_busy,
+        "mem_ram_kbyte": memory.total,
+        "mem_ram_percent": memory.ram_share(),
+        "mem_swap_kbyte": memory.swap_total,
+        "mem_swap_percent": memory.swap_share(),
+        "cpus": figures.cpus,
+        "cpus_online": figures.cpus_online,
+        "uptime": figures.uptime.0,
+        // SRS's spelling.
+        "ilde_time": figures.uptime.1,
+        "load_1m": figures.load[0],
+        "load_5m": figures.load[1],
+        "load_15m": figures.load[2],
+        "net_sample_time": figures.taken_ms,
+        "net_recv_bytes": devices.recv,
+        "net_send_bytes": devices.send,
+        "net_recvi_bytes": devices.inner_recv,
+        "net_sendi_bytes": devices.inner_send,
+        "srs_sample_time": figures.taken_ms,
+        "srs_recv_bytes": bytes.recv,
+        "srs_send_bytes": bytes.send,
+        "conn_sys": sockets.tcp,
+        "conn_sys_et": sockets.established,
+        "conn_sys_tw": sockets.time_wait,
+        "conn_sys_udp": sockets.udp,
+        "conn_srs": state.hub.clients().count(),
+    })
 }
 
 fn of_rtc(stats: &RtcStats) -> Value {
@@ -110,6 +167,7 @@ fn of_http(stats: &HttpStats) -> Value {
         "answered": of(&stats.answered),
         "refused": of(&stats.refused),
         "failed": of(&stats.failed),
+        "denied": of(&stats.denied),
         "connections_refused": connections_refused,
         "connections_failed": connections_failed,
     })
@@ -125,11 +183,4 @@ fn of_hls(stats: &HlsStats) -> Value {
         "frames_dropped": stats.frames_dropped,
         "refused": stats.refused,
     })
-}
-
-/// Zero where the system does not say.
-fn resident_kbyte() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches("kB").trim().parse().unwrap_or(0)
 }
