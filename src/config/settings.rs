@@ -33,11 +33,18 @@ impl fmt::Display for Origin {
 }
 
 /// What a directive is set to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
     /// The words of each time that it is written: most may be written once.
     pub(crate) entries: Vec<Vec<String>>,
     pub(crate) origin: Origin,
+}
+
+/// The words may be a secret's, so they are not printed.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 impl Setting {
