@@ -46,15 +46,15 @@ fn refer_looks_at_the_page() {
     for page in [None, Some("https://notexample.com/"), Some("https://example.com.evil.example/")] {
         assert_eq!(status(page), 403, "{page:?}");
     }
-    let publish = |page: &str| {
-        let url = server.rtmp_url("cam");
-        let input = ["-re", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=10", "-t", "0.5", "-c:v", "libx264"];
-        let output = ["-rtmp_pageurl", page, "-f", "flv", &url];
-        Client::ffmpeg("publisher", &[&input[..], &output[..]].concat()).finish(Duration::from_secs(30))
-    };
-    assert!(publish("http://studio.example.com/go").status.success());
-    let refused = publish("http://example.com/go");
-    assert!(refused.stderr.contains("not allowed"), "{}", refused.stderr);
+    // FFmpeg tells its page as a player only: as a publisher it comes from none.
+    let url = server.rtmp_url("cam");
+    let input = ["-re", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=10", "-t", "0.5", "-c:v", "libx264"];
+    let publish = [&input[..], &["-f", "flv", &url]].concat();
+    let play = ["-rtmp_pageurl", "http://studio.example.org/go", "-i", &url, "-f", "null", "-"];
+    for (name, args) in [("publisher", &publish[..]), ("player", &play)] {
+        let refused = Client::ffmpeg(name, args).finish(Duration::from_secs(30));
+        assert!(refused.stderr.contains("not allowed"), "{name}: {}", refused.stderr);
+    }
 }
 
 #[test]
