@@ -130,12 +130,6 @@ fn webrtc_and_the_bridges_do_not_know_each_other() {
     });
 }
 
-/// Rows that are tested elsewhere, with why.
-const ROWS_ELSEWHERE: &[&str] = &[
-    // HTTPS is the front's.
-    "h43",
-];
-
 /// The ids at the head of a test's name: `h17_h19_trickle_needs_the_right_tag` has two.
 fn rows_of(name: &str) -> impl Iterator<Item = &str> {
     let is_row = |word: &&str| {
