@@ -13,8 +13,9 @@ const PEAK_GROWTH_KIB: u64 = 128 << 10;
 /// What it may keep. The allocator holds on to most of what it once had: four rounds of all attacks
 /// end where the first did.
 const KEPT_GROWTH_KIB: u64 = 96 << 10;
-/// Everything that a peer can leave hanging is freed within ten seconds, and a tick to notice.
-const GAUGES_PATIENCE: Duration = Duration::from_secs(14);
+/// Everything that a peer can leave hanging is freed within ten seconds, an offer of ours that nobody
+/// answers and an HLS session that nobody plays within thirty; and a tick to notice.
+const GAUGES_PATIENCE: Duration = Duration::from_secs(34);
 /// At the debug level a connection has about three lines of 150 bytes, and there are some 600. A
 /// line per bad packet would show.
 const LOG_BYTES_MAX: usize = 2 << 20;
