@@ -1,10 +1,12 @@
 //! The real binary on free ports, with a configuration of its own, ended when dropped.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     net::{SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -205,10 +207,14 @@ impl Drop for Weir {
     }
 }
 
-/// A free TCP address on loopback. Another process could take it before the server does, but the
-/// kernel hands out ephemeral ports in a wide, random order.
+/// A free TCP address on loopback, another one at each call. Another process could take it before the
+/// server does, but the kernel hands out ephemeral ports in a wide, random order.
 pub fn free_tcp() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free TCP port")
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free TCP port");
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = std::iter::repeat_with(free).take(100).find(|addr| given.insert(addr.port()));
+    fresh.expect("a port that was not given yet")
 }
 
 /// The same, free for UDP as well.
