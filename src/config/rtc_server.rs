@@ -83,7 +83,7 @@ pub struct RtcServer {
     pub protocol: Protocols,
     /// The addresses that clients are told; empty: the machine's own.
     pub candidates: Vec<IpAddr>,
-    /// Names that stand for such addresses, until [`RtcServer::resolve`] has looked them up.
+    /// Names that stand for such addresses, until `resolve` has looked them up.
     pub names: Vec<String>,
     /// Threads; 0: one for each core.
     pub workers: usize,

@@ -25,7 +25,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// Every one, in the order of [`Hook::index`].
+    /// Every one, in the order of their indexes.
     pub const ALL: [Self; 9] = [
         Self::Connect,
         Self::Close,
