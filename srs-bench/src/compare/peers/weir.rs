@@ -25,7 +25,8 @@ pub(in crate::compare) struct Weir {
 
 impl Weir {
     pub(super) fn new(program: &Path) -> Self {
-        let said = Command::new(program).arg("-v").output().map(|output| output.stdout).unwrap_or_default();
+        // As SRS, it tells its version on standard error.
+        let said = Command::new(program).arg("-v").output().map(|output| output.stderr).unwrap_or_default();
         Self { program: program.to_owned(), version: String::from_utf8_lossy(&said).trim().to_owned() }
     }
 
