@@ -41,7 +41,7 @@ use crate::{
 pub use reload::ConfigSource;
 
 /// How long the tasks of closing connections may take; with WebRTC's half second it stays well
-/// under the three seconds that a service manager is promised.
+/// under the three seconds that are promised where no callback server is slow.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long callback servers may take to hear that all clients have gone.
 const HOOKS_TIMEOUT: Duration = Duration::from_secs(2);
