@@ -15,8 +15,8 @@ use rml_rtmp::{
     time::RtmpTimestamp,
 };
 use tokio_util::sync::CancellationToken;
-use weir_bridge::rtmp::{RtmpConfig, serve};
-use weir_source::{Caller, ClientInfo, ClientKind, Gatekeeper, Hub, StreamKey, Traffic, Verdict, Visit};
+use weir_bridge::rtmp::{RtmpConfig, RtmpVhost, serve};
+use weir_source::{Caller, ClientInfo, ClientKind, Gatekeeper, Hub, PerVhost, StreamKey, Traffic, Verdict, Visit};
 
 /// Longer than anything here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -424,12 +424,17 @@ fn a_connection_has_the_settings_of_its_beginning() {
     let _first = Client::publish(&server, "live", "a");
     let mut rest = Vec::new();
     assert!(matches!(server.raw().read_to_end(&mut rest), Ok(0) | Err(_)), "one is all");
-    server.settings.store(Arc::new(RtmpConfig { connections_max: 3, chunk_size_out: 128, ..RtmpConfig::default() }));
+    server.settings.store(Arc::new(RtmpConfig { connections_max: 4, ..RtmpConfig::default() }));
     let mut publisher = Client::publish(&server, "live", "b");
-    let mut old = Client::play(&server, "live", "b");
+    let mut before = Client::play(&server, "live", "b");
+    let vhosts = PerVhost::all(RtmpVhost { chunk_size_out: 128, ..RtmpVhost::default() });
+    server.settings.store(Arc::new(RtmpConfig { connections_max: 4, vhosts, ..RtmpConfig::default() }));
+    let mut after = Client::play(&server, "live", "b");
     publisher.send_headers();
     publisher.send_video(0, picture(true, 0, 70_000, 1));
-    until("the picture comes in small chunks", || old.media().2 == picture(true, 0, 70_000, 1));
+    for (what, player) in [("large", &mut before), ("small", &mut after)] {
+        until(&format!("the picture comes in {what} chunks"), || player.media().2 == picture(true, 0, 70_000, 1));
+    }
     server.end();
 }
 

@@ -20,8 +20,7 @@ pub(super) const ROWS: &[Row] = &[
         Kind::Seconds(0.0, 86_400.0),
         "0",
         "Seconds without a player that end a publisher; 0: never",
-    )
-    .without_effect("publishers stay"),
+    ),
     Row::new(
         "vhost.publish.takeover",
         Kind::Choice(&["silent", "identity", "always", "never"]),
@@ -35,13 +34,15 @@ pub(super) const ROWS: &[Row] = &[
         .without_effect("both are told apart"),
 ];
 
-/// How long publishers by RTMP may be silent.
+/// What publishers may do. The times of silence are for those by RTMP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// Until the first media.
     pub firstpkt_timeout: Duration,
     /// After it.
     pub normal_timeout: Duration,
+    /// Without a player that end a publisher of any protocol; zero: never.
+    pub kickoff_for_idle: Duration,
     /// When one takes the place of another.
     pub takeover: Takeover,
 }
@@ -51,6 +52,7 @@ pub(super) fn read(settings: &Settings, vhost: &str) -> Publish {
     Publish {
         firstpkt_timeout: view.millis("firstpkt_timeout"),
         normal_timeout: view.millis("normal_timeout"),
+        kickoff_for_idle: view.seconds("kickoff_for_idle"),
         takeover: match view.text("takeover").as_str() {
             "identity" => Takeover::Identity,
             "always" => Takeover::Always,

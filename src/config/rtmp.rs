@@ -10,7 +10,7 @@ use super::{
 
 pub(super) const ROWS: &[Row] = &[
     Row::new("listen", Kind::Listen, "", "Where RTMP listens, several ports or addresses; nothing: nowhere. With -e: 1935"),
-    Row::new("chunk_size", Kind::Number(128, 65_536), "60000", "Bytes of the chunks that are sent"),
+    Row::new("chunk_size", Kind::Number(128, 65_536), "60000", "Bytes of the chunks that are sent, where a vhost has no other"),
     Row::block("rtmps", "RTMP over TLS"),
     Row::new("rtmps.enabled", Kind::Flag, "off", "Listen for RTMP over TLS"),
     Row::new("rtmps.listen", Kind::Listen, "", "Where; there is no default"),
@@ -24,13 +24,11 @@ pub(super) const ROWS: &[Row] = &[
 pub struct Rtmp {
     /// Where RTMP listens.
     pub listen: Vec<SocketAddr>,
-    /// Bytes of the chunks that are sent, 128 to 65,536.
-    pub chunk_size: usize,
     /// Where RTMP over TLS listens, if it does.
     pub tls: Option<TlsListener>,
 }
 
 pub(super) fn read(settings: &Settings) -> Rtmp {
     let server = settings.server("");
-    Rtmp { listen: server.listens("listen"), chunk_size: server.number("chunk_size"), tls: tls::read(settings.server("rtmps")) }
+    Rtmp { listen: server.listens("listen"), tls: tls::read(settings.server("rtmps")) }
 }

@@ -226,7 +226,7 @@ fn sections_of_the_server_are_typed() {
          rtc_server { enabled on; workers 3; buffer 1m; coalesce 0; candidate 192.0.2.1 example.net * ; }\n\
          heartbeat { enabled on; interval 3.3; url https://a/b; ports on; } exporter { enabled on; tag t; }",
     );
-    assert_eq!((config.rtmp.listen, config.rtmp.chunk_size), (vec![addr("0.0.0.0:1935"), addr("[::1]:1936")], 4_096));
+    assert_eq!((config.rtmp.listen, config.vhosts.get("any").chunk_size), (vec![addr("0.0.0.0:1935"), addr("[::1]:1936")], 4_096));
     assert_eq!(config.process.pid.as_deref(), Some(Path::new("/run/weir.pid")));
     assert_eq!((config.process.server_id.as_deref(), config.process.grace_start_wait), (Some("x"), Duration::from_millis(100)));
     assert_eq!(
@@ -392,7 +392,7 @@ fn older_and_newer_ways_of_writing_are_understood() {
     let (config, notes) = read(text);
     let vhost = config.vhosts.get("a");
     assert_eq!(vhost.refer.as_ref().map(|refer| refer.all.clone()), Some(vec!["github.com".to_owned()]));
-    assert_eq!((config.rtmp.chunk_size, config.http_server.listen.len()), (4_096, 1));
+    assert_eq!((config.vhosts.get("a").chunk_size, config.http_server.listen.len()), (4_096, 1));
     assert!(!vhost.play.gop_cache && vhost.rtc.rtmp_to_rtc);
     assert_eq!(vhost.publish.normal_timeout, Duration::from_secs(7));
     assert!(notes.iter().any(|note| note == "a.conf:2:1: http_stream: is written http_server today"), "{notes:#?}");

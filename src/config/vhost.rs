@@ -18,8 +18,7 @@ pub(super) const ROWS: &[Row] = &[
         "Streams of one host name; __defaultVhost__ takes the clients that name no other",
     ),
     Row::new("vhost.enabled", Kind::Flag, "on", "Let clients in"),
-    Row::new("vhost.chunk_size", Kind::Number(128, 65_536), "", "Bytes of RTMP's chunks; nothing: the server's")
-        .without_effect("the server's chunk_size holds for all vhosts"),
+    Row::new("vhost.chunk_size", Kind::Number(128, 65_536), "", "Bytes of RTMP's chunks; nothing: the server's"),
     Row::new("vhost.min_latency", Kind::Flag, "off", "Send what comes at once: mw_latency is 0 unless written"),
     Row::new("vhost.tcp_nodelay", Kind::Flag, "off", "Send small packets at once").without_effect("they always are"),
     Row::new("vhost.in_ack_size", Kind::Number(0, 2_147_483_647), "0", "RTMP's acknowledgements from clients")
@@ -31,6 +30,8 @@ pub(super) const ROWS: &[Row] = &[
 /// Settings of one vhost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vhost {
+    /// Bytes of the chunks that its RTMP clients are sent, 128 to 65,536.
+    pub chunk_size: usize,
     /// How players are sent to.
     pub play: play::Play,
     /// What publishers may do.
@@ -77,7 +78,10 @@ pub(super) fn read(settings: &Settings) -> (Vhosts, PerVhost<Vhost>) {
 }
 
 fn one(settings: &Settings, name: &str) -> Vhost {
+    let own = settings.vhost(name, "vhost");
+    let chunk_size = if own.is_set("chunk_size") { own } else { settings.server("") };
     Vhost {
+        chunk_size: chunk_size.number("chunk_size"),
         play: play::read(settings, name),
         publish: publish::read(settings, name),
         refer: refer::read(settings, name),

@@ -1,6 +1,7 @@
 //! The server: every part started in order, changed while it runs, stopped in reverse.
 
 mod door;
+mod idle;
 mod listeners;
 mod reload;
 mod remuxers;
@@ -25,6 +26,7 @@ use weir_web::{AppState, Hooks, ServerIds, access::Access};
 
 use self::{
     door::Door,
+    idle::Idle,
     listeners::{Listeners, Services},
     reload::{Reloader, Request, Watch},
     remuxers::Remuxers,
@@ -145,6 +147,8 @@ impl Server {
         // who may not come in learns nothing; then the door; callbacks last.
         hub.set_gatekeeper(Access::new(&state, Some(Arc::clone(&door) as _)));
         spawn_tasks(&mut tasks, &state, &stop);
+        let idle = Idle::new(Arc::clone(&hub), settings.idle.clone());
+        tasks.spawn(Arc::clone(&idle).run(stop.clone()));
 
         let live = Live {
             hub: Arc::clone(&hub),
@@ -156,6 +160,7 @@ impl Server {
             limits: Arc::new(ArcSwap::from_pointee(settings.limits)),
             certificates: Arc::clone(&state.certificates),
             door,
+            idle,
             rtc: handle,
             log,
         };

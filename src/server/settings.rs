@@ -1,7 +1,7 @@
 //! The one place where a [`Config`] becomes the settings of each part, and where a running server
 //! keeps them.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use weir_bridge::{
@@ -11,7 +11,7 @@ use weir_bridge::{
     transcode::Bitrates,
 };
 use weir_rtc::{RtcConfig, RtcHandle};
-use weir_source::{DEFAULT_VHOST, Hub, PerVhost, Vhosts};
+use weir_source::{Hub, PerVhost, Vhosts};
 use weir_web::{
     Hooks, HooksConfig, ServeLimits, VhostConfig, WebConfig,
     tls::{Certificates, Identities, Identity},
@@ -19,6 +19,7 @@ use weir_web::{
 
 use super::{
     door::Door,
+    idle::Idle,
     listeners::{Kind, Listen},
     remuxers::{Directions, Remuxers},
 };
@@ -45,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) clients_max: usize,
     /// Which vhosts take WebRTC clients.
     pub(crate) webrtc: PerVhost<bool>,
+    /// How long publishers stay without a player.
+    pub(crate) idle: PerVhost<Duration>,
     pub(crate) log: LogConfig,
 }
 
@@ -68,6 +71,7 @@ impl Settings {
             rtc: (!config.rtc_server.listen.is_empty()).then(|| rtc(&config.rtc_server)),
             clients_max: connections_max,
             webrtc: config.vhosts.map(|vhost| vhost.rtc.enabled),
+            idle: config.vhosts.map(|vhost| vhost.publish.kickoff_for_idle),
             log: (&config.log).into(),
         }
     }
@@ -113,14 +117,14 @@ fn certificates(config: &Config) -> Identities {
 }
 
 fn rtmp(config: &Config, stats: &Arc<RtmpStats>) -> RtmpConfig {
-    // A connection is bounded in time before it names its vhost.
-    let publish = &config.vhosts.get(DEFAULT_VHOST).publish;
     RtmpConfig {
-        chunk_size_out: config.rtmp.chunk_size,
         connections_max: config.process.max_connections,
-        first_media_timeout: publish.firstpkt_timeout,
-        idle_timeout: publish.normal_timeout,
-        vhosts: config.vhosts.map(|vhost| RtmpVhost { gather: vhost.play.gather }),
+        vhosts: config.vhosts.map(|vhost| RtmpVhost {
+            chunk_size_out: vhost.chunk_size,
+            first_media_timeout: vhost.publish.firstpkt_timeout,
+            idle_timeout: vhost.publish.normal_timeout,
+            gather: vhost.play.gather,
+        }),
         stats: Arc::clone(stats),
         ..RtmpConfig::default()
     }
@@ -196,6 +200,7 @@ pub(crate) struct Live {
     pub(crate) limits: Arc<ArcSwap<ServeLimits>>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) door: Arc<Door>,
+    pub(crate) idle: Arc<Idle>,
     pub(crate) rtc: Option<RtcHandle>,
     pub(crate) log: Option<Log>,
 }
@@ -229,6 +234,7 @@ impl Live {
         self.door.set_clients_max(new.clients_max);
         self.remuxers.set_settings(new.remux.clone());
         self.door.set_webrtc(new.webrtc.clone());
+        self.idle.set_patience(new.idle.clone());
         self.remuxers.set_directions(new.directions.clone());
         self.hub.review_remuxers();
         Ok(())
@@ -251,6 +257,7 @@ impl Live {
             rtc: self.rtc.as_ref().map(|rtc| (*rtc.config()).clone()),
             clients_max: self.door.clients_max(),
             webrtc: (*self.door.webrtc()).clone(),
+            idle: (*self.idle.patience()).clone(),
             log: self.log.as_ref().map_or_else(|| log.clone(), |log| (*log.config()).clone()),
         }
     }

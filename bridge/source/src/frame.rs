@@ -36,18 +36,23 @@ pub struct Frame {
 /// A frame as containers write it, each form made at most once.
 #[derive(Debug, Default)]
 pub struct Muxed {
-    rtmp: OnceLock<Bytes>,
+    /// With the size of its chunks.
+    rtmp: OnceLock<(usize, Bytes)>,
     flv: OnceLock<Bytes>,
 }
 
 impl Muxed {
-    /// The frame as one RTMP message in chunks; `make` runs for the first caller only, so all
-    /// callers must make the same bytes (one chunk size per server).
-    pub fn rtmp(&self, make: impl FnOnce() -> Bytes) -> Bytes {
-        self.rtmp.get_or_init(make).clone()
+    /// The frame as one RTMP message in chunks of a size. `make` runs for the first caller, and for those
+    /// with another size than that one's: a stream has one, but for players from before a reload.
+    pub fn rtmp(&self, chunk_size: usize, make: impl Fn() -> Bytes) -> Bytes {
+        match self.rtmp.get_or_init(|| (chunk_size, make())) {
+            (size, shared) if *size == chunk_size => shared.clone(),
+            _ => make(),
+        }
     }
 
-    /// The frame as one FLV tag with its trailing size; as [`Muxed::rtmp`].
+    /// The frame as one FLV tag with its trailing size. `make` runs for the first caller only, so all
+    /// callers must make the same bytes.
     pub fn flv(&self, make: impl FnOnce() -> Bytes) -> Bytes {
         self.flv.get_or_init(make).clone()
     }

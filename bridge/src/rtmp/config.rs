@@ -9,9 +9,6 @@ use super::RtmpStats;
 /// RTMP's settings. Each has a default that suits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RtmpConfig {
-    /// Size of the chunks that we send, in bytes, 128 to 65,536. One for the whole server, because
-    /// all players of a stream share the same bytes. Default 60,000.
-    pub chunk_size_out: usize,
     /// Connections at one time; more are closed at once. One that waits costs about 10 KiB.
     /// Default 10,000.
     pub connections_max: usize,
@@ -20,10 +17,6 @@ pub struct RtmpConfig {
     /// How long whoever decides about a client may think; then it is refused. A callback server's own
     /// time is shorter. Default 30 s.
     pub decision_timeout: Duration,
-    /// From `publish` to the first media. Default 20 s.
-    pub first_media_timeout: Duration,
-    /// Silence of a publisher. Default 30 s.
-    pub idle_timeout: Duration,
     /// For one write. A player that takes longer is closed. Default 10 s.
     pub write_timeout: Duration,
     /// How often a player that is sent nothing is pinged, so that a dead one is noticed.
@@ -36,8 +29,15 @@ pub struct RtmpConfig {
 }
 
 /// RTMP's settings of one vhost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtmpVhost {
+    /// Size of the chunks that we send, in bytes, 128 to 65,536. One for all players of a stream,
+    /// because they share the same bytes. Default 60,000.
+    pub chunk_size_out: usize,
+    /// From `publish` to the first media. Default 20 s.
+    pub first_media_timeout: Duration,
+    /// Silence of a publisher. Default 30 s.
+    pub idle_timeout: Duration,
     /// How long frames are gathered before a player is sent them in one write (`mw_latency`): it is
     /// later by as much, and costs as many system calls less. Default zero: never.
     pub gather: Duration,
@@ -46,12 +46,9 @@ pub struct RtmpVhost {
 impl Default for RtmpConfig {
     fn default() -> Self {
         Self {
-            chunk_size_out: 60_000,
             connections_max: 10_000,
             handshake_timeout: Duration::from_secs(10),
             decision_timeout: Duration::from_secs(30),
-            first_media_timeout: Duration::from_secs(20),
-            idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),
             vhosts: PerVhost::default(),
@@ -60,7 +57,18 @@ impl Default for RtmpConfig {
     }
 }
 
-impl RtmpConfig {
+impl Default for RtmpVhost {
+    fn default() -> Self {
+        Self {
+            chunk_size_out: 60_000,
+            first_media_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(30),
+            gather: Duration::ZERO,
+        }
+    }
+}
+
+impl RtmpVhost {
     /// Some clients take no chunks longer than 65,536 bytes, and none may be shorter than before.
     pub(crate) fn chunk_size(&self) -> usize {
         self.chunk_size_out.clamp(128, 65_536)

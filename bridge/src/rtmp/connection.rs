@@ -135,6 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
         };
+        let config = Arc::clone(&self.config);
+        let settings = config.vhosts.get(&vhost);
         let caller = Caller {
             id: self.id.clone(),
             ip: self.ip,
@@ -151,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 pass.traffic().received.fetch_add(received, Ordering::Relaxed);
                 pass.traffic().sent.fetch_add(self.sent_before as u64, Ordering::Relaxed);
                 self.pass = Some(pass);
-                self.session.accept_connect(Instant::now());
+                self.session.accept_connect(Instant::now(), settings);
             }
             Err(denied) => self.refuse(&denied.to_string()),
         }
@@ -187,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         };
         let client = self.enter(pass, wake.clone());
-        self.session.accept_publish(Instant::now());
+        self.session.accept_publish(Instant::now(), self.config.vhosts.get(key.vhost()));
         info!(stream = %key, ip = %self.ip, "publishing");
         let mut publisher = FramesPublisher::new(publisher);
         let end = self.publish_frames(&mut publisher, &client, &wake).await;
@@ -249,10 +251,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let key = pass.info().key.clone();
         let subscriber = self.hub.subscribe_frames(&key, Instant::now());
         let client = self.enter(pass, wake.clone());
-        self.session.accept_play();
+        let vhost = self.config.vhosts.get(key.vhost());
+        self.session.accept_play(vhost);
         info!(stream = %key, ip = %self.ip, "playing");
-        let shape = Shape { stream_id: self.session.stream_id(), chunk_size: self.config.chunk_size() };
-        let mut player = Player::new(subscriber, wake, shape, self.config.vhosts.get(key.vhost()).gather);
+        let shape = Shape { stream_id: self.session.stream_id(), chunk_size: vhost.chunk_size() };
+        let mut player = Player::new(subscriber, wake, shape, vhost.gather);
         let end = self.play_frames(&mut player, &client).await;
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "stopped".to_owned());
         info!(stream = %key, %why, dropped = player.dropped(), uncarried = player.uncarried(), "playing ended");

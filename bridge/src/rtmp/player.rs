@@ -147,7 +147,7 @@ fn message(piece: Piece<'_>, timestamp: u32, stream_id: u32, chunk_size: usize, 
         }
         Piece::Frame(frame) => {
             let Some(head) = frame_head(frame) else { return };
-            let shared = frame.muxed.rtmp(|| {
+            let shared = frame.muxed.rtmp(chunk_size, || {
                 let (on, kind) = channel(&frame.track);
                 serialise(on, kind, timestamp, SHARED_STREAM_ID, &[head.as_ref(), &frame.data], chunk_size)
             });

@@ -15,6 +15,8 @@ pub(crate) mod chunk_stream {
     pub(crate) const AUDIO: u8 = 7;
 }
 
+/// The size of chunks until the peer is told of another (RTMP 1.0, section 5.4.1).
+const CHUNK_BYTES_BEFORE: usize = 128;
 /// Bytes after which either side acknowledges (SRS's figure).
 const WINDOW_BYTES: u32 = 2_500_000;
 /// "Dynamic" (RTMP 1.0, section 5.4.5).
@@ -32,22 +34,29 @@ const PING_RESPONSE: u16 = 7;
 pub(crate) struct Replies {
     pub(crate) out: Vec<u8>,
     chunk_size: usize,
-    chunk_size_later: usize,
+}
+
+impl Default for Replies {
+    fn default() -> Self {
+        Self { out: Vec::new(), chunk_size: CHUNK_BYTES_BEFORE }
+    }
 }
 
 impl Replies {
-    /// `chunk_size` is used from the moment the peer was told.
-    pub(crate) fn new(chunk_size: usize) -> Self {
-        Self { out: Vec::new(), chunk_size: 128, chunk_size_later: chunk_size }
+    /// Tells the peer of another size of chunks than it knows, and uses it from then on.
+    pub(crate) fn set_chunk_size(&mut self, chunk_size: usize) {
+        if chunk_size != self.chunk_size {
+            let size = u32::try_from(chunk_size).unwrap_or(u32::MAX);
+            self.control(MessageKind::SetChunkSize, &size.to_be_bytes());
+            self.chunk_size = chunk_size;
+        }
     }
 
-    pub(crate) fn connected(&mut self, transaction: f64, object_encoding: f64) {
+    pub(crate) fn connected(&mut self, transaction: f64, object_encoding: f64, chunk_size: usize) {
         self.control(MessageKind::WindowAckSize, &WINDOW_BYTES.to_be_bytes());
         let [a, b, c, d] = WINDOW_BYTES.to_be_bytes();
         self.control(MessageKind::SetPeerBandwidth, &[a, b, c, d, LIMIT_DYNAMIC]);
-        let size = u32::try_from(self.chunk_size_later).unwrap_or(u32::MAX);
-        self.control(MessageKind::SetChunkSize, &size.to_be_bytes());
-        self.chunk_size = self.chunk_size_later;
+        self.set_chunk_size(chunk_size);
         let properties = Value::object([
             ("fmsVer", Value::string("FMS/3,5,3,888")),
             ("capabilities", Value::Number(127.0)),

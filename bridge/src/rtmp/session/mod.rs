@@ -14,7 +14,7 @@ use weir_source::Secret;
 
 use self::commands::{denial, metadata, refusal};
 use super::{
-    RtmpConfig,
+    RtmpConfig, RtmpVhost,
     aggregate::Aggregate,
     chunk::{ChunkError, ChunkReader, Limits, Message, MessageKind},
     command::Connect,
@@ -122,6 +122,8 @@ pub struct Session {
     handshake: Option<Box<Handshake>>,
     reader: ChunkReader,
     replies: Replies,
+    /// Of the vhost that it publishes to.
+    idle_timeout: Duration,
     connect: Option<Connect>,
     /// One bit per message stream id, 1 to 8.
     streams: u16,
@@ -144,7 +146,8 @@ impl Session {
         Self {
             handshake: Some(Box::default()),
             reader: ChunkReader::new(LIMITS_BEFORE),
-            replies: Replies::new(config.chunk_size()),
+            replies: Replies::default(),
+            idle_timeout: RtmpVhost::default().idle_timeout,
             connect: None,
             streams: 0,
             role: Role::Idle,
@@ -212,32 +215,36 @@ impl Session {
         }
     }
 
-    /// Lets the client go on after its `connect`. Its time to publish or play begins here.
-    pub fn accept_connect(&mut self, now: Instant) {
+    /// Lets the client go on after its `connect` to a vhost. Its time to publish or play begins here.
+    pub fn accept_connect(&mut self, now: Instant, vhost: &RtmpVhost) {
         let Role::Connecting(transaction) = self.role else { return };
         self.role = Role::Idle;
         self.deadline = Some((now + self.config.handshake_timeout, "before it published or played"));
         let object_encoding = self.connect.as_ref().map_or(0.0, |connect| connect.object_encoding);
-        self.replies.connected(transaction, object_encoding);
+        self.replies.connected(transaction, object_encoding, vhost.chunk_size());
     }
 
-    /// Lets the client publish what it asked for.
-    pub fn accept_publish(&mut self, now: Instant) {
+    /// Lets the client publish what it asked for, to a vhost that need not be that of its `connect`.
+    pub fn accept_publish(&mut self, now: Instant, vhost: &RtmpVhost) {
         let Role::Asking(Ask::Publish, stream_id) = self.role else { return };
         self.role = Role::Publishing(stream_id);
         self.reader.set_limits(LIMITS_PUBLISHING);
-        self.deadline = Some((now + self.config.first_media_timeout, "after it began to publish"));
+        self.deadline = Some((now + vhost.first_media_timeout, "after it began to publish"));
+        self.idle_timeout = vhost.idle_timeout;
+        self.replies.set_chunk_size(vhost.chunk_size());
         if std::mem::take(&mut self.said_fc_publish) {
             self.replies.on_fc_publish(stream_id);
         }
         self.replies.on_status(stream_id, "status", "NetStream.Publish.Start", "Started publishing stream.");
     }
 
-    /// Lets the client play what it asked for.
-    pub fn accept_play(&mut self) {
+    /// Lets the client play what it asked for, of a vhost that need not be that of its `connect`. It is
+    /// told of this one's size of chunks, by which its messages are to be made.
+    pub fn accept_play(&mut self, vhost: &RtmpVhost) {
         let Role::Asking(Ask::Play, stream_id) = self.role else { return };
         self.role = Role::Playing(stream_id);
         self.deadline = None;
+        self.replies.set_chunk_size(vhost.chunk_size());
         self.replies.play_started(stream_id);
     }
 
@@ -318,7 +325,7 @@ impl Session {
         let message = message?;
         match self.role {
             Role::Publishing(_) if taken > 0 && self.deadline.is_some_and(|(_, when)| when == IDLE) => {
-                self.deadline = Some((now + self.config.idle_timeout, IDLE));
+                self.deadline = Some((now + self.idle_timeout, IDLE));
             }
             Role::Idle => {
                 self.bytes_before = self.bytes_before.saturating_add(taken);
@@ -359,7 +366,7 @@ impl Session {
             self.ignored += 1;
             return None;
         }
-        self.deadline = Some((now + self.config.idle_timeout, IDLE));
+        self.deadline = Some((now + self.idle_timeout, IDLE));
         Some(match message.kind {
             MessageKind::Audio => Event::Audio(message.timestamp, message.payload),
             _ => Event::Video(message.timestamp, message.payload),

@@ -62,7 +62,7 @@ impl Client {
     fn poll(&mut self) -> Result<Option<Event>, SessionError> {
         loop {
             match self.poll_all()? {
-                Some(Event::Connect(_)) => self.session.accept_connect(self.now),
+                Some(Event::Connect(_)) => self.session.accept_connect(self.now, &RtmpVhost::default()),
                 other => return Ok(other),
             }
         }
@@ -70,6 +70,14 @@ impl Client {
 
     fn poll_all(&mut self) -> Result<Option<Event>, SessionError> {
         self.session.handle_input(self.now, &mut self.input)
+    }
+
+    /// The sizes of chunks that the server told of.
+    fn chunks_told(&mut self) -> Vec<u32> {
+        // A `SetChunkSize` is a message of one chunk with its own header, on the control channel.
+        let said = self.session.take_output();
+        let told = said.windows(16).filter(|at| at.starts_with(&[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]));
+        told.filter_map(|at| Some(u32::from_be_bytes(*at.last_chunk()?))).collect()
     }
 
     /// What the server said, each as kind and the words that matter.
@@ -92,7 +100,7 @@ impl Client {
         client.command(0, "createStream", 2.0, Value::Null);
         client.command(1, "publish", 3.0, Value::string("s"));
         assert!(matches!(client.poll(), Ok(Some(Event::Publish(_)))));
-        client.session.accept_publish(client.now);
+        client.session.accept_publish(client.now, &RtmpVhost::default());
         client.heard();
         client
     }
@@ -128,7 +136,7 @@ fn an_encoders_way_to_publishing_is_answered_as_srs_does() {
     assert_eq!((request.param.expose(), &request.tc_url[..]), ("?token=1", "rtmp://h/x"));
     assert_eq!(client.heard(), ["_result 2", "_result 3", "_result 4 1", "_result 5"]);
 
-    client.session.accept_publish(client.now);
+    client.session.accept_publish(client.now, &RtmpVhost::default());
     assert_eq!(client.heard(), ["onFCPublish 0 NetStream.Publish.Start", "onStatus 0 NetStream.Publish.Start"]);
     client.raw(MessageKind::Video, 1, &[0x17, 1]);
     assert!(matches!(client.poll(), Ok(Some(Event::Video(0, body))) if body.len() == 2));
@@ -152,7 +160,7 @@ fn a_players_way_to_media_is_answered_as_srs_does() {
     client.command(1, "play", 4.0, Value::string("s"));
     assert!(matches!(client.poll(), Ok(Some(Event::Play(request))) if request.app == "live" && request.stream == "s"));
     client.heard();
-    client.session.accept_play();
+    client.session.accept_play(&RtmpVhost::default());
     let started = [
         "user 0",
         "onStatus 0 NetStream.Play.Reset",
@@ -176,7 +184,7 @@ fn connect_is_answered_when_it_is_decided() {
     assert!(matches!(client.poll_all(), Ok(Some(Event::Connect(connect))) if connect.app == "live"));
     assert!(client.poll_all().unwrap().is_none(), "nothing is read on meanwhile");
     assert_eq!(client.heard(), [""; 0]);
-    client.session.accept_connect(client.now);
+    client.session.accept_connect(client.now, &RtmpVhost::default());
     assert!(client.poll_all().unwrap().is_none());
     assert_eq!(client.heard()[2..], ["_result 1 NetConnection.Connect.Success", "onBWDone 0", "_result 2 1"]);
 }
@@ -281,7 +289,7 @@ fn nothing_is_read_on_while_a_request_waits_for_its_answer() {
     client.raw(MessageKind::Audio, 1, &[0xaf, 1]);
     assert!(matches!(client.poll(), Ok(Some(Event::Publish(_)))));
     assert!(client.poll().unwrap().is_none());
-    client.session.accept_publish(client.now);
+    client.session.accept_publish(client.now, &RtmpVhost::default());
     assert!(matches!(client.poll(), Ok(Some(Event::Audio(..)))));
 }
 
@@ -372,15 +380,42 @@ fn aggregates_are_taken_apart() {
 }
 
 #[test]
+fn a_vhost_has_times_and_chunks_of_its_own() {
+    let quick = RtmpVhost {
+        chunk_size_out: 4_096,
+        first_media_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(1),
+        ..RtmpVhost::default()
+    };
+    let mut client = Client::connected("live");
+    client.command(1, "publish", 3.0, Value::string("s?vhost=quick"));
+    assert!(matches!(client.poll(), Ok(Some(Event::Publish(_)))));
+    assert_eq!(client.chunks_told(), [60_000], "those of the vhost that it connected to");
+    client.session.accept_publish(client.now, &quick);
+    assert_eq!(client.chunks_told(), [4_096]);
+    assert_eq!(client.session.poll_timeout(), Some(client.now + Duration::from_secs(2)));
+    client.raw(MessageKind::Audio, 1, &[0xaf, 1]);
+    assert!(client.poll().unwrap().is_some());
+    assert_eq!(client.session.poll_timeout(), Some(client.now + Duration::from_secs(1)));
+
+    let mut client = Client::connected("live");
+    client.command(1, "play", 3.0, Value::string("s?vhost=quick"));
+    assert!(matches!(client.poll(), Ok(Some(Event::Play(_)))));
+    client.chunks_told();
+    client.session.accept_play(&quick);
+    assert_eq!(client.chunks_told(), [4_096], "before the media that is cut by it");
+}
+
+#[test]
 fn each_phase_has_its_time() {
-    let config = RtmpConfig::default();
+    let (config, vhost) = (RtmpConfig::default(), RtmpVhost::default());
     let now = Instant::now();
     let mut session = Session::new(Arc::new(config.clone()), now);
     assert!(session.handle_timeout(now + Duration::from_secs(9)).is_ok());
     assert_eq!(session.handle_timeout(now + config.handshake_timeout), Err(SessionError::TimedOut("in its handshake")));
 
     let mut client = Client::publishing();
-    let at = client.now + config.first_media_timeout;
+    let at = client.now + vhost.first_media_timeout;
     assert_eq!(client.session.poll_timeout(), Some(at));
     client.now += Duration::from_secs(15);
     client.raw(MessageKind::UserControl, 0, &[0, 6, 0, 0, 0, 9]);
@@ -388,5 +423,5 @@ fn each_phase_has_its_time() {
     assert_eq!(client.session.poll_timeout(), Some(at), "a ping is no media");
     client.raw(MessageKind::Audio, 1, &[0xaf, 1]);
     assert!(client.poll().unwrap().is_some());
-    assert_eq!(client.session.poll_timeout(), Some(client.now + config.idle_timeout));
+    assert_eq!(client.session.poll_timeout(), Some(client.now + vhost.idle_timeout));
 }
