@@ -2,6 +2,7 @@
 //! transcoders that they need. All of them meet only at the hub (`weir_source`).
 #![forbid(unsafe_code)]
 
+mod begin;
 pub mod flv;
 pub mod hls;
 mod reader;
@@ -10,4 +11,5 @@ pub mod rtmp;
 pub mod transcode;
 pub mod ts;
 
+pub use begin::Begin;
 pub use reader::{FrameReader, LaneReader, NotifyWake, PacketReader};

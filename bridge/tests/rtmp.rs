@@ -15,7 +15,10 @@ use rml_rtmp::{
     time::RtmpTimestamp,
 };
 use tokio_util::sync::CancellationToken;
-use weir_bridge::rtmp::{RtmpConfig, RtmpVhost, serve};
+use weir_bridge::{
+    Begin,
+    rtmp::{RtmpConfig, RtmpVhost, serve},
+};
 use weir_source::{Caller, ClientInfo, ClientKind, Gatekeeper, Hub, PerVhost, StreamKey, Traffic, Verdict, Visit};
 
 /// Longer than anything here takes, even on a busy machine.
@@ -435,6 +438,44 @@ fn a_connection_has_the_settings_of_its_beginning() {
     for (what, player) in [("large", &mut before), ("small", &mut after)] {
         until(&format!("the picture comes in {what} chunks"), || player.media().2 == picture(true, 0, 70_000, 1));
     }
+    server.end();
+}
+
+#[test]
+fn without_the_cache_a_player_begins_with_the_next_keyframe() {
+    let begin = Begin { cached: false, frames_max: 0 };
+    let vhosts = PerVhost::all(RtmpVhost { begin, ..RtmpVhost::default() });
+    let server = Server::start(RtmpConfig { vhosts, ..RtmpConfig::default() });
+    let mut publisher = Client::publish(&server, "live", "s");
+    publisher.send_headers();
+    publisher.send_video(0, picture(true, 0, 100, 1));
+    let source = server.hub.get(&StreamKey::new("live", "s").unwrap()).unwrap();
+    until("the picture has come", || source.frames().live() > 0);
+    let mut player = Client::play(&server, "live", "s");
+    until("it reads", || source.readers(weir_source::Lane::Frames) == 1);
+    publisher.send_video(40, picture(false, 0, 100, 2));
+    publisher.send_video(80, picture(true, 0, 100, 3));
+    let pictures = std::iter::repeat_with(|| player.media()).filter(|(is_video, _, body)| *is_video && body[1] == 1);
+    assert_eq!(pictures.map(|(_, _, body)| body).next().unwrap(), picture(true, 0, 100, 3));
+    drop((player, source));
+    server.end();
+}
+
+#[test]
+fn a_publisher_of_a_vhost_may_be_silent_for_as_long_as_that_says() {
+    let mut vhosts = PerVhost::default();
+    let quick = RtmpVhost { first_media_timeout: Duration::from_millis(300), ..RtmpVhost::default() };
+    vhosts.insert("quick", quick);
+    let server = Server::start(RtmpConfig { vhosts, ..RtmpConfig::default() });
+    server.hub.set_vhosts(weir_source::Vhosts::new(["quick", weir_source::DEFAULT_VHOST]));
+    let mut patient = Client::publish(&server, "live", "a");
+    let mut quick = Client::publish(&server, "live?vhost=quick", "b");
+    until("the quick vhost's publisher is ended", || server.hub.clients().count() == 1);
+    let mut rest = Vec::new();
+    let _closed_or_reset = quick.stream.read_to_end(&mut rest);
+    patient.send_headers();
+    assert_eq!(server.hub.clients().list()[0].info.key.stream(), "a");
+    drop(patient);
     server.end();
 }
 

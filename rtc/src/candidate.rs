@@ -68,6 +68,18 @@ pub(crate) fn with_first(base: &[SocketAddr], bound: &[SocketAddr], first: Optio
     all
 }
 
+/// `base` with the addresses by which a client reached us elsewhere. What is configured is better
+/// known than these, and these are better than what was found: a container knows none that is
+/// reachable.
+pub(crate) fn with_reached(base: &[SocketAddr], bound: &[SocketAddr], by: &[IpAddr], is_configured: bool) -> Vec<SocketAddr> {
+    let reached = by.iter().filter_map(|ip| Some(SocketAddr::new(*ip, port_for(bound, *ip)?)));
+    let mut all: Vec<SocketAddr> =
+        if is_configured { base.iter().copied().chain(reached).collect() } else { reached.chain(base.iter().copied()).collect() };
+    dedup(&mut all);
+    all.truncate(CANDIDATES_MAX);
+    all
+}
+
 /// The port that a client reaches through `ip`: of the socket of its family, else of any (an IPv4
 /// address may be mapped to an IPv6 server by the network).
 fn port_for(bound: &[SocketAddr], ip: IpAddr) -> Option<u16> {
@@ -144,6 +156,15 @@ mod tests {
         assert_eq!(first("2001:db8::1")[0], addrs(&["[2001:db8::1]:8000"])[0]);
         assert!("example.org".parse::<Candidate>().is_err());
         assert!("example.org:80".parse::<Candidate>().is_err());
+    }
+
+    #[test]
+    fn where_a_client_reached_us_comes_between_what_is_configured_and_what_was_found() {
+        let (bound, base) = (addrs(&["0.0.0.0:8000"]), addrs(&["10.0.0.1:8000"]));
+        let by = ips(&["203.0.113.7", "10.0.0.1"]);
+        assert_eq!(with_reached(&base, &bound, &by, false), addrs(&["203.0.113.7:8000", "10.0.0.1:8000"]));
+        assert_eq!(with_reached(&base, &bound, &by, true), addrs(&["10.0.0.1:8000", "203.0.113.7:8000"]));
+        assert_eq!(with_reached(&base, &bound, &[], false), base);
     }
 
     #[test]

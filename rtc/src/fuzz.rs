@@ -197,6 +197,7 @@ fn local() -> LocalParams<'static> {
         stream_id: "live/livestream",
         prefer: None,
         codec: None,
+        terms: crate::sdp::Terms::default(),
     }
 }
 

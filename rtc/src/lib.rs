@@ -36,6 +36,7 @@ pub use candidate::{Candidate, CandidateError};
 pub use config::{Protocols, RtcConfig};
 pub use error::{AnswerError, OpenError, RestartError, StartError};
 pub use handle::{Restarted, RtcHandle, RtcServer};
+pub use ice::{CONSENT_MIN, CONSENT_TIMEOUT};
 pub use live::ReconfigureError;
 pub use opening::{OpenRequest, Opened};
 pub use record::SessionInfo;

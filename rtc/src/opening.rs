@@ -2,7 +2,7 @@
 //! A player whose offer has no codec of the stream may get an offer of ours instead, and answer it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use crate::{
     lobby::{Refusal, Waiting},
     names,
     record::{Facts, Record},
-    sdp::{self, Direction, IceCredentials, LocalParams, SessionParams, negotiate},
+    sdp::{self, Direction, IceCredentials, LocalParams, SessionParams, Terms, negotiate},
     timeline::{Event, Named},
     worker::PeerWake,
 };
@@ -39,6 +39,11 @@ pub struct OpenRequest {
     pub ice: Option<IceCredentials>,
     /// Playing: where the offer has no codec of the stream, make one of ours instead of refusing.
     pub counter_offer: bool,
+    /// Addresses by which the client reached us: named after those that are configured, before those
+    /// that were found.
+    pub reached_by: Vec<IpAddr>,
+    /// What its vhost grants.
+    pub terms: Terms,
 }
 
 impl OpenRequest {
@@ -169,7 +174,7 @@ impl RtcHandle {
 impl Shared {
     fn negotiate(&self, request: &OpenRequest, ice: &IceCredentials) -> Result<Negotiated, OpenError> {
         let (brought, direction) = (self.bring(request), request.direction());
-        let local = brought.params(&self.fingerprint, ice, request.codec);
+        let local = LocalParams { terms: request.terms, ..brought.params(&self.fingerprint, ice, request.codec) };
         let (text, params, countered) = match negotiate(&request.offer, direction, &local) {
             Ok((answer, params)) => (answer, params, false),
             Err(error) if direction == Direction::Play && request.counter_offer && error.may_be_countered() => {
@@ -184,8 +189,12 @@ impl Shared {
     }
 
     fn bring(&self, request: &OpenRequest) -> Brought {
+        let is_configured = !self.live.config().candidates.is_empty();
         let named = |wanted: bool, base: &[SocketAddr], bound: &[SocketAddr]| match wanted {
-            true => candidate::with_first(base, bound, request.extra_candidate),
+            true => {
+                let all = candidate::with_reached(base, bound, &request.reached_by, is_configured);
+                candidate::with_first(&all, bound, request.extra_candidate)
+            }
             false => Vec::new(),
         };
         let key = &request.pass.info().key;
@@ -246,6 +255,7 @@ impl Brought {
             stream_id: &self.stream_id,
             prefer: self.prefer.as_deref(),
             codec,
+            terms: Terms::default(),
         }
     }
 }

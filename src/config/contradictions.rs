@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr};
 
-use weir_rtc::Protocols;
+use weir_rtc::{CONSENT_MIN, CONSENT_TIMEOUT, Protocols};
 
 use super::{Config, Mistake, Origin, settings::Settings, table};
 
@@ -114,6 +114,21 @@ impl Contradictions<'_> {
         }
         if vhost.rtc.enabled && config.rtc_server.listen.is_empty() {
             self.vhost_note(name, "vhost.rtc.enabled", "nobody can come by WebRTC without rtc_server");
+        }
+        let consent = vhost.rtc.terms.consent;
+        if vhost.rtc.enabled && consent > CONSENT_TIMEOUT {
+            self.vhost_note(
+                name,
+                "vhost.rtc.stun_timeout",
+                "counts as 30: who does not check is not sent to for longer (RFC 7675)",
+            );
+        }
+        if vhost.rtc.enabled && consent < CONSENT_MIN {
+            self.vhost_note(
+                name,
+                "vhost.rtc.stun_timeout",
+                "counts as 13: clients check every 6 seconds, and a check may be lost",
+            );
         }
         if vhost.security.as_ref().is_some_and(|security| security.rules.is_empty()) {
             self.vhost_note(name, "vhost.security.enabled", "without a rule nobody gets in");

@@ -24,9 +24,18 @@ pub(super) fn load(path: &Path) -> io::Result<(Vec<Directive>, Vec<Mistake>)> {
     let text = read(path)?;
     let real = path.canonicalize()?;
     let folder = real.parent().map(Path::to_owned).unwrap_or_default();
-    let mut includer = Includer { folder, open: vec![real], files: 1, mistakes: Vec::new() };
+    let mut includer = Includer { folder, open: vec![real], read: Vec::new(), mistakes: Vec::new() };
     let tree = includer.parse(&path.display().to_string(), &text, 0);
     Ok((tree, includer.mistakes))
+}
+
+/// The files that a configuration includes, as far as they can be read; some may be full of mistakes.
+pub(super) fn included(path: &Path) -> Vec<PathBuf> {
+    let (Ok(text), Ok(real)) = (read(path), path.canonicalize()) else { return Vec::new() };
+    let folder = real.parent().map(Path::to_owned).unwrap_or_default();
+    let mut includer = Includer { folder, open: vec![real], read: Vec::new(), mistakes: Vec::new() };
+    includer.parse(&path.display().to_string(), &text, 0);
+    includer.read
 }
 
 /// Text that may include nothing.
@@ -56,7 +65,8 @@ struct Includer {
     folder: PathBuf,
     /// The files being read, the innermost last.
     open: Vec<PathBuf>,
-    files: usize,
+    /// Those that were included so far.
+    read: Vec<PathBuf>,
     mistakes: Vec<Mistake>,
 }
 
@@ -101,7 +111,7 @@ impl Includer {
         for file in &directive.args {
             match self.find(file, &directive.place) {
                 Ok((real, text)) => {
-                    self.files += 1;
+                    self.read.push(real.clone());
                     let name = real.display().to_string();
                     self.open.push(real);
                     all.extend(self.parse(&name, &text, depth));
@@ -119,7 +129,7 @@ impl Includer {
         if self.open.len() > INCLUDES_DEEP_MAX {
             return Err(format!("more than {INCLUDES_DEEP_MAX} files within each other"));
         }
-        if self.files >= FILES_MAX {
+        if self.read.len() + 1 >= FILES_MAX {
             return Err(format!("more than {FILES_MAX} files"));
         }
         let beside = Path::new(&*place.file).with_file_name(file);

@@ -12,6 +12,12 @@ pub(super) const ROWS: &[Row] = &[
     Row::block("limits", "How often one address (of IPv6: one /64) may begin a session or send a signalling request"),
     Row::new("limits.per_second", Kind::Number(0, 1_000_000), "20", "In a second, in the long run; 0: no limit"),
     Row::new("limits.burst", Kind::Number(1, 1_000_000), "40", "At once, after a pause"),
+    Row::new(
+        "limits.connections",
+        Kind::Number(0, 1_000_000),
+        "0",
+        "HTTP connections at one time of each listener; viewers behind one proxy count as one address; 0: no limit",
+    ),
     Row::new("limits.exempt_loopback", Kind::Flag, "on", "Loopback has no limit"),
     Row::new(
         "trusted_proxies",
@@ -24,6 +30,8 @@ pub(super) const ROWS: &[Row] = &[
 /// What the HTTP side is to know of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
+    /// HTTP connections that one may have at a listener.
+    pub connections: usize,
     /// How often one may begin something.
     pub addresses: LimitConfig,
     /// Our proxies.
@@ -33,6 +41,10 @@ pub struct Limits {
 pub(super) fn read(settings: &Settings) -> Limits {
     let (view, top) = (settings.server("limits"), settings.server(""));
     Limits {
+        connections: match view.number("connections") {
+            0 => usize::MAX,
+            connections => connections,
+        },
         addresses: LimitConfig {
             per_second: view.number("per_second"),
             burst: view.number("burst"),

@@ -84,6 +84,11 @@ use syntax::Directive;
 const BUILT_IN: &str = include_str!("built_in.conf");
 /// With the environment alone, unless it says otherwise: as SRS, and RTMP's port.
 const ENVIRONMENT_ONLY: &str = "listen 1935;\nvhost __defaultVhost__ {\n}\n";
+/// The directives that name files which are read with the configuration.
+const FILES: [&str; 6] =
+    ["http_api.https.key", "http_api.https.cert", "http_server.https.key", "http_server.https.cert", "rtmps.key", "rtmps.cert"];
+/// The same of vhosts.
+const FILES_OF_VHOST: [&str; 3] = ["vhost.token.secret_file", "vhost.token.public_key", "vhost.token.jwks"];
 /// UDP addresses of WebRTC; each worker has a socket for each.
 const LISTEN_MAX: usize = 4;
 
@@ -198,6 +203,15 @@ impl Config {
         }
     }
 
+    /// The files that make up a configuration's text: the one of its source, the first, and those that it
+    /// includes now. Mistakes in them are no matter.
+    pub fn texts(source: &Source) -> Vec<PathBuf> {
+        match source {
+            Source::BuiltIn | Source::EnvironmentOnly => Vec::new(),
+            Source::File(path) => std::iter::once(path.clone()).chain(include::included(path)).collect(),
+        }
+    }
+
     /// Parses `text`, which may include nothing; `name` is that of its file in messages. Names among
     /// the candidates stay names.
     pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<(Self, Vec<String>), ConfigError> {
@@ -241,6 +255,14 @@ impl Config {
             vhosts,
             settings,
         }
+    }
+
+    /// The files that it names and that are read with it: certificates, keys, what proves tokens.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let of = |vhost: &str, path| table::row(path).and_then(|row| self.settings.get(vhost, row).entries.pop()?.pop());
+        let of_server = FILES.iter().filter_map(|path| of("", path));
+        let of_vhosts = self.settings.vhosts().flat_map(|vhost| FILES_OF_VHOST.iter().filter_map(move |path| of(vhost, path)));
+        of_server.chain(of_vhosts).filter(|file| !file.is_empty()).map(PathBuf::from).collect()
     }
 
     /// What every directive is set to and who said so, a line each.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use weir_bridge::Begin;
+
 use super::{
     settings::Settings,
     table::{Kind, Row},
@@ -12,10 +14,18 @@ const OWN_CLOCK: &str = "each stream has one clock that never goes back";
 
 pub(super) const ROWS: &[Row] = &[
     Row::block("vhost.play", "How players are sent to"),
-    Row::new("vhost.play.gop_cache", Kind::Flag, "on", "Begin with the last keyframe rather than wait for the next")
-        .without_effect("players begin with the last keyframe"),
-    Row::new("vhost.play.gop_cache_max_frames", Kind::Number(0, 1_000_000), "2500", "Frames kept from it on")
-        .without_effect("what is kept is bounded by time and bytes"),
+    Row::new(
+        "vhost.play.gop_cache",
+        Kind::Flag,
+        "on",
+        "Players of RTMP, HTTP-FLV and TS begin with the last keyframe rather than wait for the next; WebRTC's always do",
+    ),
+    Row::new(
+        "vhost.play.gop_cache_max_frames",
+        Kind::Number(0, 1_000_000),
+        "2500",
+        "Not if more frames than this have followed it, sound included; 0: any number that is kept",
+    ),
     Row::new("vhost.play.queue_length", Kind::Seconds(0.0, 3_600.0), "30", "Seconds that a player may be behind")
         .without_effect("one that is two seconds behind goes on at the next keyframe"),
     Row::new(
@@ -40,8 +50,8 @@ pub(super) const ROWS: &[Row] = &[
 /// How players are sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Play {
-    /// Begin with the last keyframe.
-    pub gop_cache: bool,
+    /// With what players begin.
+    pub begin: Begin,
     /// How long frames are gathered for one write; zero: never.
     pub gather: Duration,
 }
@@ -49,5 +59,6 @@ pub struct Play {
 pub(super) fn read(settings: &Settings, vhost: &str) -> Play {
     let play = settings.vhost(vhost, "vhost.play");
     let at_once = settings.is_on(vhost, "vhost.min_latency") && !play.is_set("mw_latency");
-    Play { gop_cache: play.flag("gop_cache"), gather: if at_once { Duration::ZERO } else { play.millis("mw_latency") } }
+    let begin = Begin { cached: play.flag("gop_cache"), frames_max: play.number("gop_cache_max_frames") };
+    Play { begin, gather: if at_once { Duration::ZERO } else { play.millis("mw_latency") } }
 }

@@ -46,8 +46,13 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("ff_log_level", Kind::Text, "info", "ffmpeg's log level").without_effect(NO_CHILDREN),
     Row::new("in_docker", Kind::Flag, "off", "Behave as in a container"),
     Row::new("disable_daemon_for_docker", Kind::Flag, "on", "Stay in the foreground in a container"),
-    Row::new("auto_reload_for_docker", Kind::Flag, "on", "Watch the configuration file in a container"),
-    Row::new("inotify_auto_reload", Kind::Flag, "off", "Watch the configuration file, reload when it changes"),
+    Row::new("auto_reload_for_docker", Kind::Flag, "on", "Watch in a container as inotify_auto_reload does"),
+    Row::new(
+        "inotify_auto_reload",
+        Kind::Flag,
+        "off",
+        "Reload when the configuration file changes, or one that it includes or names",
+    ),
     Row::new("grace_start_wait", Kind::Millis(0.0, WAIT_MS_MAX), "2300", "SIGQUIT: milliseconds before new clients are refused"),
     Row::new(
         "grace_final_wait",

@@ -1,5 +1,7 @@
 //! `http_remux`: HTTP-FLV.
 
+use weir_web::Content;
+
 use super::{
     settings::Settings,
     table::{Kind, Row},
@@ -9,14 +11,22 @@ pub(super) const ROWS: &[Row] = &[
     Row::block("vhost.http_remux", "HTTP-FLV"),
     Row::new("vhost.http_remux.enabled", Kind::Flag, "off", "Serve it"),
     Row::new("vhost.http_remux.mount", Kind::Checked(mount), "[vhost]/[app]/[stream].flv", "The path of streams"),
-    Row::new("vhost.http_remux.fast_cache", Kind::Seconds(0.0, 3_600.0), "0", "Seconds of sound for those that come later")
-        .without_effect("players begin with what the stream keeps"),
-    Row::new("vhost.http_remux.drop_if_not_match", Kind::Flag, "on", "Leave out what the header does not announce")
-        .without_effect("headers announce what there is"),
-    Row::new("vhost.http_remux.has_audio", Kind::Flag, "on", "With sound").without_effect("what the stream has is sent"),
-    Row::new("vhost.http_remux.has_video", Kind::Flag, "on", "With pictures").without_effect("what the stream has is sent"),
-    Row::new("vhost.http_remux.guess_has_av", Kind::Flag, "on", "Announce what there is")
-        .without_effect("that is what is announced"),
+    Row::new("vhost.http_remux.fast_cache", Kind::Seconds(0.0, 3_600.0), "0", "Seconds of sound that .mp3 and .aac begin with")
+        .without_effect("it is of .mp3 and .aac, which are not served"),
+    Row::new(
+        "vhost.http_remux.drop_if_not_match",
+        Kind::Flag,
+        "on",
+        "Leave out what has_audio and has_video exclude; off: only FLV's header does not tell of it",
+    ),
+    Row::new("vhost.http_remux.has_audio", Kind::Flag, "on", "With sound"),
+    Row::new("vhost.http_remux.has_video", Kind::Flag, "on", "With pictures"),
+    Row::new(
+        "vhost.http_remux.guess_has_av",
+        Kind::Flag,
+        "on",
+        "FLV's header tells what of these the stream has when it begins; off: what the two say",
+    ),
 ];
 
 /// HTTP-FLV.
@@ -24,10 +34,19 @@ pub(super) const ROWS: &[Row] = &[
 pub struct Remux {
     /// It is served.
     pub enabled: bool,
+    /// What of a stream is sent.
+    pub content: Content,
 }
 
 pub(super) fn read(settings: &Settings, vhost: &str) -> Remux {
-    Remux { enabled: settings.vhost(vhost, "vhost.http_remux").flag("enabled") }
+    let view = settings.vhost(vhost, "vhost.http_remux");
+    let content = Content {
+        audio: view.flag("has_audio"),
+        video: view.flag("has_video"),
+        guess: view.flag("guess_has_av"),
+        drop_excluded: view.flag("drop_if_not_match"),
+    };
+    Remux { enabled: view.flag("enabled"), content }
 }
 
 /// Players would ask in vain for what is mounted in another way.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir_rtc::sdp::{DtlsRole, Terms};
 use weir_web::{IceServer, IceServerError, WhipConfig};
 
 use super::{
@@ -14,16 +15,24 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("vhost.rtc.enabled", Kind::Flag, "off", "Let WebRTC clients in"),
     Row::new("vhost.rtc.rtmp_to_rtc", Kind::Flag, "off", "RTMP publishers reach WebRTC players"),
     Row::new("vhost.rtc.rtc_to_rtmp", Kind::Flag, "off", "WebRTC publishers reach RTMP, HTTP-FLV and HLS players"),
-    Row::new("vhost.rtc.nack", Kind::Flag, "on", "Send lost packets again").without_effect("it follows the client's offer"),
+    Row::new("vhost.rtc.nack", Kind::Flag, "on", "Ask for lost packets and send them again, where the client does too"),
     Row::new("vhost.rtc.nack_no_copy", Kind::Flag, "on", "Without copying them").without_effect("packets are never copied"),
     Row::new("vhost.rtc.nack_prefer_rtx", Kind::Flag, "off", "On a stream of their own")
         .without_effect("they are where the client offers RTX"),
-    Row::new("vhost.rtc.twcc", Kind::Flag, "on", "Transport feedback").without_effect("it follows the client's offer"),
-    Row::new("vhost.rtc.stun_timeout", Kind::Seconds(1.0, 3_600.0), "30", "Seconds of silence that end a session")
-        .without_effect("it is 30 seconds, as RFC 7675 has it"),
+    Row::new("vhost.rtc.twcc", Kind::Flag, "on", "Transport feedback, where the client has it too"),
+    Row::new(
+        "vhost.rtc.stun_timeout",
+        Kind::Seconds(1.0, 3_600.0),
+        "30",
+        "Seconds without a check that end a session, 13 to 30; less counts as 13, more as 30 (RFC 7675)",
+    ),
     Row::new("vhost.rtc.stun_strict_check", Kind::Flag, "off", "Check what STUN says").without_effect("it is always checked"),
-    Row::new("vhost.rtc.dtls_role", Kind::Choice(&["passive", "active"]), "passive", "Who begins DTLS")
-        .without_effect("the client does where it may"),
+    Row::new(
+        "vhost.rtc.dtls_role",
+        Kind::Choice(&["passive", "active"]),
+        "passive",
+        "What we are in DTLS where the client leaves it open; active: we begin it",
+    ),
     Row::new("vhost.rtc.dtls_version", Kind::Choice(&["auto", "dtls1.0", "dtls1.2"]), "auto", "Its version")
         .without_effect("DTLS 1.2 is spoken"),
     Row::new("vhost.rtc.drop_for_pt", Kind::Number(0, 127), "0", "A payload type to leave out, for debugging")
@@ -73,8 +82,8 @@ pub struct Rtc {
     pub rtmp_to_rtc: bool,
     /// WebRTC publishers reach the others.
     pub rtc_to_rtmp: bool,
-    /// Silence that ends a session.
-    pub stun_timeout: Duration,
+    /// What its sessions are granted.
+    pub terms: Terms,
     /// Bits per second of sound made for WebRTC players.
     pub opus_bitrate: u32,
     /// Bits per second of sound made for the others.
@@ -91,7 +100,12 @@ pub(super) fn read(settings: &Settings, vhost: &str) -> Rtc {
         enabled: view.flag("enabled"),
         rtmp_to_rtc: view.flag("rtmp_to_rtc"),
         rtc_to_rtmp: view.flag("rtc_to_rtmp"),
-        stun_timeout: view.seconds("stun_timeout"),
+        terms: Terms {
+            nack: view.flag("nack"),
+            transport_cc: view.flag("twcc"),
+            dtls_role: if view.text("dtls_role") == "active" { DtlsRole::Active } else { DtlsRole::Passive },
+            consent: view.seconds("stun_timeout"),
+        },
         opus_bitrate: view.number("opus_bitrate"),
         aac_bitrate: view.number("aac_bitrate"),
         pli_for_rtmp: view.seconds("pli_for_rtmp"),

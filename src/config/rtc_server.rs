@@ -6,6 +6,7 @@ use std::{
 };
 
 use weir_rtc::Protocols;
+use weir_web::ReachedConfig;
 
 use super::{
     Environment, Mistake, Origin,
@@ -36,12 +37,15 @@ pub(super) const ROWS: &[Row] = &[
         .without_effect("they are told where no candidate is named"),
     Row::new("rtc_server.ip_family", Kind::Choice(&["ipv4", "ipv6", "all"]), "ipv4", "Which of them")
         .without_effect("those that fit the listen addresses are told"),
-    Row::new("rtc_server.api_as_candidates", Kind::Flag, "on", "Tell the host of the signalling request as well")
-        .without_effect("name that address as a candidate"),
-    Row::new("rtc_server.resolve_api_domain", Kind::Flag, "on", "Look it up if it is a name")
-        .without_effect("names from clients are never looked up"),
+    Row::new(
+        "rtc_server.api_as_candidates",
+        Kind::Flag,
+        "on",
+        "Tell the host of the signalling request as well, behind those that candidate names",
+    ),
+    Row::new("rtc_server.resolve_api_domain", Kind::Flag, "on", "If it is a name, look it up: its public addresses are told"),
     Row::new("rtc_server.keep_api_domain", Kind::Flag, "off", "Tell the name")
-        .without_effect("names from clients are never told"),
+        .without_effect("addresses are told: not every client looks names up"),
     Row::new("rtc_server.ecdsa", Kind::Flag, "on", "A certificate of ECDSA rather than RSA")
         .without_effect("certificates are of ECDSA"),
     Row::new("rtc_server.encrypt", Kind::Flag, "on", "Encrypt media").without_effect("media is always encrypted"),
@@ -85,6 +89,8 @@ pub struct RtcServer {
     pub candidates: Vec<IpAddr>,
     /// Names that stand for such addresses, until `resolve` has looked them up.
     pub names: Vec<String>,
+    /// Whether the API's host is told as well.
+    pub reached: ReachedConfig,
     /// Threads; 0: one for each core.
     pub workers: usize,
     /// Bytes of kernel buffer for each worker and direction.
@@ -117,6 +123,7 @@ pub(super) fn read(settings: &Settings, environment: &Environment) -> RtcServer 
         },
         candidates: words.iter().filter_map(|word| word.parse().ok()).collect(),
         names,
+        reached: ReachedConfig { host: view.flag("api_as_candidates"), resolve: view.flag("resolve_api_domain") },
         workers: view.text("workers").parse().unwrap_or(0),
         buffer: view.number("buffer"),
         coalesce: view.millis("coalesce"),

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use weir_rtc::Protocols;
+use weir_rtc::{Protocols, sdp::DtlsRole};
 use weir_source::DEFAULT_VHOST;
 
 use super::*;
@@ -199,12 +199,12 @@ fn a_vhost_has_its_own_settings_and_srs_s_defaults() {
 fn sections_of_vhosts_are_typed() {
     let one = vhost("rtc { enabled on; rtmp_to_rtc on; stun_timeout 20; opus_bitrate 64000; }");
     assert!(one.rtc.enabled && one.rtc.rtmp_to_rtc && !one.rtc.rtc_to_rtmp);
-    assert_eq!((one.rtc.stun_timeout, one.rtc.opus_bitrate, one.rtc.aac_bitrate), (Duration::from_secs(20), 64_000, 128_000));
+    assert_eq!((one.rtc.terms.consent, one.rtc.opus_bitrate, one.rtc.aac_bitrate), (Duration::from_secs(20), 64_000, 128_000));
     assert_eq!(one.rtc.pli_for_rtmp, Duration::from_secs(2));
     let one = vhost("hls { enabled on; hls_fragment 4; hls_td_ratio 1.5; hls_window 30; }");
     assert_eq!((one.hls.fragment, one.hls.window), (Duration::from_secs(6), Duration::from_secs(30)));
     let one = vhost("play { gop_cache off; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }");
-    assert!(!one.play.gop_cache && one.remux.enabled);
+    assert!(!one.play.begin.cached && one.remux.enabled);
     assert_eq!((one.refer, one.security, one.hooks.enabled), (None, None, false));
     let hooks = vhost(
         "http_hooks { enabled on; on_play http://b https://c/d?e; on_hls_notify http://b/[app]; decision_timeout 2.5; tries 3; }
@@ -226,7 +226,10 @@ fn sections_of_the_server_are_typed() {
          rtc_server { enabled on; workers 3; buffer 1m; coalesce 0; candidate 192.0.2.1 example.net * ; }\n\
          heartbeat { enabled on; interval 3.3; url https://a/b; ports on; } exporter { enabled on; tag t; }",
     );
-    assert_eq!((config.rtmp.listen, config.vhosts.get("any").chunk_size), (vec![addr("0.0.0.0:1935"), addr("[::1]:1936")], 4_096));
+    assert_eq!(
+        (config.rtmp.listen, config.vhosts.get("any").chunk_size),
+        (vec![addr("0.0.0.0:1935"), addr("[::1]:1936")], 4_096)
+    );
     assert_eq!(config.process.pid.as_deref(), Some(Path::new("/run/weir.pid")));
     assert_eq!((config.process.server_id.as_deref(), config.process.grace_start_wait), (Some("x"), Duration::from_millis(100)));
     assert_eq!(
@@ -280,6 +283,39 @@ fn sections_that_are_off_do_not_listen() {
     let (config, _) = read("listen 127.0.0.1:2935;\nhttp_api { enabled off; }\nrtc_server { enabled off; }\n");
     assert_eq!(config.rtmp.listen, [addr("127.0.0.1:2935")]);
     assert!(config.http_api.listen.is_empty() && config.http_server.listen.is_empty() && config.rtc_server.listen.is_empty());
+}
+
+#[test]
+fn what_vhosts_differ_in_reaches_their_parts() {
+    let (config, notes) = read(
+        "listen 1935; chunk_size 4096; limits { connections 9; }\n\
+         http_server { enabled on; } http_api { enabled on; } rtc_server { enabled on; resolve_api_domain off; }\n\
+         vhost a {\n chunk_size 512; publish { firstpkt_timeout 300; normal_timeout 700; kickoff_for_idle 9; }\n\
+         play { gop_cache off; gop_cache_max_frames 7; }\n\
+         http_remux { enabled on; has_audio off; guess_has_av off; drop_if_not_match off; }\n\
+         rtc { enabled on; nack off; twcc off; stun_timeout 60; dtls_role active; }\n}\n\
+         vhost __defaultVhost__ { }",
+    );
+    assert_eq!(notes.len(), 1, "{notes:#?}");
+    assert!(notes[0].contains("vhost.rtc.stun_timeout: counts as 30"), "{notes:#?}");
+    let settings = crate::server::settings_of(&config);
+    let (ours, other) = (settings.rtmp.vhosts.get("a"), settings.rtmp.vhosts.get("b"));
+    let millis = Duration::from_millis;
+    assert_eq!((ours.chunk_size_out, ours.first_media_timeout, ours.idle_timeout), (512, millis(300), millis(700)));
+    assert_eq!((other.chunk_size_out, other.first_media_timeout, other.idle_timeout), (4_096, millis(20_000), millis(5_000)));
+    assert_eq!((**settings.idle.get("a"), **settings.idle.get("b")), (millis(9_000), Duration::ZERO));
+    let (ours, other) = (settings.web.vhosts.get("a"), settings.web.vhosts.get("b"));
+    assert_eq!((ours.begin.cached, ours.begin.frames_max), (false, 7));
+    assert_eq!((other.begin.cached, other.begin.frames_max), (true, 2_500));
+    let content = ours.content;
+    assert_eq!((content.audio, content.video, content.guess, content.drop_excluded), (false, true, false, false));
+    assert_eq!(other.content, weir_web::Content::default());
+    assert_eq!((ours.terms.nack, ours.terms.transport_cc, ours.terms.dtls_role), (false, false, DtlsRole::Active));
+    assert_eq!(other.terms, weir_rtc::sdp::Terms::default());
+    assert_eq!((settings.web.reached.host, settings.web.reached.resolve), (true, false));
+    assert_eq!(settings.limits.address_connections_max, 9);
+    let unlimited = crate::server::settings_of(&read("listen 1935;").0).limits.address_connections_max;
+    assert_eq!(unlimited, usize::MAX);
 }
 
 #[test]
@@ -393,7 +429,7 @@ fn older_and_newer_ways_of_writing_are_understood() {
     let vhost = config.vhosts.get("a");
     assert_eq!(vhost.refer.as_ref().map(|refer| refer.all.clone()), Some(vec!["github.com".to_owned()]));
     assert_eq!((config.vhosts.get("a").chunk_size, config.http_server.listen.len()), (4_096, 1));
-    assert!(!vhost.play.gop_cache && vhost.rtc.rtmp_to_rtc);
+    assert!(!vhost.play.begin.cached && vhost.rtc.rtmp_to_rtc);
     assert_eq!(vhost.publish.normal_timeout, Duration::from_secs(7));
     assert!(notes.iter().any(|note| note == "a.conf:2:1: http_stream: is written http_server today"), "{notes:#?}");
     assert!(notes.iter().any(|note| note == "a.conf:5:2: gop_cache: is written play { gop_cache } today"), "{notes:#?}");

@@ -10,7 +10,7 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -41,6 +41,12 @@ use crate::{
 };
 
 pub use reload::ConfigSource;
+
+/// What a configuration means to each part.
+#[cfg(test)]
+pub(crate) fn settings_of(config: &Config) -> Settings {
+    Settings::of(config, &Arc::default())
+}
 
 /// How long the tasks of closing connections may take; with WebRTC's half second it stays well
 /// under the three seconds that are promised where no callback server is slow.
@@ -90,7 +96,7 @@ impl Server {
     pub async fn run(start: Start) -> anyhow::Result<()> {
         let Start { source, config, process, log } = start;
         let mut signals = Signals::catch()?;
-        let mut watch = Watch::new(&source);
+        let mut watch = Watch::new(source.files(&config));
         let mut server = Self::start(config, source, Some(log.clone())).await?;
         print_urls(&server.config);
         process.is_ready(match &log.config().tank {
@@ -184,16 +190,26 @@ impl Server {
                 Event::Signal(Sent::Reload) => {
                     watch.look();
                     let _logged = self.reload("SIGHUP").await;
+                    watch.follow(self.files());
                 }
                 Event::Signal(Sent::ReopenLog) => self.live.log.iter().for_each(Log::reopen),
-                Event::FileChanged => _ = self.reload("the file has changed").await,
+                Event::FileChanged => {
+                    let _logged = self.reload("a file has changed").await;
+                    watch.follow(self.files());
+                }
                 Event::Asked(request) => {
                     watch.look();
                     let outcome = self.reload("asked for by the API").await;
+                    watch.follow(self.files());
                     let _asker_gone = request.send(outcome);
                 }
             }
         }
+    }
+
+    /// The files that a reload would read.
+    fn files(&self) -> Vec<PathBuf> {
+        self.source.files(&self.config)
     }
 
     /// Takes nobody new, and waits until those who are there have gone or their time is over.

@@ -2,6 +2,7 @@
 //! or by the file itself.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -51,11 +52,14 @@ impl ConfigSource {
         Config::load(&self.source, &self.environment)
     }
 
-    fn file(&self) -> Option<&Path> {
-        match &self.source {
-            Source::File(path) => Some(path),
-            Source::BuiltIn | Source::EnvironmentOnly => None,
+    /// All files that `config`, which was read from here, depends on.
+    pub(crate) fn files(&self, config: &Config) -> Vec<PathBuf> {
+        let mut files = Config::texts(&self.source);
+        // Without a file of its own nobody expects to be watched.
+        if !files.is_empty() {
+            files.extend(config.files());
         }
+        files
     }
 }
 
@@ -173,49 +177,142 @@ fn describe(change: &Change) -> String {
     }
 }
 
-/// Looks whether a file has changed. It is polled: what editors, config maps and bind mounts do to
+/// Looks whether any of the files has changed that the configuration is read from: its own, those that
+/// it includes, certificates, keys. They are polled: what editors, config maps and bind mounts do to
 /// files is too different for notices of the kernel.
 pub(crate) struct Watch {
-    path: Option<PathBuf>,
-    known: Option<Stamp>,
-    /// It has changed, and may be half written.
-    fresh: Option<Stamp>,
+    known: Stamps,
+    /// Something has changed, and may be half written.
+    fresh: Option<Stamps>,
 }
 
+/// Of each file how it was seen last; `None`: never.
+type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 /// What differs when a file was written or replaced.
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl Watch {
-    pub(crate) fn new(source: &ConfigSource) -> Self {
-        let path = source.file().map(Path::to_owned);
-        let known = path.as_deref().and_then(stamp);
-        Self { path, known, fresh: None }
+    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
+        let mut watch = Self { known: Stamps::new(), fresh: None };
+        watch.follow(files);
+        watch
     }
 
-    /// The file is about to be read: what stands there now is no news any more.
+    /// The files are about to be read: what stands there now is no news any more.
     pub(crate) fn look(&mut self) {
-        (self.known, self.fresh) = (self.path.as_deref().and_then(stamp), None);
+        (self.known, self.fresh) = (self.now(), None);
     }
 
-    /// Ends when the file has changed and then stayed as it is for one look. Cancelling it loses
+    /// These are the files from now on. Of those that it has watched, a change since they were read is
+    /// still one.
+    pub(crate) fn follow(&mut self, files: Vec<PathBuf>) {
+        let seen = |path: &Path| self.known.get(path).copied().unwrap_or_else(|| stamp(path));
+        self.known = files.into_iter().map(|path| (path.clone(), seen(&path))).collect();
+        self.fresh = None;
+    }
+
+    /// Ends when a file has changed and then all stayed as they are for one look. Cancelling it loses
     /// nothing.
     pub(crate) async fn changed(&mut self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = self.path.as_deref().and_then(stamp);
-            if now.is_none() || now == self.known {
-                self.fresh = None;
-            } else if now == self.fresh {
-                (self.known, self.fresh) = (now, None);
+            if self.has_news() {
                 return;
-            } else {
-                self.fresh = now;
             }
         }
+    }
+
+    /// One look.
+    fn has_news(&mut self) -> bool {
+        let now = self.now();
+        if now == self.known {
+            self.fresh = None;
+        } else if self.fresh.as_ref() == Some(&now) {
+            (self.known, self.fresh) = (now, None);
+            return true;
+        } else {
+            self.fresh = Some(now);
+        }
+        false
+    }
+
+    /// One that is not there is about to be replaced, or nothing can be read from it: no news.
+    fn now(&self) -> Stamps {
+        self.known.iter().map(|(path, seen)| (path.clone(), stamp(path).or(*seen))).collect()
     }
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let file = std::fs::metadata(path).ok()?;
     Some((file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            let path = std::env::temp_dir().join(format!("weir-watch-{}", weir_web::trace_id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _best_effort = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn has_changed(watch: &mut Watch) -> bool {
+        (0..3).any(|_look| watch.has_news())
+    }
+
+    #[test]
+    fn any_of_the_files_is_news_once_and_a_missing_one_is_none() {
+        let folder = Folder::new();
+        let [main, cert, later] = ["main.conf", "cert.pem", "later.conf"].map(|name| folder.0.join(name));
+        folder.write("main.conf", "listen 1935;");
+        folder.write("cert.pem", "one");
+        let mut watch = Watch::new(vec![main.clone(), cert.clone(), later.clone()]);
+        assert!(!has_changed(&mut watch));
+        folder.write("cert.pem", "another");
+        assert!(has_changed(&mut watch));
+        assert!(!has_changed(&mut watch), "once");
+        std::fs::remove_file(&cert).unwrap();
+        assert!(!has_changed(&mut watch));
+        folder.write("later.conf", "");
+        assert!(has_changed(&mut watch), "it was not there");
+
+        folder.write("main.conf", "listen 1936;");
+        watch.follow(vec![main]);
+        folder.write("later.conf", "not watched any more");
+        assert!(has_changed(&mut watch), "what changed before is not forgotten");
+        assert!(!has_changed(&mut watch));
+    }
+
+    #[test]
+    fn a_configuration_is_made_of_what_it_includes_and_what_it_names() {
+        let folder = Folder::new();
+        let main = folder
+            .write("main.conf", "include inner.conf; listen 1935; http_api { enabled on; https { cert c.pem; key k.pem; } }");
+        let inner = folder.write("inner.conf", "include deep.conf; broken");
+        folder.write("deep.conf", "");
+        let source = Source::File(main.clone());
+        assert_eq!(Config::texts(&source), [main.clone(), inner.canonicalize().unwrap()], "a broken one is worth watching");
+        folder.write("inner.conf", "include deep.conf;");
+        assert_eq!(Config::texts(&source).len(), 3);
+        let (config, _) = Config::load(&source, &Environment::of([])).unwrap();
+        let files = config.files();
+        assert!(["c.pem", "k.pem"].iter().all(|file| files.contains(&PathBuf::from(file))), "{files:?}");
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use weir_bridge::Begin;
+use weir_rtc::sdp::Terms;
 use weir_source::PerVhost;
 
 use crate::{
-    ApiConfig, Endpoints, HeartbeatConfig, WhipConfig,
+    ApiConfig, Content, Endpoints, HeartbeatConfig, ReachedConfig, WhipConfig,
     access::{AccessConfig, LimitConfig, Network},
 };
 
@@ -37,6 +39,8 @@ pub struct WebConfig {
     pub limits: LimitConfig,
     /// Proxies of ours, whose `X-Forwarded-For` is believed. Default none.
     pub trusted_proxies: Vec<Network>,
+    /// Whether the API's host is told to WebRTC clients.
+    pub reached: ReachedConfig,
     /// What differs by vhost.
     pub vhosts: PerVhost<VhostConfig>,
 }
@@ -48,6 +52,10 @@ pub struct VhostConfig {
     pub flv: bool,
     /// Who may come in.
     pub access: AccessConfig,
+    /// What of a stream its HTTP-FLV viewers get.
+    pub content: Content,
+    /// With what they begin (`gop_cache`).
+    pub begin: Begin,
     /// How long frames are gathered before an HTTP-FLV viewer is sent them (`mw_latency`): it is later
     /// by as much, and costs as many system calls less. Default zero: never.
     pub gather: Duration,
@@ -63,6 +71,8 @@ pub struct VhostConfig {
     pub hls_fragment: Option<Duration>,
     /// WHIP and WHEP (`rtc`).
     pub whip: WhipConfig,
+    /// What its WebRTC sessions are granted.
+    pub terms: Terms,
 }
 
 impl Default for VhostConfig {
@@ -70,11 +80,14 @@ impl Default for VhostConfig {
         Self {
             flv: true,
             access: AccessConfig::default(),
+            content: Content::default(),
+            begin: Begin::default(),
             gather: Duration::ZERO,
             hls_ctx: true,
             hls_ts_ctx: true,
             hls_fragment: None,
             whip: WhipConfig::default(),
+            terms: Terms::default(),
         }
     }
 }
@@ -94,6 +107,7 @@ impl Default for WebConfig {
             dir: None,
             limits: LimitConfig::default(),
             trusted_proxies: Vec::new(),
+            reached: ReachedConfig::default(),
             vhosts: PerVhost::default(),
         }
     }

@@ -20,7 +20,9 @@ use crate::{
     access::{self, Door},
     api, cors, files, heartbeat, live,
     machine::Machine,
-    metrics, pages, rtc_api, stats,
+    metrics, pages,
+    reached::Reached,
+    rtc_api, stats,
     tls::Certificates,
     whip,
 };
@@ -60,6 +62,7 @@ pub struct AppState {
     /// The remuxers and transcoders, for their counters.
     pub remux: Option<Arc<RemuxBridge>>,
     pub(crate) scrapes: Arc<metrics::Scrapes>,
+    pub(crate) reached: Arc<Reached>,
 }
 
 impl AppState {
@@ -85,6 +88,7 @@ impl AppState {
             machine: Arc::default(),
             remux: None,
             scrapes: Arc::default(),
+            reached: Arc::default(),
         }
     }
 

@@ -53,7 +53,10 @@ pub(crate) async fn open(state: &AppState, asked: Asked<'_>, offer: String) -> R
         debug!(%id, stream = %name, peer = %peer.0, "nobody publishes the stream");
         return Err(Problem::new(Fault::NotPublished, "nobody publishes the stream now"));
     }
-    match rtc.open(OpenRequest { pass, offer, extra_candidate, codec, layer_max, ice, counter_offer }) {
+    let config = state.config();
+    let reached_by = state.reached.by(config.reached, headers).await;
+    let terms = config.vhosts.get(name.vhost()).terms;
+    match rtc.open(OpenRequest { pass, offer, extra_candidate, codec, layer_max, ice, counter_offer, reached_by, terms }) {
         Ok(opened) => {
             debug!(%id, stream = %name, ?direction, peer = %peer.0, "session opened");
             Ok(opened)

@@ -14,5 +14,5 @@ pub use avc::AvcError;
 pub use demux::{Demuxed, Demuxer, TagError};
 pub use flow::{Flow, Piece};
 pub use metadata::on_metadata;
-pub use mux::Muxer;
+pub use mux::{Announce, Muxer};
 pub use tag::{BodyHead, Tag, TagKind, TagReader, config_head, config_tag, frame_head, frame_tag, header, millis, tag};

@@ -17,10 +17,28 @@ const SECOND_TRACK_WAIT: Duration = Duration::from_millis(500);
 /// The most frames held meanwhile: half a second at 60 pictures and 47 sounds a second, and spare.
 const HELD_MAX: usize = 128;
 
+/// What the header of an FLV stream says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// There may be sound.
+    pub audio: bool,
+    /// There may be pictures.
+    pub video: bool,
+    /// Of these what the stream has when it begins, and not both whatever it has.
+    pub guess: bool,
+}
+
+impl Default for Announce {
+    fn default() -> Self {
+        Self { audio: true, video: true, guess: true }
+    }
+}
+
 /// One player's FLV stream: feed it frames in the order read, send the bytes it gives. The player
 /// may have come before the publisher: the file header goes out with the first frames.
 #[derive(Debug)]
 pub struct Muxer {
+    announce: Announce,
     flow: Flow,
     has_begun: bool,
     held: Vec<Frame>,
@@ -35,7 +53,12 @@ impl Default for Muxer {
 impl Muxer {
     /// A player that has just come.
     pub fn new() -> Self {
-        Self { flow: Flow::new(), has_begun: false, held: Vec::new() }
+        Self::announcing(Announce::default())
+    }
+
+    /// One whose header says this.
+    pub fn announcing(announce: Announce) -> Self {
+        Self { announce, flow: Flow::new(), has_begun: false, held: Vec::new() }
     }
 
     /// Takes the next frame and appends what is to be sent. `tracks` are those of the frames lane
@@ -44,11 +67,16 @@ impl Muxer {
         if self.has_begun {
             return write(&mut self.flow, frame, tracks, out);
         }
+        let Announce { audio, video, guess } = self.announce;
         self.held.push(frame.clone());
+        if !guess {
+            return self.begin(audio, video, tracks, out);
+        }
         let has_audio = tracks.audio().is_some_and(|track| can_carry(track));
         let has_video = tracks.video().is_some_and(|track| can_carry(track));
         let waited = self.held.first().is_some_and(|first| frame.dts.saturating_since(first.dts) >= SECOND_TRACK_WAIT);
-        let has_both = has_audio && has_video;
+        // One that is not to be told of is not waited for.
+        let has_both = (has_audio || !audio) && (has_video || !video);
         if !has_both && !waited && self.held.len() < HELD_MAX {
             return;
         }
@@ -60,6 +88,10 @@ impl Muxer {
             self.held.clear();
             return;
         }
+        self.begin(has_audio && audio, has_video && video, tracks, out);
+    }
+
+    fn begin(&mut self, has_audio: bool, has_video: bool, tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
         out.push(tag::header(has_audio, has_video));
         self.has_begun = true;
         for frame in std::mem::take(&mut self.held) {
@@ -133,6 +165,19 @@ mod tests {
         muxer.frame(&frame(&video, 1, 0, true), &tracks(&[&video]), &mut out);
         muxer.frame(&frame(&video, 1, 500, false), &tracks(&[&video]), &mut out);
         assert_eq!(kinds(&out), (Some((false, true)), vec![(18, 0), (9, 0), (9, 0), (9, 500)]));
+    }
+
+    #[test]
+    fn what_is_not_to_be_told_of_is_not_waited_for_and_without_guessing_nothing_is() {
+        let video = track(Codec::H264, b"avcc");
+        let header = |announce| {
+            let mut out = Vec::new();
+            Muxer::announcing(announce).frame(&frame(&video, 1, 0, true), &tracks(&[&video]), &mut out);
+            kinds(&out).0
+        };
+        assert_eq!(header(Announce::default()), None);
+        assert_eq!(header(Announce { audio: false, ..Announce::default() }), Some((false, true)));
+        assert_eq!(header(Announce { guess: false, ..Announce::default() }), Some((true, true)));
     }
 
     #[test]

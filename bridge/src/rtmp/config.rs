@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use weir_source::PerVhost;
 
 use super::RtmpStats;
+use crate::Begin;
 
 /// RTMP's settings. Each has a default that suits.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,8 @@ pub struct RtmpVhost {
     pub first_media_timeout: Duration,
     /// Silence of a publisher. Default 30 s.
     pub idle_timeout: Duration,
+    /// With what players begin (`gop_cache`).
+    pub begin: Begin,
     /// How long frames are gathered before a player is sent them in one write (`mw_latency`): it is
     /// later by as much, and costs as many system calls less. Default zero: never.
     pub gather: Duration,
@@ -63,6 +66,7 @@ impl Default for RtmpVhost {
             chunk_size_out: 60_000,
             first_media_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(30),
+            begin: Begin::default(),
             gather: Duration::ZERO,
         }
     }

@@ -249,7 +249,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let wake = NotifyWake::new();
         let Some(pass) = self.admit(ClientKind::RtmpPlay, request).await? else { return Ok(()) };
         let key = pass.info().key.clone();
-        let subscriber = self.hub.subscribe_frames(&key, Instant::now());
+        let mut subscriber = self.hub.subscribe_frames(&key, Instant::now());
+        self.config.vhosts.get(key.vhost()).begin.place(&mut subscriber);
         let client = self.enter(pass, wake.clone());
         let vhost = self.config.vhosts.get(key.vhost());
         self.session.accept_play(vhost);

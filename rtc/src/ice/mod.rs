@@ -26,6 +26,9 @@ use crate::wire::stun::{self, Class, IntegrityKey, Message, REPLY_LEN_MAX, Reque
 
 /// How long consent lasts (RFC 7675 section 5.1).
 pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The least that can be set: peers check at most 6 s apart, one check may be lost, and the next needs
+/// a second for its way.
+pub const CONSENT_MIN: Duration = Duration::from_secs(13);
 /// The longest user name fragment (RFC 8839 section 5.4).
 const UFRAG_LEN_MAX: usize = 256;
 /// Room for a check: header, user name, priority, role, MESSAGE-INTEGRITY, FINGERPRINT.
@@ -181,6 +184,11 @@ impl IceLite {
             tie_breaker: rand::random(),
             stats: IceStats::default(),
         }
+    }
+
+    /// Consent lasts as long as this, within [`CONSENT_MIN`] and [`CONSENT_TIMEOUT`].
+    pub fn set_consent(&mut self, consent: Duration) {
+        self.place.set_consent(consent.clamp(CONSENT_MIN, CONSENT_TIMEOUT));
     }
 
     /// New credentials of both sides. Nothing moves by that; the peer's next nomination may.

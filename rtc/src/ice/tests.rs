@@ -280,3 +280,13 @@ fn h29_a_restart_that_comes_to_nothing_does_not_prolong_consent() {
     scene.wait(1);
     assert!(scene.ice.expired(scene.now), "30 s after the last check, whatever was asked for since");
 }
+
+#[test]
+fn consent_lasts_as_long_as_is_set_within_bounds() {
+    for (set, lasts) in [(20, 20), (1, 13), (3_600, 30)] {
+        let mut scene = Scene::new();
+        scene.ice.set_consent(Duration::from_secs(set));
+        scene.check(1, true);
+        assert_eq!(scene.ice.expires_at(), scene.now + Duration::from_secs(lasts), "{set}");
+    }
+}

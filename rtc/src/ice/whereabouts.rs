@@ -97,6 +97,8 @@ pub(super) struct Whereabouts {
     checked: Instant,
     /// Where fresh media came from last.
     home: Option<Path>,
+    /// How long the selected pair may be used after its last check.
+    consent: Duration,
     rival: Option<Rival>,
     /// The selected pair was a connection that has ended: until when another is waited for.
     lost_until: Option<Instant>,
@@ -127,6 +129,7 @@ impl Whereabouts {
             is_calm: false,
             proven: SmallVec::new(),
             checked: now,
+            consent: CONSENT_TIMEOUT,
             home: None,
             rival: None,
             lost_until: None,
@@ -403,8 +406,12 @@ impl Whereabouts {
         self.proven.iter().any(|proven| proven.path.is_same_remote(path))
     }
 
+    pub(super) fn set_consent(&mut self, consent: Duration) {
+        self.consent = consent;
+    }
+
     pub(super) fn consent_until(&self) -> Instant {
-        let consent = self.checked + CONSENT_TIMEOUT;
+        let consent = self.checked + self.consent;
         self.lost_until.map_or(consent, |lost| lost.min(consent))
     }
 }

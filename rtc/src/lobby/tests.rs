@@ -67,6 +67,7 @@ impl Room {
             cname: String::new(),
             media: Vec::new(),
             layer_max: None,
+            terms: crate::sdp::Terms::default(),
         };
         let (record, publisher) = (Record::new(facts, wake), Some(publisher.expect("a free name")));
         Waiting { record, guard, params, publisher, expires: self.now + WAIT }

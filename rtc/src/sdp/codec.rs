@@ -26,6 +26,8 @@ pub(super) struct Wish<'a> {
     pub(super) forced: Option<Codec>,
     /// The track that a player is about to get, if the stream is live.
     pub(super) live: Option<&'a Track>,
+    /// Lost packets may be asked for.
+    pub(super) nack: bool,
     /// The transport-wide extension can be used.
     pub(super) transport_cc: bool,
 }
@@ -222,7 +224,7 @@ impl Format {
             channels: if is_video { 0 } else { self.channels },
             fmtp: self.fmtp.clone(),
             rtx_payload_type: None,
-            nack: self.nack,
+            nack: self.nack && wish.nack,
             pli: is_video && self.pli,
             transport_cc: self.transport_cc && wish.transport_cc,
             remb: is_video && self.remb && !(self.transport_cc && wish.transport_cc) && wish.direction == Direction::Play,

@@ -43,6 +43,7 @@ pub fn counter_offer(local: &LocalParams<'_>) -> Result<(String, SessionParams),
         cname: super::cname(local),
         media,
         layer_max: None,
+        terms: local.terms,
     };
     // RFC 8842 section 5.2: who offers leaves the choice to the other.
     Ok((answer::write(&offer, &params, local, "actpass"), params))
@@ -109,6 +110,7 @@ fn local<'a>(offered: &SessionParams, prefer: Option<&'a Tracks>) -> LocalParams
         stream_id: "",
         prefer,
         codec: None,
+        terms: offered.terms,
     }
 }
 

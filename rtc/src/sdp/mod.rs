@@ -22,6 +22,7 @@ mod limits;
 mod offer;
 mod params;
 mod simulcast;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ pub use self::params::{
     CodecParams, Direction, DtlsRole, ExtensionIds, Fingerprint, HashAlgorithm, IceCredentials, LayerParams, LocalParams,
     MediaParams, SessionParams,
 };
+pub use self::terms::Terms;
 
 use weir_source::{MediaKind, TrackId};
 
@@ -62,15 +64,16 @@ pub fn negotiate(offer: &str, direction: Direction, local: &LocalParams<'_>) -> 
         local_ice: local.ice.clone(),
         remote_ice: offer.ice.clone(),
         remote_fingerprints: offer.fingerprints.clone(),
-        // RFC 5763 section 5: who offers `actpass` leaves the choice to us, and passive saves
-        // the peer a round trip because it need not wait for our first message.
+        // RFC 5763 section 5: who offers `actpass` leaves the choice to us.
         dtls_role: match offer.setup {
-            Setup::ActPass | Setup::Active => DtlsRole::Passive,
+            Setup::ActPass => local.terms.dtls_role,
+            Setup::Active => DtlsRole::Passive,
             Setup::Passive => DtlsRole::Active,
         },
         cname: cname(local),
         media,
         layer_max: None,
+        terms: local.terms,
     };
     let setup = match params.dtls_role {
         DtlsRole::Passive => "passive",
@@ -118,7 +121,8 @@ fn accept(offered: &OfferedMedia, direction: Direction, local: &LocalParams<'_>)
         direction,
         forced: local.codec.filter(|codec| codec.kind() == offered.kind),
         live: local.prefer.and_then(|tracks| tracks.of_kind(offered.kind)).map(|track| &**track),
-        transport_cc: extensions.transport_cc.is_some(),
+        nack: local.terms.nack,
+        transport_cc: local.terms.transport_cc && extensions.transport_cc.is_some(),
     };
     let codecs = codec::choose(&offered.formats, offered.kind, &wish);
     if codecs.is_empty() {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use weir_source::{Codec, MediaKind, TrackId, Tracks};
 
+use super::Terms;
+
 pub use crate::wire::ext::ExtensionIds;
 
 /// Which way media flows, as the HTTP side was asked.
@@ -184,6 +186,8 @@ pub struct SessionParams {
     pub media: Vec<MediaParams>,
     /// Playing: of simulcast layers none better than the one of this name. Not negotiated.
     pub layer_max: Option<String>,
+    /// What the server grants it.
+    pub terms: Terms,
 }
 
 impl SessionParams {
@@ -218,4 +222,6 @@ pub struct LocalParams<'a> {
     pub prefer: Option<&'a Tracks>,
     /// The query's `codec=`: publishing, this one or none; playing, this one first.
     pub codec: Option<Codec>,
+    /// What it grants.
+    pub terms: Terms,
 }

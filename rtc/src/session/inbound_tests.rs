@@ -50,6 +50,7 @@ fn params() -> SessionParams {
         dtls_role: DtlsRole::Passive,
         cname: "c".into(),
         layer_max: None,
+        terms: crate::sdp::Terms::default(),
         media: vec![
             section("0", MediaKind::Audio, TrackId::AUDIO, vec![codec(Codec::Opus, 111)], 1),
             section("1", MediaKind::Video, TrackId::VIDEO, vec![codec(Codec::H264, 96), codec(Codec::Vp8, 97)], 2),

@@ -49,6 +49,8 @@ pub(super) struct Outbound {
     pub(super) streams: Vec<Outgoing>,
     /// Place in `streams` by track.
     by_track: [Option<u8>; TrackId::MAX],
+    /// The server sends lost packets again.
+    answers_nack: bool,
     cname: String,
     wall: Wall,
     pub(super) made: Instant,
@@ -78,6 +80,7 @@ impl Outbound {
         Self {
             streams: params.media.iter().map(Outgoing::new).collect(),
             by_track,
+            answers_nack: params.terms.nack,
             cname: params.cname.clone(),
             wall,
             made,
@@ -388,6 +391,12 @@ impl Outbound {
         stats: &mut SessionStats,
         outputs: &mut Outputs,
     ) {
+        if !self.answers_nack {
+            let lost = lost.count() as u64;
+            stats.nack_received += lost;
+            stats.nack_refused += lost;
+            return;
+        }
         let since_ms = now.saturating_duration_since(self.made).as_millis() as u32;
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc) else { return };
         let stuck = STUCK + self.rtt.unwrap_or_default().min(STUCK);

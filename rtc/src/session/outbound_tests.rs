@@ -65,6 +65,7 @@ fn params() -> SessionParams {
         dtls_role: DtlsRole::Passive,
         cname: "cname".into(),
         layer_max: None,
+        terms: crate::sdp::Terms::default(),
         media: vec![
             section("a", MediaKind::Audio, TrackId::AUDIO, vec![codec(Codec::Opus, 111, 48_000)], AUDIO_SSRC),
             section("v", MediaKind::Video, TrackId::VIDEO, video, VIDEO_SSRC),

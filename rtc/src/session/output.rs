@@ -60,7 +60,7 @@ pub enum CloseReason {
     #[error("closed by the peer")]
     PeerClosed,
     /// No authenticated STUN for 30 s (RFC 7675 5.1).
-    #[error("no sign of life for 30 s")]
+    #[error("no sign of life")]
     ConsentExpired,
     /// Not connected 15 s after it was made.
     #[error("not connected within 15 s")]

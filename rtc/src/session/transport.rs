@@ -95,8 +95,10 @@ impl Handshake {
 
 impl Transport {
     pub(super) fn new(params: &SessionParams, identity: &Identity, now: Instant) -> Self {
+        let mut ice = IceLite::new(params.local_ice.clone(), params.remote_ice.clone(), now);
+        ice.set_consent(params.terms.consent);
         Self {
-            ice: IceLite::new(params.local_ice.clone(), params.remote_ice.clone(), now),
+            ice,
             dtls: Handshake::Waiting {
                 identity: identity.clone(),
                 role: params.dtls_role,

@@ -61,7 +61,7 @@ impl EndReason {
             Self::Kicked => "ended through the API",
             Self::Replaced => "another publisher took the stream over",
             Self::PeerClosed => "the client said goodbye (DTLS close_notify)",
-            Self::ConsentExpired => "no sign of life for 30 s: consent expired",
+            Self::ConsentExpired => "no sign of life: consent expired",
             Self::NeverHeard => "no check ever came",
             Self::NeverAnswered => "the counter-offer was never answered",
             Self::SetupTimeout => "not connected within 15 s",

@@ -415,6 +415,7 @@ fn params(direction: Direction, local: &IceCredentials, remote: &IceCredentials,
         dtls_role: DtlsRole::Passive,
         cname: "server".into(),
         layer_max: None,
+        terms: weir_rtc::sdp::Terms::default(),
         media: vec![
             section("0", MediaKind::Audio, TrackId::AUDIO, Codec::Opus, AUDIO_PT, 48_000, AUDIO_SSRC),
             section("1", MediaKind::Video, TrackId::VIDEO, Codec::H264, VIDEO_PT, 90_000, VIDEO_SSRC),

@@ -75,6 +75,8 @@ impl Server {
             layer_max: None,
             ice: None,
             counter_offer: counter,
+            reached_by: Vec::new(),
+            terms: weir_rtc::sdp::Terms::default(),
         })
     }
 

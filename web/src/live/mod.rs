@@ -1,5 +1,6 @@
 //! HTTP streaming: `/{app}/{stream}.flv` and `.ts`, `.m3u8` and the segments that a playlist names.
 
+mod content;
 mod hls;
 mod hls_session;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use axum::{
     routing::get,
 };
 
+pub use content::Content;
 pub use hls_session::HlsSessions;
 use weir_bridge::{flv, hls::stream_of_segment, ts};
 use weir_source::StreamKey;

@@ -63,11 +63,13 @@ pub(super) async fn play<C: Container>(state: &AppState, asked: Asked<'_>, metho
     let pass = state.hub.admit(info, bearer(headers)).await?;
     let wake = Arc::new(WakeBody::default());
     let mut subscriber = state.hub.subscribe_frames(&key, now);
+    let config = state.config();
+    let vhost = config.vhosts.get(key.vhost());
+    vhost.begin.place(&mut subscriber);
     subscriber.watch(wake.clone());
     let client = state.hub.clients().enter(pass, wake.clone());
-    let config = state.config();
     let patience = Patience { first: config.first_publish_wait, again: config.republish_wait };
-    let viewer = Viewer::<C>::new(subscriber, client, patience, config.vhosts.get(key.vhost()).gather);
+    let viewer = Viewer::<C>::new(subscriber, client, vhost.content, patience, vhost.gather);
     Ok((kinds, Body::new(LiveBody { viewer, wake, timer: None })).into_response())
 }
 

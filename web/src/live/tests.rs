@@ -13,12 +13,15 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use weir_bridge::flv::{self, TagReader};
+use weir_bridge::{
+    Begin,
+    flv::{self, TagReader},
+};
 use weir_source::{ClientKind, Codec, Frame, Hub, MediaTime, PerVhost, Publisher, StreamKey, Track, TrackId, Tracks};
 
 use super::viewer::{Patience, Step, Viewer};
 use crate::{
-    VhostConfig, WebConfig,
+    Content, VhostConfig, WebConfig,
     testing::{self, NoWake, Server, ask},
 };
 
@@ -120,9 +123,13 @@ fn viewer(hub: &Arc<Hub>, now: Instant) -> Viewer<flv::Muxer> {
 }
 
 fn gathering(hub: &Arc<Hub>, now: Instant, gather: Duration) -> Viewer<flv::Muxer> {
+    wanting(hub, now, Content::default(), gather)
+}
+
+fn wanting(hub: &Arc<Hub>, now: Instant, content: Content, gather: Duration) -> Viewer<flv::Muxer> {
     let client = testing::client(hub, &key(), "viewer01", ClientKind::FlvPlay);
     let patience = Patience { first: Duration::from_secs(300), again: Duration::from_secs(30) };
-    Viewer::new(hub.subscribe_frames(&key(), now), client, patience, gather)
+    Viewer::new(hub.subscribe_frames(&key(), now), client, content, patience, gather)
 }
 
 #[test]
@@ -264,6 +271,49 @@ async fn a_ts_body_begins_with_its_tables_at_a_keyframe() {
     );
     let first = response.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!((first.len() % 188, first[0], first[2]), (0, 0x47, 0), "the program association table first");
+}
+
+#[test]
+fn what_is_excluded_is_neither_announced_nor_sent_unless_it_need_not_match() {
+    let all = Content::default();
+    for (content, want, flags) in [
+        (all, "head v0 a10 v40", (true, true)),
+        (Content { audio: false, ..all }, "head v0 v40", (false, true)),
+        (Content { video: false, ..all }, "head a10", (true, false)),
+        (Content { audio: false, drop_excluded: false, ..all }, "head v0 a10 v40", (false, true)),
+        (Content { video: false, guess: false, ..all }, "head a10", (true, false)),
+    ] {
+        let mut bed = Bed::new();
+        let publisher = bed.publish(both());
+        bed.viewer = wanting(&bed.hub, bed.now, content, Duration::ZERO);
+        publisher.push(&mut vec![picture(0, true), sound(10), picture(40, false)], bed.now);
+        assert_eq!(bed.media(), want, "{content:?}");
+        let mut reader = TagReader::default();
+        reader.push(&bed.sent);
+        while reader.next_tag().is_some() {}
+        assert_eq!(reader.flags, Some(flags), "{content:?}");
+        let told = bed.sent.windows(12).any(|bytes| bytes == b"audiocodecid");
+        assert_eq!(told, content.audio || !content.drop_excluded, "{content:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_cache_a_viewer_begins_with_the_next_keyframe() {
+    let begin = Begin { cached: false, frames_max: 0 };
+    let vhosts = PerVhost::all(VhostConfig { begin, ..VhostConfig::default() });
+    let server = Server::with(WebConfig { vhosts, ..WebConfig::default() });
+    let publisher = server.state.hub.publish_frames(&key(), "pub", Arc::new(NoWake), Instant::now()).unwrap();
+    publisher.set_tracks(both());
+    publisher.push(&mut vec![picture(0, true), sound(10), picture(40, false)], Instant::now());
+    let request = Request::get("/live/s.flv").extension(ConnectInfo(std::net::SocketAddr::from(([127, 0, 0, 1], 1))));
+    let response = server.http.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    publisher.push(&mut vec![picture(80, false), picture(120, true)], Instant::now());
+    let mut body = response.into_body();
+    let mut got = Vec::new();
+    while !media(&got).contains("v120") {
+        got.extend_from_slice(body.frame().await.unwrap().unwrap().data_ref().unwrap());
+    }
+    assert_eq!(media(&got), "head v120");
 }
 
 #[tokio::test]

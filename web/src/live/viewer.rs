@@ -12,6 +12,8 @@ use bytes::Bytes;
 use weir_bridge::{flv, ts};
 use weir_source::{ClientGuard, Frame, FrameSubscriber, Read, RingItem, Tracks};
 
+use super::content::{Content, Sieve};
+
 /// Frames taken from the ring at a time: half a second of picture and sound, few enough to be
 /// written in one call.
 const BATCH: usize = 64;
@@ -39,9 +41,12 @@ pub(super) struct Patience {
 }
 
 /// What frames are sent in.
-pub(super) trait Container: Default + Send + Unpin + 'static {
+pub(super) trait Container: Send + Unpin + 'static {
     /// Of the whole stream.
     const KIND: &'static str;
+
+    /// For a viewer that has just come.
+    fn new(content: Content) -> Self;
 
     /// Takes the next frame and appends what is to be sent.
     fn frame(&mut self, frame: &Frame, tracks: &Arc<Tracks>, out: &mut Vec<Bytes>);
@@ -52,6 +57,10 @@ pub(super) trait Container: Default + Send + Unpin + 'static {
 
 impl Container for flv::Muxer {
     const KIND: &'static str = "video/x-flv";
+
+    fn new(content: Content) -> Self {
+        Self::announcing(content.announce())
+    }
 
     fn frame(&mut self, frame: &Frame, tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
         Self::frame(self, frame, tracks, out);
@@ -64,6 +73,10 @@ impl Container for flv::Muxer {
 
 impl Container for ts::LiveMuxer {
     const KIND: &'static str = "video/mp2t";
+
+    fn new(_content: Content) -> Self {
+        Self::default()
+    }
 
     fn frame(&mut self, frame: &Frame, tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
         Self::frame(self, frame, tracks, out);
@@ -78,6 +91,7 @@ pub(super) struct Viewer<C> {
     subscriber: FrameSubscriber,
     client: ClientGuard,
     muxer: C,
+    sieve: Sieve,
     patience: Patience,
     batch: Vec<Frame>,
     /// What is to be sent, the next last.
@@ -93,11 +107,18 @@ pub(super) struct Viewer<C> {
 
 impl<C: Container> Viewer<C> {
     /// Frames are sent at most every `gather`.
-    pub(super) fn new(subscriber: FrameSubscriber, client: ClientGuard, patience: Patience, gather: Duration) -> Self {
+    pub(super) fn new(
+        subscriber: FrameSubscriber,
+        client: ClientGuard,
+        content: Content,
+        patience: Patience,
+        gather: Duration,
+    ) -> Self {
         Self {
             subscriber,
             client,
-            muxer: C::default(),
+            muxer: C::new(content),
+            sieve: Sieve::new(content),
             patience,
             batch: Vec::new(),
             out: Vec::new(),
@@ -146,8 +167,8 @@ impl<C: Container> Viewer<C> {
             }
         }
         let is_empty = self.batch.is_empty();
-        let tracks = self.subscriber.tracks();
-        for frame in self.batch.drain(..) {
+        let tracks = self.sieve.tracks(self.subscriber.tracks());
+        for frame in self.batch.drain(..).filter(|frame| self.sieve.takes(frame)) {
             self.muxer.frame(&frame, &tracks, &mut self.out);
         }
         self.out.reverse();

@@ -33,6 +33,7 @@ fn local(candidates: &[SocketAddr]) -> LocalParams<'_> {
         stream_id: "live/livestream",
         prefer: None,
         codec: None,
+        terms: crate::sdp::Terms::default(),
     }
 }
 
@@ -412,4 +413,33 @@ fn one_kind_alone_is_enough() {
     let (_, params) = answer(&audio_only, Direction::Publish);
     assert_eq!(params.media.len(), 1);
     assert_eq!(params.media[0].track, TrackId::AUDIO);
+}
+
+#[test]
+fn what_the_server_does_not_grant_is_not_agreed_whatever_is_offered() {
+    let candidates = candidates();
+    for (direction, flow) in [(Direction::Publish, "sendonly"), (Direction::Play, "recvonly")] {
+        let with = |terms| {
+            let local = LocalParams { terms, ..local(&candidates) };
+            negotiate(&offers::chrome(flow), direction, &local).expect("the offer can be served")
+        };
+        let says = |answer: &str, end: &str| answer.lines().any(|line| line.ends_with(end));
+        let (answer, params) = with(Terms::default());
+        assert!(says(&answer, " nack") && says(&answer, " transport-cc") && answer.contains(" rtx/90000"));
+        assert_eq!(params.dtls_role, DtlsRole::Passive);
+
+        let (answer, params) = with(Terms { nack: false, ..Terms::default() });
+        assert!(!says(&answer, " nack") && !answer.contains(" rtx/90000"), "{answer}");
+        assert!(says(&answer, " nack pli") && says(&answer, " transport-cc"), "keyframes are asked for all the same");
+        let mut codecs = params.media.iter().flat_map(|media| &media.codecs);
+        assert!(codecs.all(|codec| !codec.nack && codec.rtx_payload_type.is_none()));
+
+        let (answer, params) = with(Terms { transport_cc: false, ..Terms::default() });
+        assert!(!answer.contains("transport-cc") && !answer.contains("transport-wide-cc"), "{answer}");
+        assert!(says(&answer, " nack"));
+        assert!(params.media.iter().all(|media| media.extensions.transport_cc.is_none()));
+
+        let (answer, params) = with(Terms { dtls_role: DtlsRole::Active, ..Terms::default() });
+        assert!(answer.contains("a=setup:active") && params.dtls_role == DtlsRole::Active);
+    }
 }

@@ -1,7 +1,7 @@
 //! An offer that can be served, and its answer.
 
 use super::*;
-use crate::{IceLogin, IceServer};
+use crate::{IceLogin, IceServer, ReachedConfig};
 
 #[tokio::test]
 async fn h01_an_offer_is_answered_with_201_and_a_session_url() {
@@ -41,6 +41,43 @@ async fn queries_choose_stream_direction_candidate_and_credentials() {
     for bad in ["eip=evil.example", "codec=theora", "action=record", "ice-ufrag=x"] {
         let answer = server.send(Method::POST, &format!("/rtc/v1/whip/?stream=z&{bad}"), SDP, OFFER).await;
         assert_problem(&answer, 400, "bad-query");
+    }
+}
+
+#[tokio::test]
+async fn the_host_of_the_request_is_a_candidate_if_that_is_wanted_and_it_is_an_address() {
+    let first_after = |reached| async move {
+        let server = Server::with(WebConfig { reached, ..WebConfig::default() });
+        let mut named = Vec::new();
+        for host in ["203.0.113.9:1985", "127.0.0.1:1985", "weir.invalid"] {
+            let request = Request::post(WHEP).header("content-type", "application/sdp").header("host", host);
+            let answer = server.ask(request.body(Body::from(OFFER)).unwrap()).await;
+            assert_eq!(answer.status, 201, "{host}");
+            let first = answer.text().lines().find_map(|line| line.strip_prefix("a=candidate:")).unwrap().to_owned();
+            named.push(first.split(' ').nth(4).unwrap().to_owned());
+        }
+        named
+    };
+    let own = "127.0.0.1";
+    assert_eq!(first_after(ReachedConfig { host: true, resolve: false }).await, ["203.0.113.9", own, own]);
+    assert_eq!(first_after(ReachedConfig::default()).await, [own; 3]);
+}
+
+#[tokio::test]
+async fn a_vhost_grants_nack_and_transport_feedback_or_not() {
+    const FEEDBACK: &str = "a=rtcp-fb:106 nack pli\r\na=rtcp-fb:106 transport-cc\r\n\
+        a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+    let offer = OFFER.replace("a=rtcp-fb:106 nack pli", FEEDBACK);
+    for (nack, transport_cc) in [(true, true), (false, true), (true, false)] {
+        let terms = weir_rtc::sdp::Terms { nack, transport_cc, ..Default::default() };
+        let vhosts = weir_source::PerVhost::all(VhostConfig { terms, ..VhostConfig::default() });
+        let server = Server::with(WebConfig { vhosts, ..WebConfig::default() });
+        for path in [WHIP, WHEP] {
+            let answer = server.send(Method::POST, path, SDP, offer.clone()).await;
+            let says = |end: &str| answer.text().lines().any(|line| line.starts_with("a=rtcp-fb:") && line.ends_with(end));
+            assert_eq!((says(" nack"), says(" transport-cc")), (nack, transport_cc), "{path} {}", answer.text());
+        }
+        server.end_all();
     }
 }
 
