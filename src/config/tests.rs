@@ -212,8 +212,8 @@ fn a_vhost_has_its_own_settings_and_srs_s_defaults() {
 
 #[test]
 fn sections_of_vhosts_are_typed() {
-    let one = vhost("rtc { enabled on; rtmp_to_rtc on; stun_timeout 20; opus_bitrate 64000; }");
-    assert!(one.rtc.enabled && one.rtc.rtmp_to_rtc && !one.rtc.rtc_to_rtmp);
+    let one = vhost("rtc { enabled on; rtmp_to_rtc on; stun_timeout 20; opus_bitrate 64000; opus_frame 40; }");
+    assert!(one.rtc.enabled && one.rtc.rtmp_to_rtc && !one.rtc.rtc_to_rtmp && one.rtc.opus_pairs);
     assert_eq!((one.rtc.stun_timeout, one.rtc.opus_bitrate, one.rtc.aac_bitrate), (Duration::from_secs(20), 64_000, 128_000));
     assert_eq!(one.rtc.pli_for_rtmp, Duration::from_secs(2));
     let one = vhost("hls { enabled on; hls_fragment 4; hls_td_ratio 1.5; hls_window 30; }");

@@ -150,6 +150,7 @@ fn remux(vhost: &config::Vhost) -> RemuxConfig {
     RemuxConfig {
         keyframe_interval: vhost.rtc.pli_for_rtmp,
         bitrates: Bitrates { opus: vhost.rtc.opus_bitrate, aac: vhost.rtc.aac_bitrate },
+        opus_pairs: vhost.rtc.opus_pairs,
     }
 }
 
