@@ -9,6 +9,7 @@ mod outputs;
 mod srs;
 mod streams;
 mod text;
+mod tls;
 mod webrtc;
 
 use std::time::{Duration, Instant};
@@ -69,6 +70,7 @@ fn make(state: &AppState, by_stream: bool, now: Instant) -> String {
     srs::write(state, &mut out);
     machine::write(state, &mut out);
     outputs::write(state, &mut out);
+    tls::write(state, &mut out);
     hooks::write(state, &mut out);
     webrtc::write(state, &mut out);
     streams::write(state, by_stream, now, &mut out);
