@@ -283,7 +283,7 @@ mod tests {
         let [main, cert, later] = ["main.conf", "cert.pem", "later.conf"].map(|name| folder.0.join(name));
         folder.write("main.conf", "listen 1935;");
         folder.write("cert.pem", "one");
-        let mut watch = Watch::new(vec![main.clone(), cert.clone(), later.clone()]);
+        let mut watch = Watch::new(vec![main.clone(), cert.clone(), later]);
         assert!(!has_changed(&mut watch));
         folder.write("cert.pem", "another");
         assert!(has_changed(&mut watch));
@@ -308,7 +308,7 @@ mod tests {
         let inner = folder.write("inner.conf", "include deep.conf; broken");
         folder.write("deep.conf", "");
         let source = Source::File(main.clone());
-        assert_eq!(Config::texts(&source), [main.clone(), inner.canonicalize().unwrap()], "a broken one is worth watching");
+        assert_eq!(Config::texts(&source), [main, inner.canonicalize().unwrap()], "a broken one is worth watching");
         folder.write("inner.conf", "include deep.conf;");
         assert_eq!(Config::texts(&source).len(), 3);
         let (config, _) = Config::load(&source, &Environment::of([])).unwrap();
