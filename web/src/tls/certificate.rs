@@ -86,6 +86,14 @@ impl CertificateFacts {
         Ok(Self { fingerprint, not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(not_after) })
     }
 
+    /// Seconds until it stops being valid; less than zero once it has.
+    pub fn expires_in_s(&self, now: SystemTime) -> f64 {
+        match self.not_after.duration_since(now) {
+            Ok(left) => left.as_secs_f64(),
+            Err(since) => -since.duration().as_secs_f64(),
+        }
+    }
+
     /// How long it is still valid; zero once it is not.
     pub fn remaining(&self, now: SystemTime) -> Duration {
         self.not_after.duration_since(now).unwrap_or_default()
