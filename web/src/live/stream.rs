@@ -27,7 +27,7 @@ use weir_source::{ClientInfo, ClientKind, StreamKey, Wake};
 use super::viewer::{Container, Patience, Step, Viewer};
 use crate::{
     Problem,
-    peer::{Peer, kept_header},
+    peer::{Peer, Scheme, kept_header},
     query::Params,
     router::AppState,
     signalling::bearer,
@@ -39,6 +39,7 @@ pub(super) struct Asked<'a> {
     pub(super) key: StreamKey,
     pub(super) params: &'a Params,
     pub(super) peer: Peer,
+    pub(super) scheme: Scheme,
     pub(super) headers: &'a HeaderMap,
 }
 
@@ -47,13 +48,13 @@ pub(super) async fn play<C: Container>(state: &AppState, asked: Asked<'_>, metho
     if method == Method::HEAD {
         return Ok(kinds.into_response());
     }
-    let Asked { key, params, peer, headers } = asked;
+    let Asked { key, params, peer, scheme, headers } = asked;
     let now = Instant::now();
     let info = ClientInfo {
         id: trace_id(),
         kind: ClientKind::FlvPlay,
         ip: peer.0,
-        url: format!("http://{}/{}", kept_header(headers, &header::HOST), key.app()),
+        url: format!("{}://{}/{}", scheme.name(), kept_header(headers, &header::HOST), key.app()),
         page_url: kept_header(headers, &header::REFERER),
         param: params.whole().clone(),
         since: now,

@@ -19,6 +19,7 @@ use weir_source::{ClientKind, Codec, Frame, Hub, MediaTime, PerVhost, Publisher,
 use super::viewer::{Patience, Step, Viewer};
 use crate::{
     VhostConfig, WebConfig,
+    peer::Scheme,
     testing::{self, NoWake, Server, ask},
 };
 
@@ -214,6 +215,35 @@ fn bytes_are_counted_as_they_are_sent() {
     bed.drain();
     let client = bed.hub.clients().get("viewer01").unwrap();
     assert_eq!(client.traffic.sent.load(std::sync::atomic::Ordering::Relaxed), bed.sent.len() as u64);
+}
+
+#[tokio::test]
+async fn the_url_of_a_viewer_says_how_it_came() {
+    let proxied = WebConfig { trusted_proxies: vec!["192.0.2.5".parse().unwrap()], ..WebConfig::default() };
+    for (config, over, said, want) in [
+        (WebConfig::default(), None, None, "http"),
+        (WebConfig::default(), Some(Scheme::Http), None, "http"),
+        (WebConfig::default(), Some(Scheme::Https), None, "https"),
+        (WebConfig::default(), None, Some("https"), "http"),
+        (proxied.clone(), None, Some("https"), "https"),
+        (proxied, Some(Scheme::Https), Some("gopher"), "https"),
+    ] {
+        let server = Server::with(config);
+        for path in ["/live/s.flv", "/live/s.ts"] {
+            let mut request = Request::get(path).header("host", "h:1");
+            if let Some(said) = said {
+                request = request.header("x-forwarded-proto", said);
+            }
+            let mut request = request.body(Body::empty()).unwrap();
+            request.extensions_mut().insert(ConnectInfo::<std::net::SocketAddr>("192.0.2.5:1".parse().unwrap()));
+            if let Some(scheme) = over {
+                request.extensions_mut().insert(scheme);
+            }
+            let response = server.http.clone().oneshot(request).await.unwrap();
+            assert_eq!(server.client().info.url, format!("{want}://h:1/live"), "{over:?} {said:?}");
+            drop(response);
+        }
+    }
 }
 
 #[tokio::test]

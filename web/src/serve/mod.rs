@@ -30,6 +30,7 @@ use self::{
 };
 use crate::{
     crowd::{Bounds, Crowd, Full},
+    peer::Scheme,
     tls::TlsDoor,
 };
 
@@ -190,7 +191,8 @@ impl Visit {
         let Self { peer, guest, router, limits, ends } = self;
         // Below TLS: a peer that takes nothing stalls whatever is written to it.
         let stream = Guarded::new(stream, limits.write_stall_timeout);
-        let requests = Requests { router, peer, guest };
+        let scheme = if door.is_some() { Scheme::Https } else { Scheme::Http };
+        let requests = Requests { router, peer, scheme, guest };
         let Some(door) = door else {
             return Ok(http1::run(stream, requests, limits, &ends).await?);
         };

@@ -89,6 +89,7 @@ impl TlsDoor {
 
 impl Door for TlsDoor {
     type Stream = TlsStream<TcpStream>;
+    const IS_TLS: bool = true;
 
     async fn open(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<Self::Stream> {
         self.enter(stream, peer.ip()).await
