@@ -3,6 +3,7 @@
 //! A line is made where something happens and written by a thread of its own: a full disk, a
 //! terminal that nobody reads or a slow mount costs lines, which are counted, and never media.
 
+mod budget;
 mod flood;
 mod layer;
 mod line;
