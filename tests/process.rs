@@ -186,7 +186,7 @@ fn flood(server: &Weir, lasts: Duration) -> usize {
     let sessions = runtime.block_on(async {
         let mut flooders = tokio::task::JoinSet::new();
         for number in 0..8 {
-            let (whip, api) = (server.whip_url(&format!("{number}-{}", "x".repeat(200))), server.api);
+            let (whip, api) = (server.whip_url(&format!("{number}-{}", "x".repeat(40))), server.api);
             flooders.spawn(async move {
                 let (client, mut sessions) = (reqwest::Client::new(), 0);
                 while Instant::now() < end {

@@ -222,6 +222,25 @@ fn weir_conf_and_docker_conf_carry_everything() {
 }
 
 #[test]
+fn the_sound_of_a_stream_is_had_alone_as_adts() {
+    let sample = Sample::start("weir.conf");
+    let by_rtmp = publish(&sample);
+    plays(&sample.http("stream.flv"));
+    let heard = |seconds: &str| {
+        let url = sample.http("stream.aac");
+        let args = ["-f", "aac", "-t", seconds, "-i", &url, "-f", "framecrc", "-"];
+        let outcome = Client::ffmpeg("a listener", &args).finish(PATIENCE);
+        assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome:?}");
+        outcome.stdout.lines().filter(|line| line.starts_with("0,")).count()
+    };
+    assert_eq!(codecs(&sample.http("stream.aac")), ["aac"]);
+    assert!(heard("2") > 80, "44,100 samples a second in frames of 1,024");
+    let (status_of_mp3, text) = http_get(sample.at[&8080], "/live/stream.mp3").expect("an answer");
+    assert!(status_of_mp3 == 404 && text.contains("the sound of the stream is Aac"), "{status_of_mp3} {text}");
+    drop(by_rtmp);
+}
+
+#[test]
 fn full_conf_starts_and_listens_for_rtmp_only() {
     let sample = Sample::start("full.conf");
     assert!(TcpStream::connect(sample.at[&1985]).is_err() && TcpStream::connect(sample.at[&8080]).is_err());

@@ -1,4 +1,4 @@
-//! `http_remux`: HTTP-FLV.
+//! `http_remux`: HTTP-FLV, and the same as MPEG-TS, AAC and MP3.
 
 use super::{
     settings::Settings,
@@ -32,8 +32,11 @@ pub(super) fn read(settings: &Settings, vhost: &str) -> Remux {
 
 /// Players would ask in vain for what is mounted in another way.
 fn mount(word: &str) -> Result<(), String> {
-    match word.trim_start_matches("[vhost]").trim_start_matches('/') {
-        "[app]/[stream].flv" => Ok(()),
-        _ => Err(format!("is always [vhost]/[app]/[stream].flv, not '{word}': other forms are not built yet")),
+    // Whichever ending stands here, a stream is there under all four.
+    match word.trim_start_matches("[vhost]").trim_start_matches('/').split_once('.') {
+        Some(("[app]/[stream]", "flv" | "ts" | "aac" | "mp3")) => Ok(()),
+        _ => Err(format!(
+            "is [vhost]/[app]/[stream] with .flv, .ts, .aac or .mp3 behind it, not '{word}': other forms are not built yet"
+        )),
     }
 }

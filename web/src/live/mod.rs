@@ -1,4 +1,4 @@
-//! HTTP streaming: `/{app}/{stream}.flv` and `.ts`, `.m3u8` and the segments that a playlist names.
+//! HTTP streaming: `/{app}/{stream}.flv`, `.ts`, `.aac` and `.mp3`, `.m3u8` and the segments that a playlist names.
 
 mod hls;
 mod hls_session;
@@ -18,7 +18,12 @@ use axum::{
 };
 
 pub use hls_session::HlsSessions;
-use weir_bridge::{flv, hls::stream_of_segment, ts};
+use weir_bridge::{
+    flv,
+    hls::stream_of_segment,
+    sound::{AacMuxer, Mp3Muxer},
+    ts,
+};
 use weir_source::StreamKey;
 
 use self::stream::Asked;
@@ -59,6 +64,8 @@ async fn serve(
     };
     match file.rsplit_once('.') {
         Some((stream, "flv")) => stream::play::<flv::Muxer>(&state, asked(stream)?, &method).await,
+        Some((stream, "aac")) => stream::play::<AacMuxer>(&state, asked(stream)?, &method).await,
+        Some((stream, "mp3")) => stream::play::<Mp3Muxer>(&state, asked(stream)?, &method).await,
         Some((stream, "m3u8")) => {
             let asked = hls::Asked { key: key(stream)?, params: &params, peer, scheme, headers: &headers };
             if method == Method::HEAD { Ok(hls::head()) } else { hls::playlist(&state, asked).await }

@@ -218,6 +218,41 @@ fn bytes_are_counted_as_they_are_sent() {
 }
 
 #[tokio::test]
+async fn sound_alone_is_had_of_streams_that_have_it() {
+    let server = Server::new();
+    let hub = &server.state.hub;
+    for (name, published, path, want) in [
+        ("nobody", None, "/live/nobody.aac", 404),
+        ("aac", Some(Codec::Aac), "/live/aac.aac", 200),
+        ("aac", Some(Codec::Aac), "/live/aac.mp3", 404),
+        ("mp3", Some(Codec::Mp3), "/live/mp3.mp3", 200),
+        ("mp3", Some(Codec::Mp3), "/live/mp3.aac", 404),
+    ] {
+        let key = StreamKey::new("live", name).unwrap();
+        let publisher = published.map(|codec| {
+            let publisher = hub.publish_frames(&key, "pub", Arc::new(NoWake), Instant::now()).unwrap();
+            let mut track = Track::new(TrackId::AUDIO, codec, 48_000, 2);
+            track.config = Bytes::from_static(&[0x11, 0x90]);
+            publisher.set_tracks(Tracks::default().with(Arc::new(track)));
+            publisher
+        });
+        let request = Request::get(path).header("host", "h").body(Body::empty()).unwrap();
+        let response = server.http.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), want, "{path}");
+        if want == 404 {
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let said = if published.is_some() { "the sound of the stream is" } else { "nobody publishes" };
+            assert!(String::from_utf8_lossy(&body).contains(said), "{path}: {body:?}");
+            assert_eq!(hub.clients().count(), 0, "{path}");
+        } else {
+            assert!(response.headers()["content-type"].to_str().unwrap().starts_with("audio/"));
+            assert_eq!(hub.clients().count(), 1, "{path}");
+        }
+        drop(publisher);
+    }
+}
+
+#[tokio::test]
 async fn the_url_of_a_viewer_says_how_it_came() {
     let proxied = WebConfig { trusted_proxies: vec!["192.0.2.5".parse().unwrap()], ..WebConfig::default() };
     for (config, over, said, want) in [
