@@ -30,15 +30,26 @@ const PAIRS_JUDGED = 4;
 
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
-export function judge({ pictures, sound, ...rest }) {
+/**
+ * What a browser knows to be apart is its own: a busy machine made it play sound late, and it is on
+ * its way back. What it does not know is the fault of the times that it was told.
+ */
+function known(reckoned, time) {
+  const near = reckoned.map(([at, behind]) => [Math.abs(at - time), behind]).sort((a, b) => a[0] - b[0])[0];
+  return near ? near[1] : 0;
+}
+
+export function judge({ pictures, sound, reckoned, ...rest }) {
   // Start-up, with its seek to the live end, is not judged.
   const settled = pictures.filter(([time]) => time > pictures[0][0] + 1000);
   const times = settled.map(([time]) => time / 1000);
   const steps = times.slice(1).map((time, i) => time - times[i]);
   const seen = flashes(settled);
   const { found, peak } = beeps(sound);
-  const nearest = (flash) => found.map((beep) => beep - flash).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
-  const all = seen.map(nearest).filter((pair) => pair !== undefined && Math.abs(pair) < 500);
+  const nearest = (time) => found.map((beep) => beep - time).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
+  const late = seen.map((flash) => [known(reckoned, flash), flash]);
+  const heard = late.map(([own, flash]) => [own, nearest(flash + own)]).filter(([, rest]) => Math.abs(rest) < 500);
+  const all = heard.map(([, rest]) => rest);
   const pairs = all.slice(-PAIRS_JUDGED);
   const seconds = times.length > 1 ? times.at(-1) - times[0] : 0;
   return {
@@ -55,6 +66,7 @@ export function judge({ pictures, sound, ...rest }) {
     arrivals: times,
     pairs: all.length,
     offsets_ms: all.map(Math.round),
+    heard_ms: heard.map(([own, rest]) => Math.round(own + rest)),
     offset_ms: pairs.length ? Math.round(median(pairs) * 10) / 10 : null,
     offset_ms_max: pairs.length ? Math.round(Math.max(...pairs.map(Math.abs)) * 10) / 10 : null,
   };

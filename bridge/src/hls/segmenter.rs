@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use weir_source::{Codec, Frame, MediaKind, MediaTime, Track, Tracks};
 
+use super::onset::Onset;
 use crate::ts::{Layout, Muxer};
 
 /// The most bytes of a segment, one frame more at worst: 2 s at 256 Mb/s, or 17 s at 30 Mb/s. More
@@ -66,6 +67,7 @@ pub(super) struct Tally {
 #[derive(Debug)]
 pub(super) struct Segmenter {
     rules: Rules,
+    onset: Onset,
     open: Option<Open>,
     epoch: Option<u32>,
     /// Something was cut before, so that a break must be told.
@@ -105,6 +107,7 @@ impl Segmenter {
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
+            onset: Onset::default(),
             open: None,
             epoch: None,
             started: false,
@@ -128,6 +131,16 @@ impl Segmenter {
             self.tally.frames_dropped += 1;
             return;
         }
+        if self.open.is_none() && self.onset.holds(frame, tracks) {
+            return;
+        }
+        for held in self.onset.take() {
+            self.place(&held, tracks, cuts);
+        }
+        self.place(frame, tracks, cuts);
+    }
+
+    fn place(&mut self, frame: &Frame, tracks: &Tracks, cuts: &mut Vec<Cut>) {
         if self.epoch.replace(frame.epoch).is_some_and(|epoch| epoch != frame.epoch) {
             self.break_off(cuts);
         }
@@ -181,7 +194,7 @@ impl Segmenter {
     fn start(&mut self, frame: &Frame, tracks: &Tracks) {
         if frame.kind() == MediaKind::Video {
             if frame.keyframe {
-                self.open = Some(Open::new(frame, Layout { video: true, audio: declared(tracks, Codec::Aac) }));
+                self.open = Some(Open::new(frame, Layout { video: true, audio: declares_sound(tracks) }));
             }
             return;
         }
@@ -212,10 +225,8 @@ impl Segmenter {
         let Some(open) = &mut self.open else { return };
         if why == Why::Changed {
             let layout = open.muxer.layout();
-            let layout = Layout {
-                video: layout.video || frame.kind() == MediaKind::Video,
-                audio: layout.audio || declared(tracks, Codec::Aac),
-            };
+            let layout =
+                Layout { video: layout.video || frame.kind() == MediaKind::Video, audio: layout.audio || declares_sound(tracks) };
             let end = frame.dts.max(open.high);
             let (data, duration) = open.roll(end);
             self.open = Some(Open::new(frame, layout));
@@ -229,6 +240,7 @@ impl Segmenter {
 
     /// Ends the segment where it is; what comes next starts anew at a keyframe.
     fn break_off(&mut self, cuts: &mut Vec<Cut>) {
+        self.tally.frames_dropped += self.onset.take().len() as u64;
         self.sound_since = None;
         self.video_seen = false;
         if let Some(mut open) = self.open.take() {
@@ -323,7 +335,7 @@ const fn slot(kind: MediaKind) -> usize {
     }
 }
 
-/// Whether the lane announces a track that can be muxed from its first frame on.
-fn declared(tracks: &Tracks, codec: Codec) -> bool {
-    tracks.of_kind(codec.kind()).is_some_and(|track| track.codec == codec && !track.config.is_empty())
+/// Whether the lane announces sound that can be muxed from its first frame on.
+pub(super) fn declares_sound(tracks: &Tracks) -> bool {
+    tracks.of_kind(MediaKind::Audio).is_some_and(|track| track.codec == Codec::Aac && !track.config.is_empty())
 }

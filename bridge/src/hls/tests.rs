@@ -134,6 +134,26 @@ fn pictures_that_come_late_join_at_their_first_keyframe() {
 }
 
 #[test]
+fn sound_that_is_announced_soon_after_the_first_picture_is_there_from_the_first_segment() {
+    let mut segmenter = Segmenter::new(RULES);
+    let silent = Feed { audio: None, ..Feed::default() };
+    assert!(silent.cut(&mut segmenter, 0..480).is_empty());
+    let cuts = Feed::default().cut(&mut segmenter, 480..6_020);
+    assert_eq!(shape(&cuts), [(2_000, false), (2_000, false), (2_000, false)], "no discontinuity where it joins");
+    assert_eq!(segmenter.take_tally().frames_dropped, 0, "what waited is in the segment");
+}
+
+#[test]
+fn what_waits_for_sound_is_counted_when_it_breaks_off() {
+    let mut segmenter = Segmenter::new(RULES);
+    let silent = Feed { audio: None, ..Feed::default() };
+    assert!(silent.cut(&mut segmenter, 0..200).is_empty());
+    segmenter.handle_lag(&mut Vec::new());
+    assert_eq!(segmenter.take_tally().frames_dropped, 5);
+    assert_eq!(shape(&silent.cut(&mut segmenter, 2_000..6_020)), [(2_000, false), (2_000, false)]);
+}
+
+#[test]
 fn sound_that_comes_late_joins_at_the_next_cut() {
     let mut segmenter = Segmenter::new(RULES);
     let silent = Feed { audio: None, ..Feed::default() };

@@ -48,6 +48,7 @@ const players = {
     return {
       tap: (context) => context.createMediaStreamSource(stream),
       stats: async () => inbound(await peer.getStats()),
+      apart: async () => apart(inbound(await peer.getStats())),
       restart: () => restartIce(peer, location),
       stop: () => fetch(location, { method: "DELETE" }),
     };
@@ -64,6 +65,22 @@ function inbound(stats) {
     if (entry.type === "inbound-rtp") found[entry.kind] = { ...entry, mime: stats.get(entry.codecId)?.mimeType };
   }
   return found;
+}
+
+/**
+ * How far its sound is behind its pictures by the browser's own reckoning, in ms: what it plays of
+ * each at this moment, on the publisher's clock as sender reports tell it.
+ */
+function apart({ audio, video }) {
+  return video?.estimatedPlayoutTimestamp - audio?.estimatedPlayoutTimestamp;
+}
+
+/** Samples that twice a second, with the time (ms). */
+function sampleApart(player, samples) {
+  setInterval(async () => {
+    const behind = await player.apart();
+    if (Number.isFinite(behind)) samples.push([performance.now(), behind]);
+  }, 500);
 }
 
 /** Samples pictures: when they are shown (ms), their mean luma, their own time (s). */
@@ -110,12 +127,13 @@ async function untilFirstPicture(pictures, patience) {
 }
 
 window.run = async (kind, url, seconds, patience, restarts) => {
-  const [pictures, sound] = [[], []];
+  const [pictures, sound, reckoned] = [[], [], []];
   video.onerror = () => note(`video element: ${video.error?.message}`);
   samplePictures(pictures);
   const tone = await sampleSound(sound);
   const started = performance.now();
   const player = await players[kind](url);
+  if (player.apart) sampleApart(player, reckoned);
   player.tap(tone.context).connect(tone);
   video.play().catch(note);
   await untilFirstPicture(pictures, patience);
@@ -130,6 +148,7 @@ window.run = async (kind, url, seconds, patience, restarts) => {
   const result = {
     pictures,
     sound,
+    reckoned,
     errors,
     first_seconds: first,
     width: video.videoWidth,

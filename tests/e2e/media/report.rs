@@ -103,7 +103,10 @@ impl Report {
         let (pairs, offset) = (self.number("pairs"), self.number("offset_ms"));
         expect(pairs >= 3.0, format!("only {pairs} flashes with a beep"));
         let each = &self.value["offsets_ms"];
-        expect(offset.abs() <= expected.offset_ms_max, format!("sound is {offset} ms after the picture {each}"));
+        expect(
+            offset.abs() <= expected.offset_ms_max,
+            format!("sound is {offset} ms after the picture {each}, as shown {}", self.value["heard_ms"]),
+        );
         complaints
     }
 
