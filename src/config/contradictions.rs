@@ -73,6 +73,28 @@ impl Contradictions<'_> {
         if config.rtmp.tls.as_ref().is_some_and(|tls| tls.listen.is_empty()) {
             self.mistake("rtmps.enabled", "needs rtmps { listen …; }: there is no default port");
         }
+        self.acme(config);
+    }
+
+    fn acme(&mut self, config: &Config) {
+        let sections = [
+            ("rtmps.acme", &config.rtmp.tls),
+            ("http_api.https.acme", &config.http_api.https),
+            ("http_server.https.acme", &config.http_server.https),
+        ];
+        let mut asking = sections.into_iter().filter_map(|(path, tls)| Some((path, tls.as_ref()?))).filter(|(_, tls)| tls.acme);
+        let Some((first, _)) = asking.clone().next() else {
+            if !config.acme.domains.is_empty() {
+                self.note("acme.domain", "nobody asks for this certificate: write 'acme on;' into https or rtmps");
+            }
+            return;
+        };
+        if config.acme.domains.is_empty() {
+            self.mistake(first, "needs acme { domain …; }");
+        }
+        if let Some((path, _)) = asking.find(|(_, tls)| tls.self_signed) {
+            self.mistake(path, "goes without self_signed: such a certificate is shown by itself until there is one");
+        }
     }
 
     fn webrtc(&mut self, config: &Config) {

@@ -42,6 +42,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("http_api.https.key", Kind::Path, tls::KEY, "The private key, PEM"),
     Row::new("http_api.https.cert", Kind::Path, tls::CERT, "The certificate and its chain, PEM"),
     Row::new("http_api.https.self_signed", Kind::Flag, "off", tls::SELF_SIGNED),
+    Row::new("http_api.https.acme", Kind::Flag, "off", tls::ACME),
 ];
 
 /// The API.

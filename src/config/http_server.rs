@@ -26,6 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("http_server.https.key", Kind::Path, tls::KEY, "The private key, PEM"),
     Row::new("http_server.https.cert", Kind::Path, tls::CERT, "The certificate and its chain, PEM"),
     Row::new("http_server.https.self_signed", Kind::Flag, "off", tls::SELF_SIGNED),
+    Row::new("http_server.https.acme", Kind::Flag, "off", tls::ACME),
 ];
 
 /// HTTP-FLV, HLS, pages and files.

@@ -13,6 +13,7 @@
 //! a test holds it against the table) need nothing more. A row that works loses its `not_yet` or
 //! `without_effect` in the same change that makes it work.
 
+mod acme;
 mod check;
 mod contradictions;
 mod environment;
@@ -56,6 +57,7 @@ use std::{
 
 use weir_source::{PerVhost, Vhosts};
 
+pub use acme::Acme;
 pub use environment::Environment;
 pub use explain::Change;
 pub use exporter::Exporter;
@@ -104,6 +106,8 @@ pub struct Config {
     pub http_api: HttpApi,
     /// HTTP-FLV, HLS, pages and files.
     pub http_server: HttpServer,
+    /// Certificates from an authority.
+    pub acme: Acme,
     /// WebRTC's media.
     pub rtc_server: RtcServer,
     /// Metrics.
@@ -234,6 +238,7 @@ impl Config {
             stats: stats::read(&settings),
             http_api: http_api::read(&settings),
             http_server: http_server::read(&settings),
+            acme: acme::read(&settings),
             rtc_server: rtc_server::read(&settings, environment),
             exporter: exporter::read(&settings),
             limits: limits::read(&settings),

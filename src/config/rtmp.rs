@@ -17,6 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("rtmps.key", Kind::Path, tls::KEY, "The private key, PEM"),
     Row::new("rtmps.cert", Kind::Path, tls::CERT, "The certificate and its chain, PEM"),
     Row::new("rtmps.self_signed", Kind::Flag, "off", tls::SELF_SIGNED),
+    Row::new("rtmps.acme", Kind::Flag, "off", tls::ACME),
 ];
 
 /// RTMP's listeners.

@@ -7,8 +7,8 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use super::{
-    exporter, heartbeat, hls, hooks, http_api, http_server, limits, play, process, publish, refer, remux, rtc, rtc_server, rtmp,
-    security, stats, token, unbuilt, vhost,
+    acme, exporter, heartbeat, hls, hooks, http_api, http_server, limits, play, process, publish, refer, remux, rtc, rtc_server,
+    rtmp, security, stats, token, unbuilt, vhost,
 };
 
 /// One directive.
@@ -160,6 +160,7 @@ const SECTIONS: &[&[Row]] = &[
     stats::ROWS,
     http_api::ROWS,
     http_server::ROWS,
+    acme::ROWS,
     rtc_server::ROWS,
     exporter::ROWS,
     limits::ROWS,

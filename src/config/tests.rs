@@ -103,6 +103,21 @@ fn wrong_files_and_their_messages() {
         ),
         ("\nhttp_server { enabled on; listen 1935; }", "2:27: http_server.listen: 0.0.0.0:1935 is taken by listen already"),
         (
+            "\nacme { domain a.example *.example; }",
+            "2:8: acme.domain: '*.example': this server cannot prove a wildcard, name each",
+        ),
+        (
+            "\nacme { domain 192.0.2.1; }",
+            "2:8: acme.domain: must be names of this server, such as live.example.com, not '192.0.2.1'",
+        ),
+        ("\nacme { email ops; }", "2:8: acme.email: must be an address such as you@example.com, not 'ops'"),
+        ("\nacme { directory http://a/dir; }", "2:8: acme.directory: must begin with https://HOST, not 'http://a/dir'"),
+        ("\nrtmps { enabled on; listen 443; acme on; }", "2:33: rtmps.acme: needs acme { domain …; }"),
+        (
+            "\nacme { domain a.example; } rtmps { enabled on; listen 443; acme on; self_signed on; }",
+            "2:60: rtmps.acme: goes without self_signed: such a certificate is shown by itself until there is one",
+        ),
+        (
             "\nvhost a { http_remux { mount [vhost]/[app]/[stream].mp4; } }",
             "2:24: vhost.http_remux.mount: is [vhost]/[app]/[stream] with .flv, .ts, .aac or .mp3 behind it, not '[vhost]/[app]/[stream].mp4': other forms are not built yet",
         ),
@@ -197,8 +212,8 @@ fn a_vhost_has_its_own_settings_and_srs_s_defaults() {
 
 #[test]
 fn sections_of_vhosts_are_typed() {
-    let one = vhost("rtc { enabled on; rtmp_to_rtc on; stun_timeout 20; opus_bitrate 64000; }");
-    assert!(one.rtc.enabled && one.rtc.rtmp_to_rtc && !one.rtc.rtc_to_rtmp);
+    let one = vhost("rtc { enabled on; rtmp_to_rtc on; stun_timeout 20; opus_bitrate 64000; opus_frame 40; }");
+    assert!(one.rtc.enabled && one.rtc.rtmp_to_rtc && !one.rtc.rtc_to_rtmp && one.rtc.opus_pairs);
     assert_eq!((one.rtc.stun_timeout, one.rtc.opus_bitrate, one.rtc.aac_bitrate), (Duration::from_secs(20), 64_000, 128_000));
     assert_eq!(one.rtc.pli_for_rtmp, Duration::from_secs(2));
     let one = vhost("hls { enabled on; hls_fragment 4; hls_td_ratio 1.5; hls_window 30; }");

@@ -1,4 +1,5 @@
-//! What every TLS listener has: `enabled`, `listen`, `key`, `cert`, `self_signed`.
+//! What every TLS listener has: `enabled`, `listen`, `key`, `cert`, `self_signed`,
+//! `acme`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -12,6 +13,9 @@ pub(super) const CERT: &str = "./conf/server.crt";
 /// What `self_signed` is for.
 pub(super) const SELF_SIGNED: &str = "Make a certificate at each start in the place of key and cert, for first steps";
 
+/// What `acme` is for.
+pub(super) const ACME: &str = "Have the certificate issued as the block acme says, in the place of key and cert";
+
 /// A listener that speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsListener {
@@ -23,6 +27,8 @@ pub struct TlsListener {
     pub cert: PathBuf,
     /// The server makes a certificate for itself, and needs no files.
     pub self_signed: bool,
+    /// An authority issues the certificate.
+    pub acme: bool,
 }
 
 /// The listener of a block, if it is enabled.
@@ -32,6 +38,7 @@ pub(super) fn read(view: View<'_>) -> Option<TlsListener> {
         key: view.path("key"),
         cert: view.path("cert"),
         self_signed: view.flag("self_signed"),
+        acme: view.flag("acme"),
     };
     view.flag("enabled").then_some(listener)
 }

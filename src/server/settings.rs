@@ -14,7 +14,7 @@ use weir_rtc::{RtcConfig, RtcHandle};
 use weir_source::{DEFAULT_VHOST, Hub, PerVhost, Vhosts};
 use weir_web::{
     Hooks, HooksConfig, ServeLimits, VhostConfig, WebConfig,
-    tls::{Certificates, Identities, Identity},
+    tls::{AcmeConfig, Certificates, Identities, Identity},
 };
 
 use super::{
@@ -105,11 +105,18 @@ fn listen(config: &Config) -> BTreeSet<Listen> {
 fn certificates(config: &Config) -> Identities {
     let sections =
         [("http_api", &config.http_api.https), ("http_server", &config.http_server.https), ("rtmps", &config.rtmp.tls)];
-    let identity = |tls: &config::TlsListener| match tls.self_signed {
-        true => Identity::SelfSigned,
-        false => Identity::Files { cert: tls.cert.clone(), key: tls.key.clone() },
+    let acme = Arc::new(acme(&config.acme));
+    let identity = |tls: &config::TlsListener| match (tls.acme, tls.self_signed) {
+        (true, _) => Identity::Acme(Arc::clone(&acme)),
+        (false, true) => Identity::SelfSigned,
+        (false, false) => Identity::Files { cert: tls.cert.clone(), key: tls.key.clone() },
     };
     sections.into_iter().filter_map(|(section, tls)| tls.as_ref().map(|tls| (section, identity(tls)))).collect()
+}
+
+fn acme(acme: &config::Acme) -> AcmeConfig {
+    let config::Acme { domains, email, cache, directory, ca } = acme.clone();
+    AcmeConfig { domains, email, cache, directory, ca }
 }
 
 fn rtmp(config: &Config, stats: &Arc<RtmpStats>) -> RtmpConfig {
@@ -143,6 +150,7 @@ fn remux(vhost: &config::Vhost) -> RemuxConfig {
     RemuxConfig {
         keyframe_interval: vhost.rtc.pli_for_rtmp,
         bitrates: Bitrates { opus: vhost.rtc.opus_bitrate, aac: vhost.rtc.aac_bitrate },
+        opus_pairs: vhost.rtc.opus_pairs,
     }
 }
 

@@ -98,3 +98,16 @@ async fn b_frames_stay_in_rtmp_and_hls_and_are_left_out_of_webrtc() {
     publisher.stop().await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_hear_opus_of_forty_milliseconds() {
+    let _turn = turn().await;
+    let server = Server::start_rtc("opus_frame 40;").await;
+    let publisher = Publisher::start(Kind::FfmpegRtmp, &server, "forty").await;
+    let report = chromium_plays("forty", &[("whep", server.whep_url("forty"))], SECONDS).await.remove(0);
+    let received = report.received_a_second("audio");
+    judge_all(&[(report, SHOWN)]);
+    assert!((20.0..30.0).contains(&received), "{received:.1} packets of sound a second");
+    publisher.stop().await;
+    server.stop().await;
+}

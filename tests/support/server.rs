@@ -25,6 +25,8 @@ pub struct Extra<'a> {
     pub global: &'a str,
     /// In the default vhost.
     pub vhost: &'a str,
+    /// In the default vhost's `rtc`.
+    pub rtc: &'a str,
     /// In `rtc_server`.
     pub rtc_server: &'a str,
     /// What the log tells, if not what it usually does.
@@ -62,9 +64,14 @@ impl Weir {
         Self::start_configured(&Extra { rtc_server, ..Extra::default() })
     }
 
+    /// As [`Weir::start`] with more directives in the default vhost's `rtc`.
+    pub fn start_vhost_rtc(rtc: &str) -> Self {
+        Self::start_configured(&Extra { rtc, ..Extra::default() })
+    }
+
     /// As [`Weir::start`] with more of its own.
     pub fn start_configured(extra: &Extra<'_>) -> Self {
-        let Extra { global, vhost, rtc_server, log } = extra;
+        let Extra { global, vhost, rtc: of_rtc, rtc_server, log } = extra;
         know_tls();
         let dir = tempfile::tempdir().expect("a directory");
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
@@ -73,7 +80,7 @@ impl Weir {
             "listen {rtmp};\ndaemon off;\nsrs_log_tank console;\npid {pid};\n{global}\n\
              http_api {{ enabled on; listen {api}; }}\nhttp_server {{ enabled on; listen {http}; }}\n\
              rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; buffer 1048576; {rtc_server} }}\n\
-             vhost __defaultVhost__ {{\n min_latency on;\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }}\n http_remux {{ enabled on; }}\n\
+             vhost __defaultVhost__ {{\n min_latency on;\n rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; {of_rtc} }}\n http_remux {{ enabled on; }}\n\
              hls {{ enabled on; hls_fragment 2; hls_window 12; }}\n {vhost}\n}}\n",
             pid = dir.path().join("weir.pid").display(),
         );

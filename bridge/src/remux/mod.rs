@@ -9,6 +9,7 @@ mod ahead;
 pub(crate) mod bits;
 pub mod h264;
 mod layer;
+mod opus;
 mod reorder;
 mod to_frames;
 mod to_packets;
@@ -97,11 +98,14 @@ pub struct RemuxConfig {
     pub keyframe_interval: Duration,
     /// Of the sound (`opus_bitrate`, `aac_bitrate`).
     pub bitrates: Bitrates,
+    /// WebRTC viewers get Opus of 40 ms a packet instead of 20 (`opus_frame`). Default `false`: each
+    /// packet costs a viewer's share of a socket call, but not every receiver decodes two frames.
+    pub opus_pairs: bool,
 }
 
 impl Default for RemuxConfig {
     fn default() -> Self {
-        Self { keyframe_interval: KEYFRAME_INTERVAL, bitrates: Bitrates::default() }
+        Self { keyframe_interval: KEYFRAME_INTERVAL, bitrates: Bitrates::default(), opus_pairs: false }
     }
 }
 

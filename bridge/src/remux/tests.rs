@@ -8,7 +8,7 @@ use weir_source::{
 };
 
 use super::*;
-use crate::{LaneReader, remux::h264::Packetizer};
+use crate::{LaneReader, remux::h264::Packetizer, transcode::opus_samples};
 
 const SPS_NAL: &[u8] = &[
     0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00,
@@ -212,6 +212,28 @@ async fn sound_goes_to_aac_and_back_to_opus_through_two_sources() {
         assert_eq!(pair[1].capture - pair[0].capture, 20_000);
     }
     drop((reader, viewer, publisher, relay));
+    assert!(house.is_empty().await);
+}
+
+#[tokio::test]
+async fn opus_of_an_rtmp_publisher_goes_two_frames_a_packet_where_the_vhost_says_so() {
+    let house = House::new();
+    house.bridge.set_settings(PerVhost::all(RemuxConfig { opus_pairs: true, ..RemuxConfig::default() }));
+    let now = Instant::now();
+    let relay: Publisher<Frame> = house.hub.publish(&house.key, "b", Arc::new(Asked::default()), now).expect("free");
+    let mut viewer = LaneReader::new(house.hub.subscribe_packets(&house.key, now), NotifyWake::new());
+    let track = Arc::new(Track::new(TrackId::AUDIO, Codec::Opus, 48_000, 2));
+    relay.set_track(track.clone());
+    let sound = |index| {
+        let packet = sound_packet(index);
+        Frame::new(track.clone(), packet.capture, packet.capture, true, packet.payload)
+    };
+    push(&relay, (0..20).map(sound));
+    let opus = read(&mut viewer, |packets| packets.len() >= 10).await;
+    assert_eq!(opus.len(), 10);
+    assert!(opus.iter().all(|packet| opus_samples(&packet.payload) == Some(1_920)));
+    assert!(opus.windows(2).all(|pair| pair[1].timestamp - pair[0].timestamp == 1_920));
+    drop((viewer, relay));
     assert!(house.is_empty().await);
 }
 

@@ -9,6 +9,7 @@ use super::{
     RemuxConfig, RemuxStats,
     ahead::Ahead,
     h264::{PacketizeStats, Packetizer, ParameterSets},
+    opus::Pairing,
 };
 use crate::{
     FrameReader, NotifyWake,
@@ -37,6 +38,8 @@ pub(super) struct ToPackets {
     counted: PacketizeStats,
     video_config: Option<Bytes>,
     audio: Option<Audio>,
+    /// `None`: packets go as they come.
+    pairing: Option<Pairing>,
     audio_seq: u64,
     audio_timestamp: Option<u64>,
     ignored: Option<Codec>,
@@ -65,6 +68,7 @@ impl ToPackets {
             counted: PacketizeStats::default(),
             video_config: None,
             audio: None,
+            pairing: config.opus_pairs.then(Pairing::default),
             audio_seq: 0,
             audio_timestamp: None,
             ignored: None,
@@ -187,7 +191,7 @@ impl ToPackets {
         self.audio_track(&frame.track, job);
         let Some(audio) = &self.audio else { return };
         if frame.track.codec == Codec::Opus {
-            self.sound_packet(frame.pts, frame.data.clone());
+            self.opus(frame.pts, frame.data.clone());
         } else if let Some(transcoder) = &audio.transcoder {
             transcoder.submit(Coded { time: frame.pts, timestamp: None, data: frame.data.clone() });
         }
@@ -199,9 +203,15 @@ impl ToPackets {
         transcoder.take(&mut coded);
         for frame in coded {
             self.ahead.heard(frame.time.offset(i64_micros(OPUS_FRAME)));
-            self.sound_packet(frame.time, frame.data);
+            self.opus(frame.time, frame.data);
         }
         self.ahead.release(&mut self.out);
+    }
+
+    fn opus(&mut self, time: MediaTime, payload: Bytes) {
+        let Some(mut pairing) = self.pairing.take() else { return self.sound_packet(time, payload) };
+        pairing.push(time, payload, |time, payload| self.sound_packet(time, payload));
+        self.pairing = Some(pairing);
     }
 
     fn sound_packet(&mut self, time: MediaTime, payload: Bytes) {

@@ -162,7 +162,7 @@ impl Fdk {
 }
 
 /// Samples per channel at 48 kHz of an Opus packet (RFC 6716 3.1 and 3.2); `None` if malformed.
-pub(super) fn opus_samples(packet: &[u8]) -> Option<usize> {
+pub(crate) fn opus_samples(packet: &[u8]) -> Option<usize> {
     let toc = *packet.first()?;
     let frame = match toc >> 3 {
         config @ 0..=11 => [480, 960, 1_920, 2_880][usize::from(config & 3)],

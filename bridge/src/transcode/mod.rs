@@ -13,6 +13,7 @@ mod pool;
 mod resample;
 
 pub use chain::Coded;
+pub(crate) use decode::opus_samples;
 pub use encode::Bitrates;
 pub use job::Transcoder;
 pub use pool::{OpenError, Pool, PoolStats};

@@ -65,6 +65,11 @@ impl Report {
         number("timestamp") - (number("estimatedPlayoutTimestamp") - NTP_TO_UNIX_MS)
     }
 
+    /// Packets of `kind` that came by WebRTC in a second.
+    pub fn received_a_second(&self, kind: &str) -> f64 {
+        self.value["stats"][kind]["packetsReceived"].as_f64().unwrap_or(f64::NAN) / self.number("video_seconds")
+    }
+
     /// Width and height in pixels of what was seen last.
     pub fn size(&self) -> (f64, f64) {
         (self.number("width"), self.number("height"))

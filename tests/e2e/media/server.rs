@@ -26,6 +26,11 @@ impl Server {
         Self(Some(blocking(|| Weir::start_rtc("protocol tcp; tcp { enabled on; }")).await))
     }
 
+    /// The same, with more directives in the default vhost's `rtc`.
+    pub async fn start_rtc(rtc: &'static str) -> Self {
+        Self(Some(blocking(move || Weir::start_vhost_rtc(rtc)).await))
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.weir().log()

@@ -10,6 +10,7 @@ mod outputs;
 mod srs;
 mod streams;
 mod text;
+mod tls;
 mod webrtc;
 
 use std::time::{Duration, Instant};
@@ -71,6 +72,7 @@ fn make(state: &AppState, by_stream: bool, now: Instant) -> String {
     machine::write(state, &mut out);
     outputs::write(state, &mut out);
     doors::write(state, &mut out);
+    tls::write(state, &mut out);
     hooks::write(state, &mut out);
     webrtc::write(state, &mut out);
     streams::write(state, by_stream, now, &mut out);

@@ -121,14 +121,15 @@ async fn certificates_handshakes_and_refusals_by_the_rules_are_told() {
     assert_eq!(futures_util::future::join_all(statuses).await[1], 429);
     let text = make(state, true, Instant::now());
     for role in ["http_api", "rtmps"] {
-        let name = format!("weir_tls_certificate_expires_in_seconds{{role=\"{role}\"}} ");
-        let left: f64 = text.lines().find_map(|line| line.strip_prefix(&name)).expect(role).parse().unwrap();
-        assert!((364.0 * 86_400.0..=365.0 * 86_400.0).contains(&left), "{left}");
+        let name = format!("weir_tls_certificate_expiry_timestamp_seconds{{section=\"{role}\"}} ");
+        let end: u64 = text.lines().find_map(|line| line.strip_prefix(&name)).expect(role).parse().unwrap();
+        let days = (end - crate::ids::now_ms() / 1_000) / 86_400;
+        assert!((364..=365).contains(&days), "{days}");
     }
     for line in [
-        "weir_tls_handshakes_total 0\n",
-        "weir_tls_failures_total{reason=\"no_tls\"} 1\n",
-        "weir_tls_failures_total{reason=\"alert\"} 0\n",
+        "weir_tls_handshakes_total{result=\"ok\"} 0\n",
+        "weir_tls_handshakes_total{result=\"no_tls\"} 1\n",
+        "weir_tls_handshakes_total{result=\"alert\"} 0\n",
         "weir_door_refusals_total{reason=\"too-many\"} 1\n",
         "weir_door_refusals_total{reason=\"address\"} 0\n",
         "weir_door_addresses 1\n",

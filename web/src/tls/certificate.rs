@@ -57,6 +57,17 @@ pub enum TlsError {
     /// What stands in the PEM is no X.509 certificate.
     #[error("the certificate cannot be read")]
     NoX509,
+    /// The folder for ACME's account and certificate cannot be written to.
+    #[error("{path} cannot be written to: {source}")]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Nobody can be believed to be an ACME authority.
+    #[error("this system trusts no certificates (package ca-certificates)")]
+    NoRoots,
     /// No certificate could be made.
     #[error("no self-signed certificate could be made: {0}")]
     Generate(#[from] rcgen::Error),
@@ -78,20 +89,8 @@ impl CertificateFacts {
     fn of(der: &[u8]) -> Result<Self, TlsError> {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).map_err(|_| TlsError::NoX509)?;
         let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        let digest = digest::digest(&digest::SHA256, der);
-        let fingerprint = digest.as_ref().iter().enumerate().fold(String::new(), |mut text, (n, byte)| {
-            let _infallible = write!(text, "{}{byte:02X}", if n == 0 { "" } else { ":" });
-            text
-        });
+        let fingerprint = hex(digest::digest(&digest::SHA256, der).as_ref(), ":");
         Ok(Self { fingerprint, not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(not_after) })
-    }
-
-    /// Seconds until it stops being valid; less than zero once it has.
-    pub fn expires_in_s(&self, now: SystemTime) -> f64 {
-        match self.not_after.duration_since(now) {
-            Ok(left) => left.as_secs_f64(),
-            Err(since) => -since.duration().as_secs_f64(),
-        }
     }
 
     /// How long it is still valid; zero once it is not.
@@ -110,16 +109,20 @@ pub(super) struct Certificate {
 impl Certificate {
     /// Reads a pair of files; one that does not go together is an error.
     pub(super) fn read(cert: &Path, key: &Path) -> Result<Self, TlsError> {
+        Self::of_pem(&bytes(cert)?, &bytes(key)?, [cert, key])
+    }
+
+    /// Reads what stands, or is to stand, in these two files; they may be one.
+    pub(super) fn of_pem(cert_text: &[u8], key_text: &[u8], [cert, key]: [&Path; 2]) -> Result<Self, TlsError> {
         let fail = |path: &Path, what| {
             let path = path.to_owned();
             move |source| TlsError::Pem { path, what, source }
         };
-        let text = bytes(cert)?;
-        let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+        let chain = CertificateDer::pem_slice_iter(cert_text).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(fail(cert, "certificate"))?;
         let Some(first) = chain.first() else { return Err(fail(cert, "certificate")(pem::Error::NoItemsFound)) };
         let facts = CertificateFacts::of(first)?;
-        let private = PrivateKeyDer::from_pem_slice(&bytes(key)?).map_err(fail(key, "private key"))?;
+        let private = PrivateKeyDer::from_pem_slice(key_text).map_err(fail(key, "private key"))?;
         let certified = CertifiedKey::from_der(chain, private, &provider());
         let certified = certified.map_err(|source| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), source })?;
         Ok(Self { key: Arc::new(certified), facts })
@@ -141,12 +144,22 @@ impl Certificate {
     }
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let fail = |source| TlsError::Read { path: path.to_owned(), source };
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, TlsError> {
+    read_file(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+}
+
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(fail)?;
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(fail)?;
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// In hexadecimal, with something between the bytes.
+pub(super) fn hex(bytes: &[u8], between: &str) -> String {
+    bytes.iter().enumerate().fold(String::new(), |mut text, (n, byte)| {
+        let _infallible = write!(text, "{}{byte:02X}", if n == 0 { "" } else { between });
+        text
+    })
 }
 
 /// The one crypto library of the house.

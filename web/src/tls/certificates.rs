@@ -6,17 +6,25 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{CertificateFacts, Identity, LiveCertificate, TlsDoor, TlsError, TlsStats};
+use super::{
+    AcmeConfig, AcmeStats, CertificateFacts, Challenges, Identity, LiveCertificate, TlsDoor, TlsError, TlsStats, acme::Client,
+    certificate::Certificate,
+};
 
 /// Which certificate each section wants: `http_api`, `http_server`, `rtmps`.
 pub type Identities = BTreeMap<&'static str, Identity>;
 
 /// The certificates in use, each followed for as long as it is.
-#[derive(Default)]
 pub struct Certificates {
-    entries: Mutex<BTreeMap<&'static str, Entry>>,
+    entries: Arc<Mutex<Entries>>,
+    /// Taken before the entries.
+    acme: Mutex<Option<Client>>,
+    challenges: Arc<Challenges>,
+    acme_stats: Arc<AcmeStats>,
     stats: Arc<TlsStats>,
 }
+
+type Entries = BTreeMap<&'static str, Entry>;
 
 struct Entry {
     identity: Identity,
@@ -25,6 +33,19 @@ struct Entry {
     rtmp: TlsDoor,
     /// Dropped with the entry: the files are not looked at any more.
     _watch: DropGuard,
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        let acme_stats = Arc::<AcmeStats>::default();
+        Self {
+            entries: Arc::default(),
+            acme: Mutex::default(),
+            challenges: Challenges::new(Arc::clone(&acme_stats)),
+            acme_stats,
+            stats: Arc::default(),
+        }
+    }
 }
 
 impl Certificates {
@@ -37,6 +58,12 @@ impl Certificates {
     /// certificate at once. Listeners keep their doors. Must be called on a tokio runtime.
     pub fn set(&self, wanted: &Identities) -> Result<(), TlsError> {
         Self::check(wanted)?;
+        self.set_entries(wanted)?;
+        self.set_acme(wanted);
+        Ok(())
+    }
+
+    fn set_entries(&self, wanted: &Identities) -> Result<(), TlsError> {
         let mut entries = self.entries.lock();
         entries.retain(|section, _| wanted.contains_key(section));
         for (section, identity) in wanted {
@@ -53,14 +80,34 @@ impl Certificates {
         Ok(())
     }
 
+    /// Keeps the client that runs if it is still the right one: it may be in the middle of an order.
+    fn set_acme(&self, wanted: &Identities) {
+        let config = wanted.values().find_map(Identity::acme);
+        let mut acme = self.acme.lock();
+        if acme.as_ref().map(Client::config) != config {
+            // One order at a time: the old client ends before a new one begins.
+            *acme = None;
+            *acme = config.map(|config| self.client(Arc::clone(config)));
+        }
+        if let Some(certificate) = acme.as_ref().and_then(Client::issued) {
+            show(&self.entries.lock(), &certificate);
+        }
+    }
+
+    fn client(&self, config: Arc<AcmeConfig>) -> Client {
+        let entries = Arc::clone(&self.entries);
+        let told = move |certificate| show(&entries.lock(), &certificate);
+        Client::start(config, Box::new(told), Arc::clone(&self.challenges), Arc::clone(&self.acme_stats))
+    }
+
     fn entry(&self, identity: Identity) -> Result<Entry, TlsError> {
         let live = LiveCertificate::load(identity.clone())?;
         let gone = CancellationToken::new();
         tokio::spawn(Arc::clone(&live).watch(gone.clone()));
         Ok(Entry {
             identity,
-            http: TlsDoor::http(Arc::clone(&live), Arc::clone(&self.stats))?,
-            rtmp: TlsDoor::rtmp(Arc::clone(&live), Arc::clone(&self.stats))?,
+            http: TlsDoor::http(Arc::clone(&live), Arc::clone(&self.stats))?.proving(&self.challenges)?,
+            rtmp: TlsDoor::rtmp(Arc::clone(&live), Arc::clone(&self.stats))?.proving(&self.challenges)?,
             live,
             _watch: gone.drop_guard(),
         })
@@ -89,5 +136,17 @@ impl Certificates {
     /// What handshakes count, all listeners together.
     pub fn stats(&self) -> &TlsStats {
         &self.stats
+    }
+
+    /// What orders of certificates count.
+    pub fn acme_stats(&self) -> &AcmeStats {
+        &self.acme_stats
+    }
+}
+
+/// Shows what was issued wherever it is asked for.
+fn show(entries: &Entries, certificate: &Arc<Certificate>) {
+    for entry in entries.values().filter(|entry| entry.identity.acme().is_some()) {
+        let _is_other = entry.live.show(Arc::clone(certificate));
     }
 }

@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ServerConfig, crypto::aws_lc_rs::Ticketer};
+use rustls::{ServerConfig, crypto::aws_lc_rs::Ticketer, server::Acceptor};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use weir_bridge::rtmp::Door;
 
-use super::{LiveCertificate, TlsError, TlsFailure, TlsStats, certificate::provider};
+use super::{Challenges, LiveCertificate, TlsError, TlsFailure, TlsStats, certificate::provider};
 use crate::crowd::{Bounds, Crowd};
 
 /// For the whole handshake. Its two or three flights take half a second on a bad line.
@@ -27,7 +27,9 @@ const HANDSHAKES_MAX: Bounds = Bounds { all: 2_048, per_address: 512 };
 /// Takes a listener's connections into TLS 1.2 or 1.3. Cloning shares its limits.
 #[derive(Clone)]
 pub struct TlsDoor {
-    acceptor: TlsAcceptor,
+    handshakes: Arc<ServerConfig>,
+    /// What ACME authorities get, and by which handshakes.
+    proofs: Option<(Arc<Challenges>, Arc<ServerConfig>)>,
     under_way: Arc<Crowd>,
     timeout: Duration,
     stats: Arc<TlsStats>,
@@ -52,7 +54,13 @@ impl TlsDoor {
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         // A viewer that comes back resumes without a signature, and we keep nothing for it.
         config.ticketer = Ticketer::new().map_err(TlsError::Unusable)?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), under_way: Arc::default(), timeout: HANDSHAKE_TIMEOUT, stats })
+        Ok(Self { handshakes: Arc::new(config), proofs: None, under_way: Arc::default(), timeout: HANDSHAKE_TIMEOUT, stats })
+    }
+
+    /// Shows ACME authorities that come to this listener the proofs that they ask for.
+    pub(super) fn proving(mut self, challenges: &Arc<Challenges>) -> Result<Self, TlsError> {
+        self.proofs = Some((Arc::clone(challenges), challenges.handshakes()?));
+        Ok(self)
     }
 
     #[cfg(test)]
@@ -70,10 +78,10 @@ impl TlsDoor {
             self.stats.fail(full.into());
             io::Error::other("too many TLS handshakes are under way")
         })?;
-        match tokio::time::timeout(self.timeout, self.acceptor.accept(stream)).await {
+        match tokio::time::timeout(self.timeout, self.shake(stream)).await {
             Ok(Ok(stream)) => {
                 self.stats.complete();
-                Ok(stream)
+                stream.ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionAborted, "an ACME authority has seen its proof"))
             }
             Ok(Err(error)) => {
                 self.stats.fail(TlsFailure::of(&error));
@@ -83,6 +91,26 @@ impl TlsDoor {
                 self.stats.fail(TlsFailure::Timeout);
                 Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))
             }
+        }
+    }
+}
+
+impl TlsDoor {
+    /// `None`: it was an ACME authority, which has what it came for.
+    async fn shake<S>(&self, stream: S) -> io::Result<Option<TlsStream<S>>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        match &self.proofs {
+            Some((challenges, handshakes)) if Challenges::is_one(&begun.client_hello()) => {
+                let mut proven = begun.into_stream(Arc::clone(handshakes)).await?;
+                challenges.note_shown();
+                // The handshake is all there is to it (RFC 8737 section 3).
+                let _closed_by_either = proven.shutdown().await;
+                Ok(None)
+            }
+            _ => begun.into_stream(Arc::clone(&self.handshakes)).await.map(Some),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The certificate that handshakes are answered with now, and how another takes its place.
 
 use std::{
+    io,
     os::unix::fs::MetadataExt as _,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -15,7 +16,7 @@ use rustls::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{CertificateFacts, Identity, TlsError, certificate::Certificate};
+use super::{AcmeConfig, CertificateFacts, Identity, TlsError, certificate::Certificate};
 
 /// How often the files are looked at: four `stat` calls, and soon enough for whoever renews them.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -55,7 +56,10 @@ impl LiveCertificate {
 
     /// Whether it could be loaded now.
     pub fn check(identity: &Identity) -> Result<(), TlsError> {
-        obtain(identity).map(drop)
+        match identity {
+            Identity::Acme(config) => config.check(),
+            Identity::Files { .. } | Identity::SelfSigned => obtain(identity).map(drop),
+        }
     }
 
     /// What is known of the certificate of now.
@@ -78,15 +82,24 @@ impl LiveCertificate {
         let mut source = self.source.lock();
         if identity == source.identity {
             source.seen = looked;
+            // What is on disk is no newer than what was shown.
+            if matches!(identity, Identity::Acme(_)) {
+                return Ok(false);
+            }
         }
         let certificate = obtain(&identity)?;
         *source = Source { identity, seen: looked };
+        Ok(self.show(certificate))
+    }
+
+    /// Answers handshakes by this one from now on. `true` if it is another.
+    pub(super) fn show(&self, certificate: Arc<Certificate>) -> bool {
         let is_other = certificate.facts != self.current.load().facts;
         if is_other {
             announce("replaced", &certificate.facts);
             self.current.store(certificate);
         }
-        Ok(is_other)
+        is_other
     }
 
     /// Follows the files until `stop`. A pair that does not work is said once and left alone until
@@ -108,6 +121,8 @@ impl LiveCertificate {
             match source.identity {
                 Identity::Files { .. } => seen(&source.identity) != source.seen,
                 Identity::SelfSigned => self.current.load().facts.remaining(SystemTime::now()) < RENEW_BEFORE,
+                // The ACME client brings what is new.
+                Identity::Acme(_) => false,
             }
         };
         if is_due { self.reload() } else { Ok(false) }
@@ -125,6 +140,20 @@ fn obtain(identity: &Identity) -> Result<Arc<Certificate>, TlsError> {
     match identity {
         Identity::Files { cert, key } => Certificate::read(cert, key).map(Arc::new),
         Identity::SelfSigned => self_signed(SystemTime::now()),
+        Identity::Acme(config) => kept(config).map_or_else(|| self_signed(SystemTime::now()), Ok),
+    }
+}
+
+/// What an ACME authority issued before.
+fn kept(config: &AcmeConfig) -> Option<Arc<Certificate>> {
+    let file = config.certificate_file();
+    match Certificate::read(&file, &file) {
+        Ok(certificate) => Some(Arc::new(certificate)),
+        Err(TlsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            warn!(%error, "the kept ACME certificate cannot be used; a self-signed one takes its place");
+            None
+        }
     }
 }
 

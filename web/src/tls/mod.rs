@@ -5,6 +5,7 @@
 //! certificate of their moment; connections keep the keys that they have agreed on, so replacing
 //! the certificate ends nobody.
 
+mod acme;
 mod certificate;
 mod certificates;
 mod door;
@@ -13,8 +14,9 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+pub use acme::{AcmeConfig, AcmeStats, Challenges};
 pub use certificate::{CertificateFacts, TlsError};
 pub use certificates::{Certificates, Identities};
 pub use door::TlsDoor;
@@ -34,4 +36,16 @@ pub enum Identity {
     /// Made by the process for itself, for first steps: it encrypts, and proves nothing. All
     /// listeners share it.
     SelfSigned,
+    /// Issued by an authority; until it is, the one issued before or a self-signed one. All listeners
+    /// of a server that ask for it share one configuration and one certificate.
+    Acme(Arc<AcmeConfig>),
+}
+
+impl Identity {
+    fn acme(&self) -> Option<&Arc<AcmeConfig>> {
+        match self {
+            Self::Acme(config) => Some(config),
+            Self::Files { .. } | Self::SelfSigned => None,
+        }
+    }
 }
