@@ -8,6 +8,8 @@ mod settings;
 mod signals;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "otel")]
+mod traced;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -144,7 +146,10 @@ impl Server {
         state.certificates.set(&settings.certificates)?;
         // The chain of those who decide about clients, before anything listens: the rules first, so that
         // who may not come in learns nothing; then the door; callbacks last.
-        hub.set_gatekeeper(Access::new(&state, Some(Arc::clone(&door) as _)));
+        let keeper = Access::new(&state, Some(Arc::clone(&door) as _));
+        #[cfg(feature = "otel")]
+        let keeper = traced::Traced::new(keeper);
+        hub.set_gatekeeper(keeper);
         spawn_tasks(&mut tasks, &state, &stop);
 
         let live = Live {

@@ -29,6 +29,7 @@ mod serve;
 mod signalling;
 mod stats;
 pub mod tls;
+mod traces;
 mod whip;
 
 #[cfg(test)]
@@ -44,4 +45,5 @@ pub use process::{Readiness, Reload, ReloadOutcome, Reloaded};
 pub use router::{AppState, api_router, combined_router, exporter_router, http_router};
 pub use serve::{ServeLimits, serve, serve_tls};
 pub use stats::HttpStats;
+pub use traces::TRACES;
 pub use whip::{IceLogin, IceServer, IceServerError, WhipConfig};
