@@ -199,7 +199,7 @@ fn f47_a_server_that_is_down_refuses_new_clients_and_harms_no_live_stream() {
 
 #[test]
 fn f48_a_late_decision_poisons_nothing_for_those_that_wait_for_the_stream() {
-    let (decide, decision) = mpsc::channel();
+    let (decide, decision) = mpsc::sync_channel(1);
     let hooks = hanging(&["on_publish"], decision);
     let server = Weir::start_with(&hooks.directives().replace("enabled on;", "enabled on; decision_timeout 30;"));
     let mut flv = Client::ffmpeg("flv", &["-t", "3", "-i", &server.http_url("late.flv"), "-f", "null", "-"]);
@@ -237,7 +237,7 @@ fn f44_what_is_live_at_the_end_of_the_server_is_told_to_have_left() {
 
 #[test]
 fn f44_the_end_does_not_wait_for_a_callback_server_that_hangs() {
-    let (_never, answer) = mpsc::channel();
+    let (_never, answer) = mpsc::sync_channel(1);
     let hooks = hanging(&["on_unpublish", "on_stop", "on_close"], answer);
     let server = Weir::start_with(&hooks.directives());
     let _publisher = publish_rtmp(&server, "hang");
