@@ -22,6 +22,8 @@ mod observed;
 pub mod process;
 mod pulse;
 mod server;
+#[cfg(feature = "otel")]
+mod traces;
 
 pub use args::{Args, Command, ConfigCommand};
 pub use config::{Config, ConfigError};

@@ -1,22 +1,19 @@
 //! Lines every five seconds on how the server does, in SRS's words.
 //!
-//! `rpkts` and `spkts` are datagrams per second, and RTP packets among them. The other groups count
-//! what happened since the last line, and stand there only if something did: `rtcp=(pli:3)` keyframe
-//! requests that came, `snk=(5)` packets that publishers were asked for again, `rnk=(7,h:6,m:1)` those
-//! that viewers asked for again, hits and misses.
+//! `rpkts=(5120,rtp:5000,stun:20,rtcp:100)` and `spkts` are datagrams per second, and what they were of
+//! sessions. The other groups count what happened since the last line, and stand there only if something
+//! did: `rtcp=(pli:3,twcc:50,rr:5)` keyframe requests that came, feedback and receiver reports that
+//! publishers were sent; `snk=(5)` packets that publishers were asked for again; `rnk=(7,h:6,m:1)` those
+//! that viewers asked for again, hits and misses. Sessions that came and went between two lines count.
 //!
 //! `loss=(r:49,s:0)` are datagrams that this machine lost: `r` the kernel dropped before they were
 //! read, its receive buffer being full; `s` it would not send, or a viewer's TCP connection. What the network loses is not among
 //! them. Scripts made for SRS look for it.
 
-use std::{
-    collections::HashMap,
-    ops::AddAssign,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use weir_rtc::{RtcHandle, RtcStats, SessionInfo, session::SessionStats};
+use weir_rtc::{RtcHandle, RtcStats, SessionTotals};
 
 use crate::process::Usage;
 
@@ -33,7 +30,7 @@ pub(crate) async fn run(rtc: Option<RtcHandle>, stop: CancellationToken) {
         let (cpu, megabytes) = usage.look(now);
         tracing::info!("Process: cpu={cpu:.2}%,{megabytes}MB");
         if let Some(rtc) = &rtc {
-            let line = pulse.beat(&rtc.stats(), &rtc.list(), now.saturating_duration_since(since));
+            let line = pulse.beat(&rtc.stats(), now.saturating_duration_since(since));
             line.into_iter().for_each(|line| tracing::info!("{line}"));
         }
         since = now;
@@ -44,8 +41,7 @@ pub(crate) async fn run(rtc: Option<RtcHandle>, stop: CancellationToken) {
 #[derive(Default)]
 struct Pulse {
     totals: Totals,
-    /// By session: as many as there are.
-    sessions: HashMap<String, Counts>,
+    counts: Counts,
 }
 
 /// The server's datagrams.
@@ -57,12 +53,18 @@ struct Totals {
     send_lost: u64,
 }
 
-/// One session's packets and requests, or those of all in an interval.
-#[derive(Clone, Copy, Default)]
+/// Packets and requests of all sessions, those that have ended among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     rtp_in: u64,
     rtp_out: u64,
+    stun_in: u64,
+    stun_out: u64,
+    rtcp_in: u64,
+    rtcp_out: u64,
     pli: u64,
+    twcc: u64,
+    reports: u64,
     nack_sent: u64,
     nack_received: u64,
     hits: u64,
@@ -95,15 +97,21 @@ impl Totals {
 }
 
 impl Counts {
-    const fn of(stats: &SessionStats) -> Self {
+    const fn of(totals: &SessionTotals) -> Self {
         Self {
-            rtp_in: stats.packets_in,
-            rtp_out: stats.packets_out,
-            pli: stats.pli_received,
-            nack_sent: stats.nack_sent,
-            nack_received: stats.nack_received,
-            hits: stats.nack_served,
-            misses: stats.nack_refused,
+            rtp_in: totals.packets_in,
+            rtp_out: totals.packets_out,
+            stun_in: totals.stun_in,
+            stun_out: totals.stun_out,
+            rtcp_in: totals.rtcp_in,
+            rtcp_out: totals.rtcp_out,
+            pli: totals.pli_received,
+            twcc: totals.twcc_sent,
+            reports: totals.reports_sent,
+            nack_sent: totals.nack_sent,
+            nack_received: totals.nack_received,
+            hits: totals.nack_served,
+            misses: totals.nack_refused,
         }
     }
 
@@ -111,7 +119,13 @@ impl Counts {
         Self {
             rtp_in: self.rtp_in.saturating_sub(was.rtp_in),
             rtp_out: self.rtp_out.saturating_sub(was.rtp_out),
+            stun_in: self.stun_in.saturating_sub(was.stun_in),
+            stun_out: self.stun_out.saturating_sub(was.stun_out),
+            rtcp_in: self.rtcp_in.saturating_sub(was.rtcp_in),
+            rtcp_out: self.rtcp_out.saturating_sub(was.rtcp_out),
             pli: self.pli.saturating_sub(was.pli),
+            twcc: self.twcc.saturating_sub(was.twcc),
+            reports: self.reports.saturating_sub(was.reports),
             nack_sent: self.nack_sent.saturating_sub(was.nack_sent),
             nack_received: self.nack_received.saturating_sub(was.nack_received),
             hits: self.hits.saturating_sub(was.hits),
@@ -120,53 +134,28 @@ impl Counts {
     }
 }
 
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.rtp_in += other.rtp_in;
-        self.rtp_out += other.rtp_out;
-        self.pli += other.pli;
-        self.nack_sent += other.nack_sent;
-        self.nack_received += other.nack_received;
-        self.hits += other.hits;
-        self.misses += other.misses;
-    }
-}
-
 impl Pulse {
     /// What to say of the `span` since the last call; nothing if nothing happened.
-    fn beat(&mut self, stats: &RtcStats, sessions: &[SessionInfo], span: Duration) -> Option<String> {
-        let counts = self.count(sessions.iter().map(|info| (info.session.as_str(), &info.stats)));
-        let now = Totals::of(stats);
-        let of_span = now.since(std::mem::replace(&mut self.totals, now));
+    fn beat(&mut self, stats: &RtcStats, span: Duration) -> Option<String> {
+        let (totals, counts) = (Totals::of(stats), Counts::of(&stats.sessions));
+        let of_span = totals.since(std::mem::replace(&mut self.totals, totals));
+        let counts = counts.since(std::mem::replace(&mut self.counts, counts));
         let conns = stats.publishers + stats.players;
-        (conns > 0 || !of_span.is_zero()).then(|| line(conns, of_span, counts, span))
-    }
-
-    /// What the sessions that there are have counted since the last call.
-    fn count<'a>(&mut self, sessions: impl Iterator<Item = (&'a str, &'a SessionStats)>) -> Counts {
-        let mut sum = Counts::default();
-        let mut seen = HashMap::new();
-        for (name, stats) in sessions {
-            let now = Counts::of(stats);
-            sum += now.since(self.sessions.get(name).copied().unwrap_or_default());
-            seen.insert(name.to_owned(), now);
-        }
-        self.sessions = seen;
-        sum
+        (conns > 0 || !of_span.is_zero() || counts != Counts::default()).then(|| line(conns, of_span, counts, span))
     }
 }
 
 fn line(conns: usize, totals: Totals, counts: Counts, span: Duration) -> String {
     let per_second = |count: u64| u128::from(count) * 1_000 / span.as_millis().max(1);
-    let packets = |name: &str, all: u64, rtp: u64| match rtp {
-        0 => format!("{name}=({})", per_second(all)),
-        rtp => format!("{name}=({},rtp:{})", per_second(all), per_second(rtp)),
+    let packets = |name: &str, counts: [u64; 4]| {
+        let [all, rtp, stun, rtcp] = counts.map(per_second);
+        format!("{name}=({all},rtp:{rtp},stun:{stun},rtcp:{rtcp})")
     };
-    let Counts { rtp_in, rtp_out, pli, nack_sent, nack_received, hits, misses } = counts;
+    let Counts { pli, twcc, reports, nack_sent, nack_received, hits, misses, .. } = counts;
     let groups = [
-        Some(packets("rpkts", totals.recv, rtp_in)),
-        Some(packets("spkts", totals.sent, rtp_out)),
-        (pli > 0).then(|| format!("rtcp=(pli:{pli})")),
+        Some(packets("rpkts", [totals.recv, counts.rtp_in, counts.stun_in, counts.rtcp_in])),
+        Some(packets("spkts", [totals.sent, counts.rtp_out, counts.stun_out, counts.rtcp_out])),
+        (pli + twcc + reports > 0).then(|| format!("rtcp=(pli:{pli},twcc:{twcc},rr:{reports})")),
         (nack_sent > 0).then(|| format!("snk=({nack_sent})")),
         (nack_received > 0).then(|| format!("rnk=({nack_received},h:{hits},m:{misses})")),
         Some(format!("loss=(r:{},s:{})", totals.recv_lost, totals.send_lost)),
@@ -182,45 +171,49 @@ mod tests {
     fn a_line_tells_what_happened_since_the_last() {
         let mut pulse = Pulse::default();
         let mut stats = RtcStats::default();
-        assert_eq!(pulse.beat(&stats, &[], INTERVAL), None, "nobody is there");
+        assert_eq!(pulse.beat(&stats, INTERVAL), None, "nobody is there");
         (stats.publishers, stats.players) = (1, 2);
         stats.traffic.recv.datagrams = 5_000;
         stats.traffic.send.datagrams = 10_004;
         stats.traffic.kernel_drops = 49;
-        let line = pulse.beat(&stats, &[], INTERVAL);
-        assert_eq!(line.as_deref(), Some("RTC: Server conns=3, rpkts=(1000), spkts=(2000), loss=(r:49,s:0)"));
+        let line = |rpkts: u32, spkts: u32, loss: &str| {
+            let [rpkts, spkts] = [rpkts, spkts].map(|all| format!("({all},rtp:0,stun:0,rtcp:0)"));
+            Some(format!("RTC: Server conns=3, rpkts={rpkts}, spkts={spkts}, loss=({loss})"))
+        };
+        assert_eq!(pulse.beat(&stats, INTERVAL), line(1_000, 2_000, "r:49,s:0"));
         stats.traffic.kernel_drops = 50;
         (stats.traffic.send.full, stats.traffic.send.refused, stats.traffic.tcp.dropped) = (3, 2, 2);
         (stats.traffic.tcp.frames_in, stats.traffic.tcp.frames_out) = (50, 100);
-        let line = pulse.beat(&stats, &[], INTERVAL);
-        assert_eq!(line.as_deref(), Some("RTC: Server conns=3, rpkts=(10), spkts=(20), loss=(r:1,s:7)"));
+        assert_eq!(pulse.beat(&stats, INTERVAL), line(10, 20, "r:1,s:7"));
         (stats.publishers, stats.players) = (0, 0);
-        assert_eq!(pulse.beat(&stats, &[], INTERVAL), None, "they have gone");
+        assert_eq!(pulse.beat(&stats, INTERVAL), None, "they have gone");
         stats.traffic.kernel_drops = 51;
-        assert!(pulse.beat(&stats, &[], INTERVAL).is_some(), "lost before anybody was there");
+        assert!(pulse.beat(&stats, INTERVAL).is_some(), "lost before anybody was there");
     }
 
     #[test]
-    fn sessions_count_from_line_to_line_whoever_comes_and_goes() {
+    fn what_sessions_counted_that_have_ended_since_the_last_line_is_told() {
         let mut pulse = Pulse::default();
-        let first = SessionStats { packets_in: 500, nack_sent: 5, pli_sent: 9, ..SessionStats::default() };
-        let second = SessionStats {
-            packets_out: 1_000,
-            nack_received: 7,
-            nack_served: 6,
-            nack_refused: 1,
-            pli_received: 3,
-            ..SessionStats::default()
-        };
-        let counts = pulse.count([("a", &first), ("b", &second)].into_iter());
-        let totals = Totals { recv: 600, sent: 1_200, ..Totals::default() };
+        let mut stats = RtcStats::default();
+        stats.traffic.recv.datagrams = 600;
+        stats.traffic.send.datagrams = 1_200;
+        // Whoever counted this is there no longer: nobody publishes or plays.
+        let sessions = &mut stats.sessions;
+        (sessions.packets_in, sessions.packets_out, sessions.stun_in, sessions.stun_out) = (500, 1_000, 15, 10);
+        (sessions.rtcp_in, sessions.rtcp_out, sessions.twcc_sent, sessions.reports_sent) = (5, 60, 50, 4);
+        (sessions.pli_sent, sessions.pli_received, sessions.nack_sent) = (9, 3, 5);
+        (sessions.nack_received, sessions.nack_served, sessions.nack_refused) = (7, 6, 1);
         assert_eq!(
-            line(2, totals, counts, INTERVAL),
-            "RTC: Server conns=2, rpkts=(120,rtp:100), spkts=(240,rtp:200), rtcp=(pli:3), snk=(5), rnk=(7,h:6,m:1), loss=(r:0,s:0)"
+            pulse.beat(&stats, INTERVAL).as_deref(),
+            Some(
+                "RTC: Server conns=0, rpkts=(120,rtp:100,stun:3,rtcp:1), spkts=(240,rtp:200,stun:2,rtcp:12), \
+                 rtcp=(pli:3,twcc:50,rr:4), snk=(5), rnk=(7,h:6,m:1), loss=(r:0,s:0)"
+            )
         );
-        let later = SessionStats { packets_in: 600, ..first };
-        let counts = pulse.count([("a", &later)].into_iter());
-        assert_eq!((counts.rtp_in, counts.rtp_out, counts.nack_sent), (100, 0, 0));
-        assert_eq!(pulse.sessions.len(), 1, "who has gone is forgotten");
+        assert_eq!(pulse.beat(&stats, INTERVAL), None, "once");
+        stats.sessions.nack_received += 2;
+        stats.sessions.nack_served += 2;
+        let line = pulse.beat(&stats, INTERVAL).expect("a session ended before the line");
+        assert!(line.contains("rnk=(2,h:2,m:0)"), "{line}");
     }
 }

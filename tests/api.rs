@@ -7,7 +7,6 @@ mod support;
 use std::{
     collections::BTreeMap,
     io::Write as _,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -15,29 +14,10 @@ use std::{
 use serde_json::Value;
 use support::{
     Weir, eventually,
+    media::{self, USUAL, interpreter, python},
     process::Client,
     server::{free_tcp, http_get},
 };
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The Python that has what `tests/requirements.txt` names.
-fn python_path() -> PathBuf {
-    let venv = root().join("target/test-venv/bin/python");
-    match std::env::var_os("WEIR_TEST_PYTHON") {
-        Some(path) => path.into(),
-        None if venv.exists() => venv,
-        None => "python3".into(),
-    }
-}
-
-fn python(script: &str) -> Command {
-    let mut command = Command::new(python_path());
-    command.arg(root().join("tests/clients").join(script));
-    command
-}
 
 /// What a script prints.
 fn run(name: &str, command: &mut Command) -> Value {
@@ -52,39 +32,12 @@ fn console(server: &Weir, more: &[&str]) -> Value {
 
 /// A publisher by RTMP: 640x360, H.264 and AAC.
 fn rtmp_publisher(server: &Weir, stream: &str) -> Client {
-    let source = ["-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-f", "lavfi", "-i", "sine=frequency=440"];
-    let video = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-b:v", "400k"];
-    let url = server.rtmp_url(stream);
-    let rest = ["-c:a", "aac", "-ar", "44100", "-ac", "2", "-f", "flv", &url];
-    Client::ffmpeg("rtmp publisher", &[&source[..], &video, &rest].concat())
+    media::publish_rtmp(&server.rtmp_url(stream), USUAL)
 }
 
-/// A publisher by WHIP: the same in H.264 baseline and Opus.
+/// A publisher by WHIP: the same in H.264 and Opus.
 fn whip_publisher(server: &Weir, stream: &str) -> Client {
-    let find = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
-    let found = Command::new(python_path()).args(["-c", find]).output().expect("Python runs");
-    let program = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-    let source = ["-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-f", "lavfi", "-i", "sine=frequency=440"];
-    let video = [
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        "libx264",
-        "-profile:v",
-        "baseline",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-        "-g",
-        "25",
-        "-b:v",
-        "400k",
-    ];
-    let sound = ["-c:a", "libopus", "-ar", "48000", "-ac", "2", "-f", "whip"];
-    let mut command = Command::new(program);
-    command.args(["-hide_banner", "-nostdin", "-v", "error"]).args(source).args(video).args(sound).arg(server.whip_url(stream));
-    Client::start("whip publisher", &mut command)
+    media::publish_whip(&server.whip_url(stream), USUAL)
 }
 
 fn player(server: &Weir, protocol: &str, stream: &str) -> Client {
@@ -184,7 +137,7 @@ fn an_inspector_of_apis_finds_nothing_against_the_document() {
     let server = Weir::start();
     let publisher = rtmp_publisher(&server, "inspected");
     server.wait_for_publisher("inspected");
-    let mut command = Command::new(python_path().with_file_name("schemathesis"));
+    let mut command = Command::new(interpreter().with_file_name("schemathesis"));
     command
         .args([
             "run",

@@ -7,47 +7,26 @@ mod listener;
 mod support;
 
 use std::{
-    path::PathBuf,
-    process::Command,
+    sync::{Mutex, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
 use listener::{Listener, action};
 use serde_json::Value;
-use support::{Weir, eventually, process::Client};
+use support::{
+    Weir, eventually,
+    media::{self, SMALL, python},
+    process::Client,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A small picture and a tone, encoded as it goes.
-const SOURCE: [&str; 8] = ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15", "-f", "lavfi", "-i"];
-const ENCODED: [&str; 12] = [
-    "sine=frequency=440:sample_rate=48000",
-    "-c:v",
-    "libx264",
-    "-profile:v",
-    "baseline",
-    "-preset",
-    "ultrafast",
-    "-tune",
-    "zerolatency",
-    "-g",
-    "15",
-    "-bf",
-];
-
 fn publish_rtmp(server: &Weir, stream: &str) -> Client {
-    let url = server.rtmp_url(stream);
-    Client::ffmpeg("publisher", &[&SOURCE[..], &ENCODED, &["0", "-c:a", "aac", "-f", "flv", &url]].concat())
+    media::publish_rtmp(&server.rtmp_url(stream), SMALL)
 }
 
-/// The newer ffmpeg of the test environment, which speaks WHIP.
 fn publish_whip(server: &Weir, stream: &str) -> Client {
-    let find = ["-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"];
-    let found = Command::new(python()).args(find).output().expect("Python runs");
-    let url = server.whip_url(stream);
-    let mut command = Command::new(String::from_utf8_lossy(&found.stdout).trim());
-    command.args(["-hide_banner", "-nostdin", "-loglevel", "error"]).args(SOURCE).args(ENCODED);
-    Client::start("whip publisher", command.args(["0", "-c:a", "libopus", "-ac", "2", "-f", "whip", &url]))
+    media::publish_whip(&server.whip_url(stream), SMALL)
 }
 
 fn play(name: &str, url: &str) -> Client {
@@ -55,17 +34,18 @@ fn play(name: &str, url: &str) -> Client {
 }
 
 fn play_whep(server: &Weir, stream: &str) -> Client {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients/whep.py");
-    Client::start("whep player", Command::new(python()).arg(script).args([&server.whep_url(stream), "--seconds", "600"]))
+    Client::start("whep player", python("whep.py").args([&server.whep_url(stream), "--seconds", "600"]))
 }
 
-fn python() -> PathBuf {
-    let venv = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin/python");
-    match std::env::var_os("WEIR_TEST_PYTHON") {
-        Some(path) => path.into(),
-        None if venv.exists() => venv,
-        None => "python3".into(),
-    }
+/// A callback server that answers these only when it is told to by `answer`.
+fn hanging(actions: &'static [&'static str], answer: mpsc::Receiver<()>) -> Listener {
+    let answer = Mutex::new(answer);
+    Listener::start(move |fields| {
+        if actions.contains(&action(fields).as_str()) {
+            let _sender_gone = answer.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        }
+        "0"
+    })
 }
 
 fn id(fields: &Value) -> &str {
@@ -219,20 +199,20 @@ fn f47_a_server_that_is_down_refuses_new_clients_and_harms_no_live_stream() {
 
 #[test]
 fn f48_a_late_decision_poisons_nothing_for_those_that_wait_for_the_stream() {
-    let hooks = Listener::start(|fields| {
-        if fields["action"] == "on_publish" {
-            std::thread::sleep(Duration::from_secs(2));
-        }
-        "0"
-    });
-    let server = Weir::start_with(&hooks.directives());
-    let flv = Client::ffmpeg("flv", &["-t", "3", "-i", &server.http_url("late.flv"), "-f", "null", "-"]);
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients/whep.py");
-    let mut whep = Command::new(python());
-    let whep = Client::start("whep", whep.arg(script).args([&server.whep_url("late"), "--seconds", "2", "--patience", "40"]));
+    let (decide, decision) = mpsc::sync_channel(1);
+    let hooks = hanging(&["on_publish"], decision);
+    let server = Weir::start_with(&hooks.directives().replace("enabled on;", "enabled on; decision_timeout 30;"));
+    let mut flv = Client::ffmpeg("flv", &["-t", "3", "-i", &server.http_url("late.flv"), "-f", "null", "-"]);
+    let mut whep = python("whep.py");
+    let mut whep = Client::start("whep", whep.args([&server.whep_url("late"), "--seconds", "2", "--patience", "40"]));
     hooks.wait_for_nth("on_play", "late", 2);
     let _publisher = publish_rtmp(&server, "late");
+    // While it is decided another viewer comes, so that all of them have waited through it.
     hooks.wait_for_nth("on_publish", "late", 1);
+    let _third = play("third", &server.http_url("late.flv"));
+    hooks.wait_for_nth("on_play", "late", 3);
+    assert!(flv.is_running() && whep.is_running(), "they wait");
+    decide.send(()).expect("it is waited for");
     let (flv, whep) = (flv.finish(PATIENCE), whep.finish(PATIENCE));
     assert!(flv.status.success() && flv.stderr.is_empty(), "{flv:?}");
     assert!(whep.status.success(), "{whep:?}");
@@ -249,10 +229,24 @@ fn f44_what_is_live_at_the_end_of_the_server_is_told_to_have_left() {
     let _whep = play_whep(&server, "end");
     hooks.wait_for_nth("on_play", "end", 3);
     let (status, took, log) = server.stop("TERM");
-    assert!(status.success() && took < Duration::from_secs(4), "{took:?}:\n{log}");
+    assert!(status.success() && took < Duration::from_secs(3), "{took:?}:\n{log}");
     let heard = hooks.heard();
     let count = |wanted: &str| heard.iter().filter(|fields| action(fields) == wanted).count();
     assert_eq!([count("on_unpublish"), count("on_stop"), count("on_close")], [1, 3, 1], "{heard:?}");
+}
+
+#[test]
+fn f44_the_end_does_not_wait_for_a_callback_server_that_hangs() {
+    let (_never, answer) = mpsc::sync_channel(1);
+    let hooks = hanging(&["on_unpublish", "on_stop", "on_close"], answer);
+    let server = Weir::start_with(&hooks.directives());
+    let _publisher = publish_rtmp(&server, "hang");
+    server.wait_for_publisher("hang");
+    let _flv = play("flv", &server.http_url("hang.flv"));
+    hooks.wait_for_nth("on_play", "hang", 1);
+    let (status, took, log) = server.stop("TERM");
+    assert!(status.success() && took < Duration::from_secs(3), "{took:?}:\n{log}");
+    assert!(log.contains("callback servers did not hear all in time"), "{log}");
 }
 
 #[test]

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Weir, eventually, process::Client, server::free_tcp};
+use support::{
+    Weir, eventually,
+    media::{OFFER, SMALL, publish_rtmp},
+    process::Client,
+    server::{Extra, free_tcp},
+};
 
 fn weir(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_weir"))
@@ -164,28 +169,89 @@ fn it_may_have_as_many_open_files_as_the_system_lets_it() {
     assert_eq!(numbers[0], numbers[1], "{line}");
 }
 
+/// Opens and closes sessions with long names by WHIP as fast as it can, and sends noise to every port, for as
+/// long. How many sessions there were.
+fn flood(server: &Weir, lasts: Duration) -> usize {
+    let end = Instant::now() + lasts;
+    let noise = [server.rtmp, server.http, server.api].map(|addr| {
+        std::thread::spawn(move || {
+            while Instant::now() < end {
+                if let Ok(mut stream) = std::net::TcpStream::connect(addr) {
+                    let _closed = std::io::Write::write_all(&mut stream, b"\x16\x03\x01 no protocol of yours\r\n\r\n");
+                }
+            }
+        })
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let sessions = runtime.block_on(async {
+        let mut flooders = tokio::task::JoinSet::new();
+        for number in 0..8 {
+            let (whip, api) = (server.whip_url(&format!("{number}-{}", "x".repeat(40))), server.api);
+            flooders.spawn(async move {
+                let (client, mut sessions) = (reqwest::Client::new(), 0);
+                while Instant::now() < end {
+                    let offer = client.post(format!("{whip}-{sessions}")).header("content-type", "application/sdp").body(OFFER);
+                    let Ok(answer) = offer.send().await else { continue };
+                    let Some(location) = answer.headers().get("location").and_then(|at| at.to_str().ok()) else { continue };
+                    let url = if location.starts_with('/') { format!("http://{api}{location}") } else { location.to_owned() };
+                    let _ended = client.delete(url).send().await;
+                    sessions += 1;
+                }
+                sessions
+            });
+        }
+        flooders.join_all().await.into_iter().sum()
+    });
+    noise.into_iter().for_each(|thread| thread.join().expect("it only writes"));
+    sessions
+}
+
+/// Plays three seconds of it.
+fn plays(server: &Weir, stream: &str) {
+    let url = server.http_url(&format!("{stream}.flv"));
+    let seen = Client::ffmpeg("viewer", &["-t", "3", "-i", &url, "-f", "null", "-"]).finish(Duration::from_secs(30));
+    assert!(seen.status.success() && seen.stderr.is_empty(), "{seen:?}");
+}
+
+#[test]
+fn a68_a_flood_neither_fills_the_log_nor_stops_media() {
+    let server = Weir::start_configured(&Extra { log: Some("info"), ..Extra::default() });
+    let _publisher = publish_rtmp(&server.rtmp_url("dry"), SMALL);
+    server.wait_for_publisher("dry");
+    let sessions = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| flood(&server, Duration::from_secs(10)));
+        plays(&server, "dry");
+        flooding.join().expect("a count")
+    });
+    assert!(sessions > 100, "{sessions} sessions are no flood");
+    let log = server.log();
+    // What a burst may be, and ten seconds of what may follow it.
+    assert!(log.len() < 384 << 10, "{} bytes after {sessions} sessions", log.len());
+}
+
+#[test]
+fn a68_a_full_disk_costs_lines_of_the_log_and_nothing_else() {
+    let server = Weir::start_configured(&Extra { log: Some("info"), ..Extra::default() });
+    let _publisher = publish_rtmp(&server.rtmp_url("dry"), SMALL);
+    server.wait_for_publisher("dry");
+    let original = fs::read_to_string(server.conf()).unwrap();
+    // A disk that is full whatever is written.
+    let full = original.replacen("srs_log_tank console;", "srs_log_tank file; srs_log_file /dev/full;", 1);
+    fs::write(server.conf(), full).unwrap();
+    kill("HUP", server.pid());
+    eventually("the log goes to the full disk", Duration::from_secs(10), || {
+        let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).ok()?;
+        open.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == Path::new("/dev/full"))).then_some(())
+    });
+    flood(&server, Duration::from_secs(2));
+    plays(&server, "dry");
+    fs::write(server.conf(), &original).unwrap();
+    kill("HUP", server.pid());
+    eventually("the log is back where there is room, and says so", Duration::from_secs(10), || {
+        server.log().contains("lines of the log were lost").then_some(())
+    });
+}
+
 fn publisher(server: &Weir, stream: &str) -> Client {
-    let source = "testsrc=size=160x120:rate=10";
-    let url = server.rtmp_url(stream);
-    Client::ffmpeg(
-        "publisher",
-        &[
-            "-re",
-            "-f",
-            "lavfi",
-            "-i",
-            source,
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-tune",
-            "zerolatency",
-            "-g",
-            "10",
-            "-f",
-            "flv",
-            &url,
-        ],
-    )
+    publish_rtmp(&server.rtmp_url(stream), SMALL)
 }

@@ -21,6 +21,9 @@ const RELOADS: usize = 200;
 /// One of so many is of a file with a mistake.
 const BAD_EVERY: usize = 10;
 
+/// Publishers and viewers of that run.
+const CLIENTS: usize = 11;
+
 /// Inodes of the sockets that wait for connections at these addresses.
 fn listening(addrs: &[SocketAddr]) -> BTreeSet<String> {
     let table = fs::read_to_string("/proc/net/tcp").expect("a table");
@@ -72,7 +75,15 @@ fn two_hundred_reloads_lose_no_frame_and_touch_no_other_listener() {
     let (spare, over) = (free_tcp(), AtomicBool::new(false));
     let (outcome, memory) = std::thread::scope(|scope| {
         let reloads = scope.spawn(|| {
-            std::thread::sleep(Duration::from_secs(6));
+            eventually("publishers and viewers are all there and play", Duration::from_secs(20), || {
+                let list = server.get("/api/v1/clients/?count=100");
+                let clients = list["clients"].as_array()?;
+                let flows = |c: &serde_json::Value| {
+                    let field = if c["publish"] == true { "recv_bytes" } else { "send_bytes" };
+                    c[field].as_u64() > Some(20_000)
+                };
+                (clients.len() == CLIENTS && clients.iter().all(flows)).then_some(())
+            });
             let mut memory = Vec::new();
             for round in 0..RELOADS {
                 fs::write(server.conf(), changed(&original, round, spare)).unwrap();

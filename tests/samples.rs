@@ -18,6 +18,7 @@ use std::{
 use listener::{Listener, action};
 use support::{
     eventually,
+    media::{self, SMALL, python},
     process::{Client, read_file},
     server::{free_both, http_get},
 };
@@ -104,50 +105,21 @@ fn on_free_ports(text: &str, at: &mut HashMap<u16, SocketAddr>) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A picture and a tone, made and encoded as they go.
-const SOURCE: [&str; 9] =
-    ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=sample_rate=48000"];
-const ENCODED: [&str; 12] = [
-    "-c:v",
-    "libx264",
-    "-profile:v",
-    "baseline",
-    "-preset",
-    "ultrafast",
-    "-tune",
-    "zerolatency",
-    "-g",
-    "25",
-    "-pix_fmt",
-    "yuv420p",
-];
-
 /// ffmpeg publishes by RTMP until it is dropped.
 fn publish(sample: &Sample) -> Client {
-    let url = sample.rtmp();
-    Client::ffmpeg("the publisher", &[&SOURCE[..], &ENCODED, &["-c:a", "aac", "-f", "flv", &url]].concat())
+    media::publish_rtmp(&sample.rtmp(), SMALL)
 }
 
 /// A newer ffmpeg publishes by WHIP until it is dropped.
 fn publish_by_whip(sample: &Sample) -> Client {
-    let find = ["-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"];
-    let found = Command::new(interpreter()).args(find).output().expect("Python runs");
-    let mut command = Command::new(String::from_utf8_lossy(&found.stdout).trim());
-    command.args(["-hide_banner", "-nostdin", "-loglevel", "error"]).args(SOURCE).args(ENCODED);
-    command.args(["-c:a", "libopus", "-ac", "2", "-f", "whip", &sample.signalling("whip")]);
-    Client::start("the publisher by WHIP", &mut command)
+    media::publish_whip(&sample.signalling("whip"), SMALL)
 }
 
 /// aiortc plays by WHEP until its first picture.
 fn plays_by_whep(sample: &Sample) -> bool {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/whep.py");
-    let mut command = Command::new(interpreter());
-    command.arg(script).args([&sample.signalling("whep"), "--joins", "1", "--patience", "15"]);
+    let mut command = python("whep.py");
+    command.args([&sample.signalling("whep"), "--joins", "1", "--patience", "15"]);
     Client::start("aiortc", &mut command).finish(PATIENCE).status.success()
-}
-
-fn interpreter() -> String {
-    std::env::var("WEIR_TEST_PYTHON").unwrap_or_else(|_| "target/test-venv/bin/python".to_owned())
 }
 
 /// The codecs that ffprobe finds, sorted; nothing if it finds no stream. It takes metadata for one without a codec.
@@ -247,6 +219,25 @@ fn weir_conf_and_docker_conf_carry_everything() {
         assert!(plays_by_whep(&sample), "{name}");
         assert_eq!(status(&sample, 1985, "/api/v1/versions"), 200);
     }
+}
+
+#[test]
+fn the_sound_of_a_stream_is_had_alone_as_adts() {
+    let sample = Sample::start("weir.conf");
+    let by_rtmp = publish(&sample);
+    plays(&sample.http("stream.flv"));
+    let heard = |seconds: &str| {
+        let url = sample.http("stream.aac");
+        let args = ["-f", "aac", "-t", seconds, "-i", &url, "-f", "framecrc", "-"];
+        let outcome = Client::ffmpeg("a listener", &args).finish(PATIENCE);
+        assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome:?}");
+        outcome.stdout.lines().filter(|line| line.starts_with("0,")).count()
+    };
+    assert_eq!(codecs(&sample.http("stream.aac")), ["aac"]);
+    assert!(heard("2") > 80, "44,100 samples a second in frames of 1,024");
+    let (status_of_mp3, text) = http_get(sample.at[&8080], "/live/stream.mp3").expect("an answer");
+    assert!(status_of_mp3 == 404 && text.contains("the sound of the stream is Aac"), "{status_of_mp3} {text}");
+    drop(by_rtmp);
 }
 
 #[test]

@@ -15,18 +15,13 @@ use std::{
 use serde_json::Value;
 use support::{
     Weir, eventually,
+    media::OFFER,
     process::Client,
     server::{free_tcp, http_get},
 };
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-    m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n\
-    a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
-    a=fingerprint:sha-256 19:E2:1C:3B:4B:9F:81:E6:B8:5C:F4:A5:A8:D8:73:04:BB:05:2F:70:9F:04:A9:0E:05:E9:26:33:E8:70:88:A2\r\n\
-    a=setup:actpass\r\na=rtpmap:96 H264/90000\r\n\
-    a=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
 
 /// A server with everything over TLS, besides a plain API to look into it.
 struct Secure {
@@ -263,7 +258,13 @@ fn ffmpeg_publishes_and_plays_by_rtmps_and_plays_flv_and_ts_by_https() {
     ];
     for url in urls {
         let args = ["-tls_verify", "0", "-t", "3", "-i", &url, "-map", "0:v", "-map", "0:a", "-f", "framecrc", "-"];
-        let played = Client::ffmpeg("ffmpeg plays", &args).finish(PATIENCE);
+        let player = Client::ffmpeg("ffmpeg plays", &args);
+        let came = url.rsplit_once('/').expect("it has an app").0;
+        eventually(&format!("a player of {came} is listed"), PATIENCE, || {
+            let clients = server.api("/api/v1/clients/?count=1000");
+            clients["clients"].as_array()?.iter().any(|c| c["publish"] == false && c["tcUrl"] == came).then_some(())
+        });
+        let played = player.finish(PATIENCE);
         let frames = |stream: &str| played.stdout.lines().filter(|line| line.starts_with(stream)).count();
         assert!(frames("0,") > 50 && frames("1,") > 80, "{url}: {} {}\n{}", frames("0,"), frames("1,"), played.stderr);
     }

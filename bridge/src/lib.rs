@@ -8,6 +8,7 @@ pub mod hls;
 mod reader;
 pub mod remux;
 pub mod rtmp;
+pub mod sound;
 pub mod transcode;
 pub mod ts;
 

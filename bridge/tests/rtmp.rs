@@ -17,7 +17,7 @@ use rml_rtmp::{
 use tokio_util::sync::CancellationToken;
 use weir_bridge::{
     Begin,
-    rtmp::{RtmpConfig, RtmpVhost, serve},
+    rtmp::{Door, OpenDoor, RtmpConfig, RtmpVhost, serve_behind},
 };
 use weir_source::{Caller, ClientInfo, ClientKind, Gatekeeper, Hub, PerVhost, StreamKey, Traffic, Verdict, Visit};
 
@@ -36,11 +36,15 @@ struct Server {
 
 impl Server {
     fn start(config: RtmpConfig) -> Self {
+        Self::start_behind(OpenDoor, config)
+    }
+
+    fn start_behind(door: impl Door, config: RtmpConfig) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let (address, hub, stop) = (listener.local_addr().unwrap(), Hub::new(), CancellationToken::new());
         let (settings, retire) = (Arc::new(ArcSwap::from_pointee(config)), stop.child_token());
-        let serving = serve(listener, Arc::clone(&hub), Arc::clone(&settings), retire.clone(), stop.clone());
+        let serving = serve_behind(door, listener, Arc::clone(&hub), Arc::clone(&settings), retire.clone(), stop.clone());
         let serving = Some(runtime.spawn(serving));
         Self { address, hub, settings, retire, stop, runtime, serving }
     }
@@ -93,7 +97,9 @@ impl Client {
                 }
             }
         };
-        let (session, first) = ClientSession::new(ClientSessionConfig::new()).unwrap();
+        let mut config = ClientSessionConfig::new();
+        config.tc_url = Some(format!("rtmp://localhost/{app}"));
+        let (session, first) = ClientSession::new(config).unwrap();
         let mut client = Self { stream, session, events: Default::default() };
         client.carry_out(first);
         let results = client.session.handle_input(&rest).unwrap();
@@ -253,6 +259,33 @@ fn a_player_gets_metadata_headers_cached_pictures_and_live_media() {
         server.hub.clients().list().iter().all(|client| client.traffic.received.load(std::sync::atomic::Ordering::Relaxed) > 0)
     );
     server.end();
+}
+
+/// Lets everybody through and says that it was by TLS.
+#[derive(Clone)]
+struct SecureDoor;
+
+impl Door for SecureDoor {
+    type Stream = tokio::net::TcpStream;
+    const IS_TLS: bool = true;
+
+    async fn open(&self, stream: tokio::net::TcpStream, _peer: SocketAddr) -> std::io::Result<Self::Stream> {
+        Ok(stream)
+    }
+}
+
+#[test]
+fn the_url_of_a_client_is_rtmps_if_it_came_by_tls_whatever_it_says() {
+    let url = |server: &Server| {
+        let _publisher = Client::publish(server, "live", "s");
+        server.hub.clients().list()[0].info.url.clone()
+    };
+    let (open, secure) = (Server::start(RtmpConfig::default()), Server::start_behind(SecureDoor, RtmpConfig::default()));
+    let (said, known) = (url(&open), url(&secure));
+    assert!(said.starts_with("rtmp://"), "{said}");
+    assert_eq!(known, said.replacen("rtmp://", "rtmps://", 1));
+    open.end();
+    secure.end();
 }
 
 #[test]

@@ -63,6 +63,18 @@ pub struct SessionTotals {
     pub pli_sent: u64,
     /// Keyframe requests of viewers.
     pub pli_received: u64,
+    /// Transport-wide feedback to publishers.
+    pub twcc_sent: u64,
+    /// Receiver reports to publishers.
+    pub reports_sent: u64,
+    /// STUN messages of peers that are known.
+    pub stun_in: u64,
+    /// STUN messages to them.
+    pub stun_out: u64,
+    /// Compound RTCP packets that passed authentication.
+    pub rtcp_in: u64,
+    /// Compound RTCP packets sealed.
+    pub rtcp_out: u64,
     /// How often a peer was followed to another address.
     pub moves: u64,
     /// Datagrams and packets thrown away, by reason.
@@ -86,6 +98,12 @@ impl SessionTotals {
             (&mut self.probes_sent, stats.probes_sent),
             (&mut self.pli_sent, stats.pli_sent),
             (&mut self.pli_received, stats.pli_received),
+            (&mut self.twcc_sent, stats.twcc_sent),
+            (&mut self.reports_sent, stats.reports_sent),
+            (&mut self.stun_in, stats.stun_in),
+            (&mut self.stun_out, stats.stun_out),
+            (&mut self.rtcp_in, stats.rtcp_in),
+            (&mut self.rtcp_out, stats.rtcp_out),
             (&mut self.moves, stats.moves),
         ];
         for (mine, theirs) in pairs {

@@ -32,7 +32,12 @@ pub(super) const ROWS: &[Row] = &[
         "",
         "The same by GET of a URL with [app] [stream] [ts_url] [param] [server_id] [service_id]",
     ),
-    Row::new("vhost.http_hooks.decision_timeout", Kind::Seconds(0.1, 60.0), "5", "Seconds for a decision; then it is no"),
+    Row::new(
+        "vhost.http_hooks.decision_timeout",
+        Kind::Seconds(0.1, 60.0),
+        "3",
+        "Seconds for a decision; then it is no (SRS: 30)",
+    ),
     Row::new("vhost.http_hooks.notice_timeout", Kind::Seconds(0.1, 60.0), "5", "Seconds for one try to tell what may not refuse"),
     Row::new("vhost.http_hooks.tries", Kind::Number(1, 100), "8", "How often that is tried"),
     Row::new("vhost.http_hooks.retry_for", Kind::Seconds(0.0, 3_600.0), "60", "For how many seconds"),

@@ -1,4 +1,4 @@
-//! `http_remux`: HTTP-FLV.
+//! `http_remux`: HTTP-FLV, and the same as MPEG-TS, AAC and MP3.
 
 use weir_web::Content;
 
@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("vhost.http_remux.enabled", Kind::Flag, "off", "Serve it"),
     Row::new("vhost.http_remux.mount", Kind::Checked(mount), "[vhost]/[app]/[stream].flv", "The path of streams"),
     Row::new("vhost.http_remux.fast_cache", Kind::Seconds(0.0, 3_600.0), "0", "Seconds of sound that .mp3 and .aac begin with")
-        .without_effect("it is of .mp3 and .aac, which are not served"),
+        .without_effect("sound is sent from now on"),
     Row::new(
         "vhost.http_remux.drop_if_not_match",
         Kind::Flag,
@@ -51,8 +51,11 @@ pub(super) fn read(settings: &Settings, vhost: &str) -> Remux {
 
 /// Players would ask in vain for what is mounted in another way.
 fn mount(word: &str) -> Result<(), String> {
-    match word.trim_start_matches("[vhost]").trim_start_matches('/') {
-        "[app]/[stream].flv" => Ok(()),
-        _ => Err(format!("is always [vhost]/[app]/[stream].flv, not '{word}': other forms are not built yet")),
+    // Whichever ending stands here, a stream is there under all four.
+    match word.trim_start_matches("[vhost]").trim_start_matches('/').split_once('.') {
+        Some(("[app]/[stream]", "flv" | "ts" | "aac" | "mp3")) => Ok(()),
+        _ => Err(format!(
+            "is [vhost]/[app]/[stream] with .flv, .ts, .aac or .mp3 behind it, not '{word}': other forms are not built yet"
+        )),
     }
 }

@@ -118,8 +118,8 @@ fn wrong_files_and_their_messages() {
             "2:60: rtmps.acme: goes without self_signed: such a certificate is shown by itself until there is one",
         ),
         (
-            "\nvhost a { http_remux { mount [vhost]/[app]/[stream].ts; } }",
-            "2:24: vhost.http_remux.mount: is always [vhost]/[app]/[stream].flv, not '[vhost]/[app]/[stream].ts': other forms are not built yet",
+            "\nvhost a { http_remux { mount [vhost]/[app]/[stream].mp4; } }",
+            "2:24: vhost.http_remux.mount: is [vhost]/[app]/[stream] with .flv, .ts, .aac or .mp3 behind it, not '[vhost]/[app]/[stream].mp4': other forms are not built yet",
         ),
         ("\nvhost a { hls { enabled on; hls_window 4; } }", "2:29: vhost.hls.hls_window: is shorter than hls_fragment"),
         (

@@ -12,6 +12,7 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{
     LogFormat,
+    budget::Budget,
     flood::Floods,
     line::{self, Fields, Head},
     writer::Writer,
@@ -29,23 +30,24 @@ pub(super) struct LineLayer {
     style: Arc<ArcSwap<Style>>,
     writer: Writer,
     floods: Floods,
+    budget: Budget,
     /// In lines that concern no client.
     cid: String,
 }
 
 impl LineLayer {
     pub(super) fn new(style: Arc<ArcSwap<Style>>, writer: Writer, cid: String) -> Self {
-        Self { style, writer, floods: Floods::default(), cid }
+        Self { style, writer, floods: Floods::default(), budget: Budget::default(), cid }
     }
 
-    fn write(&self, level: Level, cid: Option<&str>, fields: &Fields) {
+    fn render(&self, level: Level, cid: Option<&str>, fields: &Fields) -> String {
         let style = **self.style.load();
         let head = Head { level, cid: cid.unwrap_or(&self.cid), utc: style.utc };
-        self.writer.write(line::render(&head, &fields.message, &fields.others, style.format));
+        line::render(&head, &fields.message, &fields.others, style.format)
     }
 
     fn warn(&self, message: String) {
-        self.write(Level::WARN, None, &Fields { message, ..Fields::default() });
+        self.writer.write(self.render(Level::WARN, None, &Fields { message, ..Fields::default() }));
     }
 }
 
@@ -83,7 +85,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
                 fields.others.extend(of_span.others.iter().cloned());
             }
         }
-        self.write(level, cid.as_deref(), &fields);
+        let line = self.render(level, cid.as_deref(), &fields);
+        if level <= Level::INFO {
+            let Some(unaffordable) = self.budget.spend(level, line.len(), Instant::now()) else { return };
+            if unaffordable > 0 {
+                self.warn(format!("{unaffordable} lines were left out: there were too many of all kinds"));
+            }
+        }
+        self.writer.write(line);
         if left_out > 0 {
             self.warn(format!("{left_out} more lines like the one before were left out"));
         }

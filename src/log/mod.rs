@@ -3,6 +3,7 @@
 //! A line is made where something happens and written by a thread of its own: a full disk, a
 //! terminal that nobody reads or a slow mount costs lines, which are counted, and never media.
 
+mod budget;
 mod flood;
 mod layer;
 mod line;
@@ -18,6 +19,8 @@ use layer::{LineLayer, Style};
 use writer::Writer;
 
 use crate::config;
+#[cfg(feature = "otel")]
+use crate::traces::Traces;
 
 /// What to log, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,8 @@ pub struct Log {
     style: Arc<ArcSwap<Style>>,
     filter: reload::Handle<EnvFilter, Registry>,
     writer: Writer,
+    #[cfg(feature = "otel")]
+    traces: Option<Traces>,
 }
 
 impl Log {
@@ -94,8 +99,25 @@ impl Log {
         let style = Arc::new(ArcSwap::from_pointee(config.style()));
         let (filter, handle) = reload::Layer::new(config.filter()?);
         let lines = LineLayer::new(Arc::clone(&style), writer.clone(), cid);
+        #[cfg(not(feature = "otel"))]
         tracing_subscriber::registry().with(filter).with(lines).try_init().context("logging could not start")?;
-        Ok(Self { config: Arc::new(ArcSwap::from_pointee(config.clone())), style, filter: handle, writer })
+        // Each with a filter of its own: what is traced is not logged, at whatever level.
+        #[cfg(feature = "otel")]
+        let traces = Traces::start()?;
+        #[cfg(feature = "otel")]
+        tracing_subscriber::registry()
+            .with(tracing_subscriber::Layer::with_filter(lines, filter))
+            .with(traces.as_ref().map(Traces::layer))
+            .try_init()
+            .context("logging could not start")?;
+        Ok(Self {
+            config: Arc::new(ArcSwap::from_pointee(config.clone())),
+            style,
+            filter: handle,
+            writer,
+            #[cfg(feature = "otel")]
+            traces,
+        })
     }
 
     /// The settings as they are now.
@@ -126,8 +148,10 @@ impl Log {
         }
     }
 
-    /// Waits until what was logged so far is written, or a second.
+    /// Waits until what was logged so far is written, or a second; then ends the traces.
     pub fn flush(&self) {
+        #[cfg(feature = "otel")]
+        self.traces.iter().for_each(Traces::finish);
         self.writer.flush();
     }
 }

@@ -1,6 +1,9 @@
 //! When a publisher takes the place of another (F20, F22), and that viewers go on.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
@@ -96,7 +99,7 @@ fn a_silent_publisher_is_replaced_unless_the_rule_is_never() {
         server.wait_for_publisher("cam");
         let id = publisher_id(&server);
         signal(&first, "STOP");
-        std::thread::sleep(Duration::from_secs(3));
+        wait_until_silent(&server, &id);
         let second = publish_as(&server, "bob");
         match want {
             true => has_replaced(&server, &id),
@@ -104,6 +107,19 @@ fn a_silent_publisher_is_replaced_unless_the_rule_is_never() {
         }
         signal(&first, "CONT");
     }
+}
+
+/// Waits until the server has had nothing from a client for longer than one may be silent.
+fn wait_until_silent(server: &Weir, id: &str) {
+    let path = format!("/api/v1/clients/{id}");
+    let mut last = (Instant::now(), 0);
+    eventually("it has been silent for more than two seconds", PATIENCE, || {
+        let received = server.get(&path)["client"]["recv_bytes"].as_u64().expect("it is listed");
+        if received != last.1 {
+            last = (Instant::now(), received);
+        }
+        (last.0.elapsed() > Duration::from_millis(2_200)).then_some(())
+    });
 }
 
 fn signal(client: &Client, name: &str) {

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a server of their own, clients as child processes, HTTP.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test program uses its own part of it")]
 
+pub mod media;
 pub mod process;
 pub mod server;
 

@@ -3,6 +3,10 @@
 use std::{
     io::Read as _,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -83,6 +87,36 @@ impl Drop for Client {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
+    }
+}
+
+/// A client that comes back when it ends, as encoders and players do, until this is dropped.
+pub struct Persistent {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Persistent {
+    /// Starts what `make` makes, again and again.
+    pub fn start(make: impl Fn() -> Client + Send + 'static) -> Self {
+        let over = Arc::<AtomicBool>::default();
+        let seen = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                let mut client = make();
+                while client.is_running() && !seen.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Persistent {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let _ended = self.thread.take().map(JoinHandle::join);
     }
 }
 

@@ -114,6 +114,19 @@ impl Weir {
             .expect("the server starts")
     }
 
+    /// Kills it, and starts it again with the same configuration. How long it took until it answered.
+    pub fn kill_and_restart(&mut self) -> Duration {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("a child");
+        let start = Instant::now();
+        self.child = Self::spawn(&["-c", &self.conf().to_string_lossy()], &self.dir());
+        eventually("the server answers again", Duration::from_secs(20), || {
+            assert!(self.child.try_wait().expect("a child").is_none(), "the server ended:\n{}", self.log());
+            self.try_get("/api/v1/versions")
+        });
+        start.elapsed()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

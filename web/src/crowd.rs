@@ -19,6 +19,15 @@ pub(crate) struct Bounds {
     pub(crate) per_address: usize,
 }
 
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// All are taken.
+    All,
+    /// This address has its share.
+    Address,
+}
+
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
@@ -40,16 +49,19 @@ impl Crowd {
     }
 
     /// A place, unless all are taken or this address has its share.
-    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr, bounds: Bounds) -> Option<Place> {
+    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr, bounds: Bounds) -> Result<Place, Full> {
         let address = household(from);
         let mut taken = self.0.lock();
         let own = taken.by_address.get(&address).copied().unwrap_or(0);
-        if taken.all >= bounds.all || own >= bounds.per_address {
-            return None;
+        if taken.all >= bounds.all {
+            return Err(Full::All);
+        }
+        if own >= bounds.per_address {
+            return Err(Full::Address);
         }
         taken.all += 1;
         taken.by_address.insert(address, own + 1);
-        Some(Place { crowd: Arc::clone(self), address })
+        Ok(Place { crowd: Arc::clone(self), address })
     }
 }
 
@@ -92,20 +104,20 @@ mod tests {
         let (crowd, bounds) = (Arc::new(Crowd::default()), bounds(3, 2));
         let first = crowd.enter(ip("192.0.2.1"), bounds).unwrap();
         let _second = crowd.enter(ip("::ffff:192.0.2.1"), bounds).unwrap();
-        assert!(crowd.enter(ip("192.0.2.1"), bounds).is_none());
+        assert_eq!(crowd.enter(ip("192.0.2.1"), bounds).err(), Some(Full::Address));
         let third = crowd.enter(ip("192.0.2.2"), bounds).unwrap();
-        assert!(crowd.enter(ip("192.0.2.3"), bounds).is_none());
+        assert_eq!(crowd.enter(ip("192.0.2.3"), bounds).err(), Some(Full::All));
         drop(third);
         drop(first);
-        assert!(crowd.enter(ip("192.0.2.1"), bounds).is_some());
+        assert!(crowd.enter(ip("192.0.2.1"), bounds).is_ok());
     }
 
     #[test]
     fn hosts_of_one_ipv6_network_are_one_address() {
         let (crowd, bounds) = (Arc::new(Crowd::default()), bounds(9, 1));
         let _one = crowd.enter(ip("2001:db8::1"), bounds).unwrap();
-        assert!(crowd.enter(ip("2001:db8::2"), bounds).is_none());
-        assert!(crowd.enter(ip("2001:db8:0:1::2"), bounds).is_some());
+        assert!(crowd.enter(ip("2001:db8::2"), bounds).is_err());
+        assert!(crowd.enter(ip("2001:db8:0:1::2"), bounds).is_ok());
     }
 
     #[test]

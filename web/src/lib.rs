@@ -30,6 +30,7 @@ mod serve;
 mod signalling;
 mod stats;
 pub mod tls;
+mod traces;
 mod whip;
 
 #[cfg(test)]
@@ -46,4 +47,5 @@ pub use reached::ReachedConfig;
 pub use router::{AppState, api_router, combined_router, exporter_router, http_router};
 pub use serve::{ServeLimits, serve, serve_tls};
 pub use stats::HttpStats;
+pub use traces::TRACES;
 pub use whip::{IceLogin, IceServer, IceServerError, WhipConfig};

@@ -7,12 +7,13 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, HeaderName, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
 
 use crate::{Fault, Problem, access::Network, router::AppState};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The longest header value that is kept, in bytes: long enough for any honest Referer.
 const KEPT_BYTES_MAX: usize = 256;
@@ -30,6 +31,47 @@ impl FromRequestParts<AppState> for Peer {
         // Unknown counts as foreign.
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         Ok(Self(behind_proxies(address, &parts.headers, &state.config().trusted_proxies)))
+    }
+}
+
+/// What the client speaks: as its connection shows, or as a trusted proxy says that it came to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In the clear.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As URLs begin with it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The connection's own is in the extensions; who serves it puts it there.
+    pub(crate) fn of(extensions: &Extensions, headers: &HeaderMap, state: &AppState) -> Self {
+        let connection = extensions.get::<Self>().copied().unwrap_or_default();
+        let address = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+        let is_trusted = address.is_some_and(|ip| state.config().trusted_proxies.iter().any(|network| network.contains(ip)));
+        let said = headers.get_all(FORWARDED_PROTO).iter().next_back().filter(|_| is_trusted);
+        match said.map(HeaderValue::as_bytes) {
+            Some(b"https") => Self::Https,
+            Some(b"http") => Self::Http,
+            _ => connection,
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for Scheme {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions, &parts.headers, state))
     }
 }
 
@@ -57,7 +99,7 @@ fn address_of(hop: &str) -> Option<IpAddr> {
 /// loopback from its reader's browser, under its own name (DNS rebinding) or another's, and a
 /// reverse proxy connects from loopback for everybody: so besides the address, `Host` must be
 /// loopback's and nothing may say that the request was passed on or comes from a page.
-pub(crate) fn require_local(peer: Peer, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn require_local(peer: Peer, scheme: Scheme, headers: &HeaderMap) -> Result<(), Problem> {
     if !peer.0.is_loopback() {
         return Err(Problem::new(Fault::Forbidden, "only loopback may do this unless http_api.auth is configured"));
     }
@@ -69,16 +111,27 @@ pub(crate) fn require_local(peer: Peer, headers: &HeaderMap) -> Result<(), Probl
     if forwarded.iter().any(|name| headers.contains_key(name)) {
         return Err(Problem::new(Fault::Forbidden, "the request was passed on by a proxy"));
     }
-    require_own_page(headers)
+    // Nobody took TLS off on the way, so the page has come as the request did.
+    require_origin(headers, &[scheme])
 }
 
 /// Refuses what a page of another origin sends, with or without its reader's knowledge. Browsers say so
-/// in `Origin`, and where they leave that out (an image, a script) in `Sec-Fetch-Site`.
-pub(crate) fn require_own_page(headers: &HeaderMap) -> Result<(), Problem> {
+/// in `Origin`, and where they leave that out (an image, a script) in `Sec-Fetch-Site`. A page that came in
+/// the clear may be anybody's on the way, so it has no say over TLS; a request in the clear may be of a
+/// page that came over TLS, to a proxy.
+pub(crate) fn require_own_page(scheme: Scheme, headers: &HeaderMap) -> Result<(), Problem> {
+    match scheme {
+        Scheme::Http => require_origin(headers, &[Scheme::Http, Scheme::Https]),
+        Scheme::Https => require_origin(headers, &[Scheme::Https]),
+    }
+}
+
+fn require_origin(headers: &HeaderMap, schemes: &[Scheme]) -> Result<(), Problem> {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_ours = |origin: &str| {
-        let name = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        name.is_some_and(|name| !host.is_empty() && name.eq_ignore_ascii_case(host))
+        let (scheme, name) = origin.split_once("://").unwrap_or_default();
+        let is_right = schemes.iter().any(|right| right.name() == scheme);
+        is_right && !host.is_empty() && name.eq_ignore_ascii_case(host)
     };
     let foreign = match headers.get(header::ORIGIN) {
         Some(origin) => !origin.to_str().is_ok_and(is_ours),
@@ -111,12 +164,17 @@ pub(crate) fn kept_header(headers: &HeaderMap, name: &HeaderName) -> String {
 mod tests {
     use super::*;
 
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        headers.iter().map(|(name, value)| (HeaderName::try_from(*name).unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn check_by(scheme: Scheme, peer: &str, headers: &[(&str, &str)]) -> Option<u16> {
+        let checked = require_local(Peer(peer.parse().unwrap()), scheme, &map(headers));
+        checked.err().map(|problem| problem.fault.status().as_u16())
+    }
+
     fn check(peer: &str, headers: &[(&str, &str)]) -> Option<u16> {
-        let map = headers
-            .iter()
-            .map(|(name, value)| (HeaderName::try_from(*name).unwrap(), value.parse().unwrap()))
-            .collect::<HeaderMap>();
-        require_local(Peer(peer.parse().unwrap()), &map).err().map(|problem| problem.fault.status().as_u16())
+        check_by(Scheme::Http, peer, headers)
     }
 
     #[test]
@@ -138,6 +196,26 @@ mod tests {
         }
         assert_eq!(check("127.0.0.1", &[local, ("x-forwarded-for", "10.1.1.1")]), Some(403));
         assert_eq!(check("192.0.2.1", &[local]), Some(403));
+    }
+
+    #[test]
+    fn a39_a_page_of_the_same_host_must_have_come_as_the_request_does() {
+        let local = ("host", "localhost:1990");
+        for (scheme, origin, want) in [
+            (Scheme::Http, "http://localhost:1990", None),
+            (Scheme::Http, "https://localhost:1990", Some(403)),
+            (Scheme::Https, "https://localhost:1990", None),
+            (Scheme::Https, "https://LOCALHOST:1990", None),
+            (Scheme::Https, "http://localhost:1990", Some(403)),
+            (Scheme::Https, "https://localhost:1985", Some(403)),
+            (Scheme::Https, "https://evil.example", Some(403)),
+            (Scheme::Https, "null", Some(403)),
+        ] {
+            assert_eq!(check_by(scheme, "127.0.0.1", &[local, ("origin", origin)]), want, "{scheme:?} {origin}");
+        }
+        let own = |scheme, origin| require_own_page(scheme, &map(&[("host", "a:1"), ("origin", origin)])).is_ok();
+        assert!(own(Scheme::Http, "https://a:1"), "a proxy has taken TLS off");
+        assert!(own(Scheme::Https, "https://a:1") && !own(Scheme::Https, "http://a:1") && !own(Scheme::Http, "https://b:1"));
     }
 
     #[test]

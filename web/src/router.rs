@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::{Request, State},
-    middleware::{from_fn_with_state, map_response, map_response_with_state},
+    middleware::{from_fn, from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use crate::{
     reached::Reached,
     rtc_api, stats,
     tls::Certificates,
-    whip,
+    traces, whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -173,7 +173,7 @@ fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     let count = map_response_with_state(state.clone(), stats::count);
     let guard = from_fn_with_state(state.clone(), api::guard::of_prefix);
-    routes.layer(guard).layer(map_response(cors::no_sniff)).layer(count).with_state(state)
+    routes.layer(guard).layer(map_response(cors::no_sniff)).layer(count).layer(from_fn(traces::request)).with_state(state)
 }
 
 async fn open_if_allowed(State(state): State<AppState>, response: Response) -> Response {

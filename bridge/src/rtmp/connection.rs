@@ -53,9 +53,26 @@ pub(crate) enum End {
     Refused,
 }
 
+/// Where a connection comes from, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) ip: IpAddr,
+    pub(crate) is_tls: bool,
+}
+
+impl Origin {
+    /// What a client says its URL is, but for what we know better: some say `rtmp` over TLS too.
+    fn url(self, said: String) -> String {
+        match said.strip_prefix("rtmp://") {
+            Some(rest) if self.is_tls => format!("rtmps://{rest}"),
+            _ => said,
+        }
+    }
+}
+
 pub(crate) struct Connection<S> {
     stream: S,
-    ip: IpAddr,
+    origin: Origin,
     id: String,
     hub: Arc<Hub>,
     config: Arc<RtmpConfig>,
@@ -68,9 +85,9 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(crate) fn new(stream: S, ip: IpAddr, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
+    pub(crate) fn new(stream: S, origin: Origin, id: String, hub: Arc<Hub>, config: Arc<RtmpConfig>) -> Self {
         let session = Session::new(Arc::clone(&config), Instant::now());
-        Self { stream, ip, id, hub, config, session, input: BytesMut::new(), pass: None, sent_before: 0 }
+        Self { stream, origin, id, hub, config, session, input: BytesMut::new(), pass: None, sent_before: 0 }
     }
 
     /// Runs until one side ends it.
@@ -139,10 +156,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let settings = config.vhosts.get(&vhost);
         let caller = Caller {
             id: self.id.clone(),
-            ip: self.ip,
+            ip: self.origin.ip,
             vhost,
             app: connect.app,
-            url: connect.tc_url,
+            url: self.origin.url(connect.tc_url),
             page_url: connect.page_url,
             param: connect.param,
         };
@@ -190,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let client = self.enter(pass, wake.clone());
         self.session.accept_publish(Instant::now(), self.config.vhosts.get(key.vhost()));
-        info!(stream = %key, ip = %self.ip, "publishing");
+        info!(stream = %key, ip = %self.origin.ip, "publishing");
         let mut publisher = FramesPublisher::new(publisher);
         let end = self.publish_frames(&mut publisher, &client, &wake).await;
         let why = end.as_ref().map_or_else(ToString::to_string, |()| "unpublished".to_owned());
@@ -254,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let client = self.enter(pass, wake.clone());
         let vhost = self.config.vhosts.get(key.vhost());
         self.session.accept_play(vhost);
-        info!(stream = %key, ip = %self.ip, "playing");
+        info!(stream = %key, ip = %self.origin.ip, "playing");
         let shape = Shape { stream_id: self.session.stream_id(), chunk_size: vhost.chunk_size() };
         let mut player = Player::new(subscriber, wake, shape, vhost.gather);
         let end = self.play_frames(&mut player, &client).await;
@@ -319,8 +336,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             id: self.id.clone(),
             kind,
             key,
-            ip: self.ip,
-            url: request.tc_url,
+            ip: self.origin.ip,
+            url: self.origin.url(request.tc_url),
             page_url: request.page_url,
             param: request.param,
             since: now,
@@ -335,12 +352,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn refuse(&mut self, why: &str) {
-        info!(ip = %self.ip, why, "refused");
+        info!(ip = %self.origin.ip, why, "refused");
         self.session.refuse(Instant::now(), why);
     }
 
     fn deny(&mut self, why: &str) {
-        info!(ip = %self.ip, why, "not let in");
+        info!(ip = %self.origin.ip, why, "not let in");
         self.session.deny(Instant::now(), why);
     }
 

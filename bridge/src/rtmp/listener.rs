@@ -14,7 +14,7 @@ use weir_source::Hub;
 
 use super::{
     RtmpConfig,
-    connection::{Connection, End},
+    connection::{Connection, End, Origin},
     door::{Door, OpenDoor},
     stats::add,
 };
@@ -91,7 +91,7 @@ fn note_panic(ended: &Result<(), JoinError>, config: &RtmpConfig) {
     }
 }
 
-async fn connection(door: impl Door, stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, config: Arc<RtmpConfig>) {
+async fn connection<D: Door>(door: D, stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>, config: Arc<RtmpConfig>) {
     let id = trace_id();
     let span = info_span!("rtmp", id);
     async move {
@@ -109,7 +109,7 @@ async fn connection(door: impl Door, stream: TcpStream, peer: SocketAddr, hub: A
                 return;
             }
         };
-        let why = Connection::new(stream, peer.ip(), id, hub, config).run().await;
+        let why = Connection::new(stream, Origin { ip: peer.ip(), is_tls: D::IS_TLS }, id, hub, config).run().await;
         match &why {
             End::Session(_) => add(&stats.protocol_errors, 1),
             End::TooSlow => add(&stats.too_slow, 1),

@@ -14,7 +14,7 @@ const SAMPLES: i64 = 1_024;
 
 /// What an ADTS header repeats of the decoder configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     profile: u8,
     frequency_index: u8,
     channels: u8,
@@ -23,7 +23,7 @@ pub(super) struct Header {
 impl Header {
     /// Reads an AudioSpecificConfig (ISO/IEC 14496-3 1.6.2.1). Channel layouts that need a program
     /// config element, and object types beyond the four that ADTS has bits for, are refused.
-    pub(super) fn from_config(config: &[u8]) -> Result<Self, MuxError> {
+    pub(crate) fn from_config(config: &[u8]) -> Result<Self, MuxError> {
         let mut bits = Bits { bytes: config, at: 0 };
         let object = bits.object_type()?;
         let frequency_index = bits.frequency_index()?;
@@ -42,7 +42,7 @@ impl Header {
     }
 
     /// The header of a frame of `data` bytes.
-    pub(super) fn bytes(self, data: usize) -> Result<[u8; HEADER_BYTES], MuxError> {
+    pub(crate) fn bytes(self, data: usize) -> Result<[u8; HEADER_BYTES], MuxError> {
         let length = data + HEADER_BYTES;
         if data == 0 || length > FRAME_BYTES_MAX {
             return Err(MuxError::BadFrame);

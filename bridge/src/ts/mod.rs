@@ -14,6 +14,7 @@ mod tests;
 
 use weir_source::{Codec, Frame, MediaKind, MediaTime};
 
+pub(crate) use adts::Header as AdtsHeader;
 pub use live::LiveMuxer;
 use packet::{Clock, Pes, Pid};
 

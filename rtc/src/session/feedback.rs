@@ -33,10 +33,10 @@ impl Inbound {
         }
         self.poll_gaps(now, stats, rtcp);
         self.poll_keyframes(now, stats, rtcp);
-        self.poll_feedback(now, rtcp);
+        self.poll_feedback(now, stats, rtcp);
         if self.next_report.is_some_and(|due| due <= now) {
             self.next_report = Some(now + REPORT_INTERVAL);
-            self.report(now, rtcp);
+            self.report(now, stats, rtcp);
         }
         self.due = self.find_due();
     }
@@ -86,7 +86,7 @@ impl Inbound {
         }
     }
 
-    fn poll_feedback(&mut self, now: Instant, rtcp: &mut Compounds) {
+    fn poll_feedback(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
         let Some((local, remote)) = self.active().map(|stream| (stream.local_ssrc, stream.ssrc)).last() else { return };
         let count = &mut self.feedback_count;
         self.arrivals.poll(now, |mut arrivals| {
@@ -98,17 +98,19 @@ impl Inbound {
                     break;
                 }
                 rtcp.end();
+                stats.twcc_sent += 1;
                 *count = count.wrapping_add(1);
                 arrivals = arrivals.get(taken..).unwrap_or(&[]);
             }
         });
     }
 
-    fn report(&mut self, now: Instant, rtcp: &mut Compounds) {
+    fn report(&mut self, now: Instant, stats: &mut SessionStats, rtcp: &mut Compounds) {
         let Some(local) = self.active().map(|stream| stream.local_ssrc).next() else { return };
         let active = self.streams.iter_mut().filter(|stream| stream.active);
         let blocks: Vec<ReportBlock> = active.map(|stream| stream.report(now)).collect();
         rtcp::emit_rr(local, &blocks, &mut rtcp.data);
         rtcp.end();
+        stats.reports_sent += 1;
     }
 }

@@ -45,6 +45,18 @@ pub struct SessionStats {
     pub pli_sent: u64,
     /// Keyframe requests (PLI, FIR) from the viewer.
     pub pli_received: u64,
+    /// Transport-wide feedback sent to the publisher.
+    pub twcc_sent: u64,
+    /// Receiver reports sent to the publisher.
+    pub reports_sent: u64,
+    /// STUN messages from the peer.
+    pub stun_in: u64,
+    /// STUN messages made for it: answers, and checks of our own.
+    pub stun_out: u64,
+    /// Compound RTCP packets that passed authentication.
+    pub rtcp_in: u64,
+    /// Compound RTCP packets sealed.
+    pub rtcp_out: u64,
     /// Round trip, once known: a player's by RTCP, a publisher's guessed from its retransmissions.
     pub rtt: Option<Duration>,
     /// Interarrival jitter: our own measure of a publisher's video (else audio), or what the viewer

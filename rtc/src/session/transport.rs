@@ -198,6 +198,7 @@ impl Transport {
             },
             Class::Rtcp => match self.keys.as_mut().map(|keys| keys.unprotect.rtcp(data)) {
                 Some(Ok(opened)) => {
+                    stats.rtcp_in += 1;
                     moved(self.ice.handle_media(now, path, opened.newest), stats);
                     Incoming::Rtcp { len: opened.plain_len }
                 }
@@ -242,6 +243,7 @@ impl Transport {
     fn send_checks(&mut self, now: Instant, outputs: &mut Outputs, stats: &mut SessionStats) {
         while let Some((path, data)) = self.ice.poll_check(now) {
             stats.checks_sent += 1;
+            stats.stun_out += 1;
             outputs.push(Output::Transmit { path, data: data.into() });
         }
     }
@@ -271,8 +273,12 @@ impl Transport {
 
     fn handle_stun(&mut self, now: Instant, path: Path, data: &[u8], outputs: &mut Outputs, stats: &mut SessionStats) {
         let reply = self.ice.handle_stun(now, path, data);
+        stats.stun_in += 1;
         match reply.reply {
-            Some(reply) => outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) }),
+            Some(reply) => {
+                stats.stun_out += 1;
+                outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&reply) });
+            }
             None => stats.drops.stun += u64::from(!reply.is_answer),
         }
         if let Some(IceEvent::Selected(path)) = reply.event {
@@ -293,6 +299,7 @@ impl Transport {
         for plain in compounds.iter() {
             self.sealed.clear();
             if keys.protect.rtcp(plain, &mut self.sealed) {
+                stats.rtcp_out += 1;
                 stats.bytes_out += self.sealed.len() as u64;
                 outputs.push(Output::Transmit { path, data: Bytes::copy_from_slice(&self.sealed) });
             }

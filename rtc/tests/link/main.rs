@@ -44,10 +44,19 @@ fn on_a_fine_line_everything_arrives_once_and_nothing_is_asked_for() {
     assert!(sent.reports.iter().all(|(_, fraction, lost)| (*fraction, *lost) == (0, 0)));
     assert!(sent.reports.len() >= 16 && sent.feedbacks >= 80, "{} {}", sent.reports.len(), sent.feedbacks);
     assert_eq!(seen.cnames.len(), 1);
+    let of_publisher = publisher.wire.session.stats();
+    // The last of them may be on its way.
+    let nearly = |counted: u64, came: usize| (came as u64..came as u64 + 4).contains(&counted);
+    assert!(nearly(of_publisher.twcc_sent, sent.feedbacks as usize), "{of_publisher:?}");
+    // Each has a block for the picture and one for the sound.
+    assert!(nearly(of_publisher.reports_sent, sent.reports.len() / 2), "{of_publisher:?}");
+    assert!(of_publisher.rtcp_out >= of_publisher.twcc_sent + of_publisher.reports_sent, "{of_publisher:?}");
+    assert!(of_publisher.stun_in > 0 && of_publisher.stun_out >= of_publisher.stun_in, "{of_publisher:?}");
     let stats = viewer.wire.session.stats();
     let rtt = stats.rtt.unwrap();
     assert!((millis(38)..millis(44)).contains(&rtt), "{rtt:?}");
     assert_eq!(stats.drops.srtp + stats.drops.malformed + stats.drops.output, 0);
+    assert!(stats.rtcp_in > 0 && stats.rtcp_out > 0 && (stats.twcc_sent, stats.reports_sent) == (0, 0), "{stats:?}");
 }
 
 #[test]

@@ -20,7 +20,12 @@ use super::{
     meter::Kbps,
     webrtc::{Sessions, WebRtc},
 };
-use crate::{Problem, peer::Peer, query::Params, router::AppState};
+use crate::{
+    Problem,
+    peer::{Peer, Scheme},
+    query::Params,
+    router::AppState,
+};
 
 #[derive(Serialize)]
 struct Row {
@@ -63,6 +68,7 @@ pub(super) async fn list(State(state): State<AppState>, uri: Uri) -> Result<Resp
 pub(super) async fn one(
     State(state): State<AppState>,
     peer: Peer,
+    scheme: Scheme,
     uri: Uri,
     headers: HeaderMap,
     Path(id): Path<String>,
@@ -71,7 +77,7 @@ pub(super) async fn one(
     if config.api.jsonp {
         let params = Params::of(&uri)?;
         if params.get("callback").is_some() && params.get("method") == Some("DELETE") {
-            guard::may_operate_by_get(&config.api, &headers)?;
+            guard::may_operate_by_get(&config.api, scheme, &headers)?;
             return Ok(end(&state, peer, &id));
         }
     }

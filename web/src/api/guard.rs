@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{ApiConfig, Role};
 use crate::{
     Fault, Problem,
-    peer::{Peer, require_local, require_own_page},
+    peer::{Peer, Scheme, require_local, require_own_page},
     router::AppState,
 };
 
@@ -51,7 +51,8 @@ pub(crate) async fn of_route(
     request: Request,
     next: Next,
 ) -> Response {
-    match check(&state.config().api, access, peer, request.headers()) {
+    let scheme = Scheme::of(request.extensions(), request.headers(), &state);
+    match check(&state.config().api, access, (peer, scheme), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => refuse(&state, problem),
     }
@@ -63,34 +64,35 @@ pub(crate) async fn of_prefix(State(state): State<AppState>, peer: Peer, request
     if request.method() == Method::OPTIONS || !request.uri().path().starts_with("/api/v1") {
         return next.run(request).await;
     }
-    match check(&state.config().api, Access::Read, peer, request.headers()) {
+    let scheme = Scheme::of(request.extensions(), request.headers(), &state);
+    match check(&state.config().api, Access::Read, (peer, scheme), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => refuse(&state, problem),
     }
 }
 
-fn check(config: &ApiConfig, access: Access, peer: Peer, headers: &HeaderMap) -> Result<(), Problem> {
+fn check(config: &ApiConfig, access: Access, (peer, scheme): (Peer, Scheme), headers: &HeaderMap) -> Result<(), Problem> {
     if access == Access::Open {
         return Ok(());
     }
     if !config.has_credentials() {
-        return if access == Access::Operate { require_local(peer, headers) } else { Ok(()) };
+        return if access == Access::Operate { require_local(peer, scheme, headers) } else { Ok(()) };
     }
     match (shown(config, headers), access) {
         (Shown::Nothing, _) => Err(Problem::new(Fault::Unauthorized, "this needs credentials")),
         (Shown::Token(Role::Read), Access::Operate) => Err(Problem::new(Fault::Forbidden, "this token may only read")),
-        (Shown::Password, Access::Operate) => require_own_page(headers),
+        (Shown::Password, Access::Operate) => require_own_page(scheme, headers),
         _ => Ok(()),
     }
 }
 
 /// Whether a GET that stands for something else may do it: only with credentials, and not from a page
 /// of another site (whose script elements send no `Origin`).
-pub(crate) fn may_operate_by_get(config: &ApiConfig, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn may_operate_by_get(config: &ApiConfig, scheme: Scheme, headers: &HeaderMap) -> Result<(), Problem> {
     match shown(config, headers) {
         Shown::Nothing => Err(Problem::new(Fault::Forbidden, "this needs credentials")),
         Shown::Token(Role::Read) => Err(Problem::new(Fault::Forbidden, "this token may only read")),
-        Shown::Token(Role::Operate) | Shown::Password => require_own_page(headers),
+        Shown::Token(Role::Operate) | Shown::Password => require_own_page(scheme, headers),
     }
 }
 

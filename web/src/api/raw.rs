@@ -8,7 +8,7 @@ use axum::{
 use serde_json::json;
 
 use super::{answer, failure, guard};
-use crate::{Fault, Problem, query::Params, router::AppState};
+use crate::{Fault, Problem, peer::Scheme, query::Params, router::AppState};
 
 /// SRS's number for a raw request that names no known `rpc`.
 const ERROR_RAW: u16 = 1060;
@@ -22,7 +22,12 @@ const STATE_DONE: u8 = 90;
 
 /// `rpc=raw` tells what is on; `reload` starts a reload and answers at once, `reload-fetch` tells what
 /// became of it.
-pub(super) async fn raw(State(state): State<AppState>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn raw(
+    State(state): State<AppState>,
+    scheme: Scheme,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let params = Params::of(&uri)?;
     let config = state.config();
     let raw = config.api.raw;
@@ -39,7 +44,7 @@ pub(super) async fn raw(State(state): State<AppState>, uri: Uri, headers: Header
         Some("reload") => {
             // A GET that changes something: pages of other sites can send it without saying so.
             if config.api.has_credentials() {
-                guard::may_operate_by_get(&config.api, &headers)?;
+                guard::may_operate_by_get(&config.api, scheme, &headers)?;
             }
             let reload = state.reload.clone().ok_or_else(cannot)?;
             tokio::spawn(reload.reload());

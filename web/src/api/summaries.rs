@@ -162,14 +162,13 @@ fn of_rtmp(stats: &RtmpStats) -> Value {
 
 fn of_http(stats: &HttpStats) -> Value {
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let (connections_refused, connections_failed) = serve::connections();
     json!({
         "answered": of(&stats.answered),
         "refused": of(&stats.refused),
         "failed": of(&stats.failed),
         "denied": of(&stats.denied),
-        "connections_refused": connections_refused,
-        "connections_failed": connections_failed,
+        "connections_refused": serve::connections_refused().map(|(_, count)| count).sum::<u64>(),
+        "connections_failed": serve::connections_failed(),
     })
 }
 

@@ -29,7 +29,9 @@ pub struct HooksConfig {
     pub on_hls: Vec<HookUrl>,
     /// Fetched at each finished HLS segment. Default none.
     pub on_hls_notify: Vec<NotifyUrl>,
-    /// How long a decision may take, all URLs of a hook together; then it is no. Default 5 s.
+    /// How long a decision may take, all URLs of a hook together; then it is no. Default 3 s: SRS waits
+    /// for 30, but whoever asks has given up by then, and a refusal with its reason is of more use than
+    /// a client that hangs. A server that needs longer is worth a longer time in the configuration.
     pub decision_timeout: Duration,
     /// How long one try to tell may take. Default 5 s.
     pub notice_timeout: Duration,
@@ -55,7 +57,7 @@ impl Default for HooksConfig {
             on_dvr: Vec::new(),
             on_hls: Vec::new(),
             on_hls_notify: Vec::new(),
-            decision_timeout: Duration::from_secs(5),
+            decision_timeout: Duration::from_secs(3),
             notice_timeout: Duration::from_secs(5),
             tries_max: 8,
             retry_for: Duration::from_secs(60),

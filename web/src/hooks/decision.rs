@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, atomic::Ordering};
 
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 use weir_source::{Caller, ClientInfo, Denied, Verdict};
 
 use super::{
@@ -54,7 +54,7 @@ pub(super) fn ask(inner: &Arc<Inner>, hook: Hook, config: Arc<HooksConfig>, body
     let decision = Decision { inner: Arc::clone(inner), hook, config, body, place, outcome: Arc::clone(&outcome), answer };
     let id = who.id().to_owned();
     let waiting = Waiting { inner: Arc::clone(inner), who: Some(who), outcome };
-    inner.tasks.spawn_on(decision.run(id), &inner.runtime);
+    inner.tasks.spawn_on(decision.run(id).in_current_span(), &inner.runtime);
     Box::pin(async move {
         let verdict = answered.await.unwrap_or_else(|_gone| Err(Denied::Unavailable("the server is going down".to_owned())));
         waiting.settle(verdict)

@@ -15,7 +15,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-use tracing::warn;
+use tracing::{Instrument as _, field::Empty, trace_span, warn};
+
+use crate::TRACES;
 
 /// The longest answer to a decision. A real one has some ten bytes; SRS's documents show 50.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -104,24 +106,41 @@ impl Http {
 
 impl Wire for Http {
     fn send(&self, ask: Ask) -> Answering<'_> {
-        Box::pin(async move {
-            let response = self.request(&ask).await?;
-            let (parts, mut body) = response.into_parts();
-            let mut read = Vec::new();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| Failure::Broken(error.to_string()))?;
-                let Some(data) = frame.data_ref() else { continue };
-                let room = ask.read_max.saturating_sub(read.len());
-                read.extend_from_slice(data.get(..room).unwrap_or(data));
-                if data.len() > room {
-                    if ask.body.is_some() {
-                        return Err(Failure::TooLong);
-                    }
-                    break;
+        let span = trace_span!(
+            target: TRACES, "callback", otel.kind = "client", otel.status_code = Empty,
+            server.address = ask.uri.host(), http.response.status_code = Empty,
+        );
+        let recorded = span.clone();
+        let answering = async move {
+            let answer = self.exchange(ask).await;
+            match &answer {
+                Ok(answer) => recorded.record("http.response.status_code", answer.status.as_u16()),
+                Err(_) => recorded.record("otel.status_code", "ERROR"),
+            };
+            answer
+        };
+        Box::pin(answering.instrument(span))
+    }
+}
+
+impl Http {
+    async fn exchange(&self, ask: Ask) -> Result<Answer, Failure> {
+        let response = self.request(&ask).await?;
+        let (parts, mut body) = response.into_parts();
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Failure::Broken(error.to_string()))?;
+            let Some(data) = frame.data_ref() else { continue };
+            let room = ask.read_max.saturating_sub(read.len());
+            read.extend_from_slice(data.get(..room).unwrap_or(data));
+            if data.len() > room {
+                if ask.body.is_some() {
+                    return Err(Failure::TooLong);
                 }
+                break;
             }
-            Ok(Answer { status: parts.status, body: read.into() })
-        })
+        }
+        Ok(Answer { status: parts.status, body: read.into() })
     }
 }
 

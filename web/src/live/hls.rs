@@ -14,7 +14,7 @@ use weir_source::{ClientInfo, ClientKind, Secret, StreamKey};
 use super::hls_session::{Session, Viewer, is_ctx};
 use crate::{
     Fault, Problem,
-    peer::{Peer, kept_header},
+    peer::{Peer, Scheme, kept_header},
     query::Params,
     router::AppState,
     signalling::bearer,
@@ -34,6 +34,7 @@ pub(super) struct Asked<'a> {
     pub(super) key: StreamKey,
     pub(super) params: &'a Params,
     pub(super) peer: Peer,
+    pub(super) scheme: Scheme,
     pub(super) headers: &'a HeaderMap,
 }
 
@@ -102,7 +103,7 @@ async fn begin(state: &AppState, asked: &Asked<'_>, viewer: Viewer, ctx: Option<
         id: trace_id(),
         kind: ClientKind::HlsPlay,
         ip: asked.peer.0,
-        url: format!("http://{}/{}", kept_header(asked.headers, &header::HOST), asked.key.app()),
+        url: format!("{}://{}/{}", asked.scheme.name(), kept_header(asked.headers, &header::HOST), asked.key.app()),
         page_url: kept_header(asked.headers, &header::REFERER),
         param: Secret::new(with_mark(&asked.query_without_ctx())),
         since: Instant::now(),

@@ -1,4 +1,4 @@
-//! HTTP streaming: `/{app}/{stream}.flv` and `.ts`, `.m3u8` and the segments that a playlist names.
+//! HTTP streaming: `/{app}/{stream}.flv`, `.ts`, `.aac` and `.mp3`, `.m3u8` and the segments that a playlist names.
 
 mod content;
 mod hls;
@@ -20,11 +20,22 @@ use axum::{
 
 pub use content::Content;
 pub use hls_session::HlsSessions;
-use weir_bridge::{flv, hls::stream_of_segment, ts};
+use weir_bridge::{
+    flv,
+    hls::stream_of_segment,
+    sound::{AacMuxer, Mp3Muxer},
+    ts,
+};
 use weir_source::StreamKey;
 
 use self::stream::Asked;
-use crate::{Fault, Problem, cors, peer::Peer, query::Params, router::AppState, signalling::host};
+use crate::{
+    Fault, Problem, cors,
+    peer::{Peer, Scheme},
+    query::Params,
+    router::AppState,
+    signalling::host,
+};
 
 /// One route for all: the suffix of the last part says what is asked for.
 pub(crate) fn routes() -> Router<AppState> {
@@ -33,7 +44,7 @@ pub(crate) fn routes() -> Router<AppState> {
 
 async fn serve(
     State(state): State<AppState>,
-    peer: Peer,
+    (peer, scheme): (Peer, Scheme),
     method: Method,
     headers: HeaderMap,
     uri: Uri,
@@ -51,17 +62,19 @@ async fn serve(
         if !state.config().vhosts.get(key.vhost()).flv {
             return Err(Problem::new(Fault::NotFound, "HTTP-FLV is off here"));
         }
-        Ok(Asked { key, params: &params, peer, headers: &headers })
+        Ok(Asked { key, params: &params, peer, scheme, headers: &headers })
     };
     match file.rsplit_once('.') {
         Some((stream, "flv")) => stream::play::<flv::Muxer>(&state, asked(stream)?, &method).await,
+        Some((stream, "aac")) => stream::play::<AacMuxer>(&state, asked(stream)?, &method).await,
+        Some((stream, "mp3")) => stream::play::<Mp3Muxer>(&state, asked(stream)?, &method).await,
         Some((stream, "m3u8")) => {
-            let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
+            let asked = hls::Asked { key: key(stream)?, params: &params, peer, scheme, headers: &headers };
             if method == Method::HEAD { Ok(hls::head()) } else { hls::playlist(&state, asked).await }
         }
         Some((stream, "ts")) => match stream_of_segment(&file) {
             Some(stream) => {
-                let asked = hls::Asked { key: key(stream)?, params: &params, peer, headers: &headers };
+                let asked = hls::Asked { key: key(stream)?, params: &params, peer, scheme, headers: &headers };
                 hls::segment(&state, &asked, &file)
             }
             None => stream::play::<ts::LiveMuxer>(&state, asked(stream)?, &method).await,

@@ -1,4 +1,4 @@
-//! HTTP-FLV and HTTP-TS: a body that reads the frames ring as fast as its connection takes it.
+//! HTTP-FLV, HTTP-TS, AAC and MP3: a body that reads the frames ring as fast as its connection takes it.
 //!
 //! There is no task and no queue per viewer: hyper polls the body when the socket has room, and
 //! the ring is the queue. A viewer that stops reading is left behind there and, after the
@@ -22,12 +22,12 @@ use futures_util::task::AtomicWaker;
 use http_body::Frame;
 use tokio::time::Sleep;
 use tracing::debug;
-use weir_source::{ClientInfo, ClientKind, StreamKey, Wake};
+use weir_source::{ClientInfo, ClientKind, Codec, StreamKey, Wake};
 
 use super::viewer::{Container, Patience, Step, Viewer};
 use crate::{
-    Problem,
-    peer::{Peer, kept_header},
+    Fault, Problem,
+    peer::{Peer, Scheme, kept_header},
     query::Params,
     router::AppState,
     signalling::bearer,
@@ -39,6 +39,7 @@ pub(super) struct Asked<'a> {
     pub(super) key: StreamKey,
     pub(super) params: &'a Params,
     pub(super) peer: Peer,
+    pub(super) scheme: Scheme,
     pub(super) headers: &'a HeaderMap,
 }
 
@@ -47,13 +48,13 @@ pub(super) async fn play<C: Container>(state: &AppState, asked: Asked<'_>, metho
     if method == Method::HEAD {
         return Ok(kinds.into_response());
     }
-    let Asked { key, params, peer, headers } = asked;
+    let Asked { key, params, peer, scheme, headers } = asked;
     let now = Instant::now();
     let info = ClientInfo {
         id: trace_id(),
         kind: ClientKind::FlvPlay,
         ip: peer.0,
-        url: format!("http://{}/{}", kept_header(headers, &header::HOST), key.app()),
+        url: format!("{}://{}/{}", scheme.name(), kept_header(headers, &header::HOST), key.app()),
         page_url: kept_header(headers, &header::REFERER),
         param: params.whole().clone(),
         since: now,
@@ -61,6 +62,10 @@ pub(super) async fn play<C: Container>(state: &AppState, asked: Asked<'_>, metho
     };
     debug!(id = %info.id, stream = %key, peer = %peer.0, kind = C::KIND, "http play");
     let pass = state.hub.admit(info, bearer(headers)).await?;
+    // Only whoever may play it learns what it is made of.
+    if let Some(is_had) = C::SOUND {
+        check_sound(state, &key, is_had)?;
+    }
     let wake = Arc::new(WakeBody::default());
     let mut subscriber = state.hub.subscribe_frames(&key, now);
     let config = state.config();
@@ -71,6 +76,22 @@ pub(super) async fn play<C: Container>(state: &AppState, asked: Asked<'_>, metho
     let patience = Patience { first: config.first_publish_wait, again: config.republish_wait };
     let viewer = Viewer::<C>::new(subscriber, client, vhost.content, patience, vhost.gather);
     Ok((kinds, Body::new(LiveBody { viewer, wake, timer: None })).into_response())
+}
+
+/// These endings are of files too, which would be out of reach if a stream of their name were waited for. A
+/// stream that has told of no sound yet is given the time of any other.
+fn check_sound(state: &AppState, key: &StreamKey, is_had: fn(Codec) -> bool) -> Result<(), Problem> {
+    let published = state.hub.get(key).and_then(|source| source.publisher_lane().map(|lane| source.tracks(lane)));
+    let Some(tracks) = published else {
+        return Err(Problem::new(Fault::NotFound, "nobody publishes the stream"));
+    };
+    match tracks.audio() {
+        Some(track) if !is_had(track.codec) => Err(Problem::new(
+            Fault::NotFound,
+            format!("the sound of the stream is {:?}: it cannot be had in this form", track.codec),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Wakes the task that polls the body.

@@ -22,6 +22,7 @@ use weir_source::{ClientKind, Codec, Frame, Hub, MediaTime, PerVhost, Publisher,
 use super::viewer::{Patience, Step, Viewer};
 use crate::{
     Content, VhostConfig, WebConfig,
+    peer::Scheme,
     testing::{self, NoWake, Server, ask},
 };
 
@@ -221,6 +222,70 @@ fn bytes_are_counted_as_they_are_sent() {
     bed.drain();
     let client = bed.hub.clients().get("viewer01").unwrap();
     assert_eq!(client.traffic.sent.load(std::sync::atomic::Ordering::Relaxed), bed.sent.len() as u64);
+}
+
+#[tokio::test]
+async fn sound_alone_is_had_of_streams_that_have_it() {
+    let server = Server::new();
+    let hub = &server.state.hub;
+    for (name, published, path, want) in [
+        ("nobody", None, "/live/nobody.aac", 404),
+        ("aac", Some(Codec::Aac), "/live/aac.aac", 200),
+        ("aac", Some(Codec::Aac), "/live/aac.mp3", 404),
+        ("mp3", Some(Codec::Mp3), "/live/mp3.mp3", 200),
+        ("mp3", Some(Codec::Mp3), "/live/mp3.aac", 404),
+    ] {
+        let key = StreamKey::new("live", name).unwrap();
+        let publisher = published.map(|codec| {
+            let publisher = hub.publish_frames(&key, "pub", Arc::new(NoWake), Instant::now()).unwrap();
+            let mut track = Track::new(TrackId::AUDIO, codec, 48_000, 2);
+            track.config = Bytes::from_static(&[0x11, 0x90]);
+            publisher.set_tracks(Tracks::default().with(Arc::new(track)));
+            publisher
+        });
+        let request = Request::get(path).header("host", "h").body(Body::empty()).unwrap();
+        let response = server.http.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), want, "{path}");
+        if want == 404 {
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let said = if published.is_some() { "the sound of the stream is" } else { "nobody publishes" };
+            assert!(String::from_utf8_lossy(&body).contains(said), "{path}: {body:?}");
+            assert_eq!(hub.clients().count(), 0, "{path}");
+        } else {
+            assert!(response.headers()["content-type"].to_str().unwrap().starts_with("audio/"));
+            assert_eq!(hub.clients().count(), 1, "{path}");
+        }
+        drop(publisher);
+    }
+}
+
+#[tokio::test]
+async fn the_url_of_a_viewer_says_how_it_came() {
+    let proxied = WebConfig { trusted_proxies: vec!["192.0.2.5".parse().unwrap()], ..WebConfig::default() };
+    for (config, over, said, want) in [
+        (WebConfig::default(), None, None, "http"),
+        (WebConfig::default(), Some(Scheme::Http), None, "http"),
+        (WebConfig::default(), Some(Scheme::Https), None, "https"),
+        (WebConfig::default(), None, Some("https"), "http"),
+        (proxied.clone(), None, Some("https"), "https"),
+        (proxied, Some(Scheme::Https), Some("gopher"), "https"),
+    ] {
+        let server = Server::with(config);
+        for path in ["/live/s.flv", "/live/s.ts"] {
+            let mut request = Request::get(path).header("host", "h:1");
+            if let Some(said) = said {
+                request = request.header("x-forwarded-proto", said);
+            }
+            let mut request = request.body(Body::empty()).unwrap();
+            request.extensions_mut().insert(ConnectInfo::<std::net::SocketAddr>("192.0.2.5:1".parse().unwrap()));
+            if let Some(scheme) = over {
+                request.extensions_mut().insert(scheme);
+            }
+            let response = server.http.clone().oneshot(request).await.unwrap();
+            assert_eq!(server.client().info.url, format!("{want}://h:1/live"), "{over:?} {said:?}");
+            drop(response);
+        }
+    }
 }
 
 #[tokio::test]

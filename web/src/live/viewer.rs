@@ -9,8 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use weir_bridge::{flv, ts};
-use weir_source::{ClientGuard, Frame, FrameSubscriber, Read, RingItem, Tracks};
+use weir_bridge::{
+    flv,
+    sound::{AacMuxer, Mp3Muxer},
+    ts,
+};
+use weir_source::{ClientGuard, Codec, Frame, FrameSubscriber, Read, RingItem, Tracks};
 
 use super::content::{Content, Sieve};
 
@@ -44,6 +48,10 @@ pub(super) struct Patience {
 pub(super) trait Container: Send + Unpin + 'static {
     /// Of the whole stream.
     const KIND: &'static str;
+
+    /// For sound alone: whether it can be had of a stream that is published, whose sound comes in this
+    /// codec, as far as it is known yet. `None`: any stream will do, whoever publishes it and when.
+    const SOUND: Option<fn(Codec) -> bool> = None;
 
     /// For a viewer that has just come.
     fn new(content: Content) -> Self;
@@ -85,6 +93,40 @@ impl Container for ts::LiveMuxer {
     fn lagged(&mut self) {
         Self::lagged(self);
     }
+}
+
+impl Container for AacMuxer {
+    const KIND: &'static str = "audio/aac";
+
+    // Opus is made into AAC for whoever wants it.
+    const SOUND: Option<fn(Codec) -> bool> = Some(|codec| matches!(codec, Codec::Aac | Codec::Opus));
+
+    fn new(_content: Content) -> Self {
+        Self::default()
+    }
+
+    fn frame(&mut self, frame: &Frame, _tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
+        Self::frame(self, frame, out);
+    }
+
+    fn lagged(&mut self) {}
+}
+
+impl Container for Mp3Muxer {
+    const KIND: &'static str = "audio/mpeg";
+
+    // None is made.
+    const SOUND: Option<fn(Codec) -> bool> = Some(|codec| codec == Codec::Mp3);
+
+    fn new(_content: Content) -> Self {
+        Self::default()
+    }
+
+    fn frame(&mut self, frame: &Frame, _tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
+        Self::frame(self, frame, out);
+    }
+
+    fn lagged(&mut self) {}
 }
 
 pub(super) struct Viewer<C> {

@@ -3,6 +3,7 @@
 //! Series by stream are bounded: the busiest ones by name, the rest as one. Nothing here is counted by
 //! client. The text is made at most twice a second, however often it is asked for.
 
+mod doors;
 mod hooks;
 mod machine;
 mod outputs;
@@ -70,6 +71,7 @@ fn make(state: &AppState, by_stream: bool, now: Instant) -> String {
     srs::write(state, &mut out);
     machine::write(state, &mut out);
     outputs::write(state, &mut out);
+    doors::write(state, &mut out);
     tls::write(state, &mut out);
     hooks::write(state, &mut out);
     webrtc::write(state, &mut out);

@@ -89,12 +89,11 @@ fn http(state: &AppState, out: &mut Exposition) {
         stats.refusals(),
     );
     out.counter("weir_api_denied_total", "API requests without the credentials that they need.", of(&stats.denied));
-    let (refused, failed) = serve::connections();
     out.counters(
         "weir_http_connections_lost_total",
         "HTTP connections that were refused, or ended in an error.",
         "reason",
-        [("full", refused), ("failed", failed)],
+        serve::connections_refused().chain([("failed", serve::connections_failed())]),
     );
 }
 
@@ -127,6 +126,14 @@ fn hls(state: &AppState, out: &mut Exposition) {
             ("length", stats.forced),
             ("dropped", stats.segments_dropped),
         ],
+    );
+    out.gauge("weir_hls_sessions", "Viewers of HLS.", state.hls_sessions.count() as f64);
+    let (refused, evicted) = state.hls_sessions.overflow();
+    out.counters(
+        "weir_hls_sessions_overflow_total",
+        "Viewers of HLS refused because there were too many, and sessions that nobody had played ended for others.",
+        "what",
+        [("refused", refused), ("evicted", evicted)],
     );
     out.counter("weir_hls_discontinuities_total", "Segments marked as a discontinuity.", stats.discontinuities);
     out.counter("weir_hls_frames_dropped_total", "Frames that HLS left out.", stats.frames_dropped);

@@ -2,12 +2,15 @@
 
 use std::{collections::HashSet, fmt::Write as _, sync::Arc, time::Instant};
 
+use tokio::io::AsyncWriteExt as _;
 use weir_source::{ClientKind, Secret, StreamKey};
 
 use super::make;
 use crate::{
     ApiConfig, ApiToken, ExporterConfig, Role, WebConfig,
+    access::LimitConfig,
     testing::{self, NoWake, Server, ask},
+    tls::{Identities, Identity},
 };
 use axum::{body::Body, http::Request};
 
@@ -99,6 +102,42 @@ async fn names_of_streams_are_for_those_who_may_read() {
         assert_eq!((answer.status, answer.text().contains("hidden")), (200, shown), "{token:?}");
     }
     drop(publisher);
+}
+
+#[tokio::test]
+async fn certificates_handshakes_and_refusals_by_the_rules_are_told() {
+    let limits = LimitConfig { per_second: 1, burst: 1, exempt_loopback: false };
+    let server = Server::with(WebConfig { limits, ..exporting() });
+    let state = &server.state;
+    state.certificates.set(&Identities::from([("http_api", Identity::SelfSigned), ("rtmps", Identity::SelfSigned)])).unwrap();
+    let door = state.certificates.http_door("http_api").unwrap();
+    let (mut near, far) = tokio::io::duplex(1 << 10);
+    near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(door.enter(far, [192, 0, 2, 1].into()).await.is_err());
+    let statuses = [(); 2].map(async |()| {
+        let request = Request::post("/rtc/v1/whip/?app=live&stream=s").body(Body::empty()).unwrap();
+        ask(&server.api, "192.0.2.9:1", request).await.status
+    });
+    assert_eq!(futures_util::future::join_all(statuses).await[1], 429);
+    let text = make(state, true, Instant::now());
+    for role in ["http_api", "rtmps"] {
+        let name = format!("weir_tls_certificate_expiry_timestamp_seconds{{section=\"{role}\"}} ");
+        let end: u64 = text.lines().find_map(|line| line.strip_prefix(&name)).expect(role).parse().unwrap();
+        let days = (end - crate::ids::now_ms() / 1_000) / 86_400;
+        assert!((364..=365).contains(&days), "{days}");
+    }
+    for line in [
+        "weir_tls_handshakes_total{result=\"ok\"} 0\n",
+        "weir_tls_handshakes_total{result=\"no_tls\"} 1\n",
+        "weir_tls_handshakes_total{result=\"alert\"} 0\n",
+        "weir_door_refusals_total{reason=\"too-many\"} 1\n",
+        "weir_door_refusals_total{reason=\"address\"} 0\n",
+        "weir_door_addresses 1\n",
+        "weir_http_connections_lost_total{reason=\"address\"} ",
+        "weir_hls_sessions_overflow_total{what=\"refused\"} 0\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
 }
 
 /// Every name in the dashboard and the alert rules is one that is exported.

@@ -15,12 +15,7 @@ pub(super) fn write(state: &AppState, out: &mut Exposition) {
         "weir_tls_handshakes_total",
         "TLS handshakes of HTTPS and RTMPS, by how they ended.",
         "result",
-        [
-            ("ok", of(&handshakes.completed)),
-            ("failed", of(&handshakes.failed)),
-            ("timeout", of(&handshakes.timed_out)),
-            ("full", of(&handshakes.refused)),
-        ],
+        std::iter::once(("ok", handshakes.completed())).chain(handshakes.failed()),
     );
     out.family(Kind::Gauge, "weir_tls_certificate_expiry_timestamp_seconds", "When the certificates of now stop being valid.");
     for (section, facts) in state.certificates.facts() {

@@ -44,6 +44,10 @@ pub(super) fn write(state: &AppState, out: &mut Exposition) {
         ],
     );
     out.counters("weir_rtc_pli_total", "Keyframes asked for.", "direction", both(sessions.pli_received, sessions.pli_sent));
+    out.counters("weir_rtc_stun_total", "STUN messages of sessions.", "direction", both(sessions.stun_in, sessions.stun_out));
+    out.counters("weir_rtc_rtcp_total", "RTCP packets of sessions.", "direction", both(sessions.rtcp_in, sessions.rtcp_out));
+    let (name, help) = ("weir_rtc_reports_total", "What publishers were told of what came.");
+    out.counters(name, help, "kind", [("twcc", sessions.twcc_sent), ("receiver_report", sessions.reports_sent)]);
     out.counter("weir_rtc_probes_total", "Packets sent again to find out what a path carries.", sessions.probes_sent);
     out.counter("weir_rtc_moves_total", "Peers that were followed to another address.", sessions.moves);
     out.counter("weir_rtc_sessions_ended_total", "Sessions that have ended after they were heard.", sessions.ended);

@@ -96,7 +96,7 @@ mod tests {
         let line = Line::default();
         let guests: Vec<_> = (0..3).map(|_| line.join(enter().unwrap())).collect();
         guests[0].ask();
-        assert!(enter().is_none() && line.send_away_oldest());
+        assert!(enter().is_err() && line.send_away_oldest());
         assert!(guests[1].sent_away.is_cancelled() && !guests[2].sent_away.is_cancelled());
         let newcomer = line.join(enter().expect("its place is free at once"));
         guests[2].leave();

@@ -25,15 +25,16 @@ use tracing::debug;
 use self::{
     guarded::Guarded,
     line::{Guest, Line},
-    refused::Refused,
+    refused::{Refused, Why},
     requests::Requests,
 };
 use crate::{
-    crowd::{Bounds, Crowd},
+    crowd::{Bounds, Crowd, Full},
+    peer::Scheme,
     tls::TlsDoor,
 };
 
-pub(crate) use refused::connections;
+pub(crate) use refused::{connections_failed, connections_refused};
 
 /// What one listener allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ async fn accept_all(listener: TcpListener, door: Option<TlsDoor>, router: Router
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
-                refused.note(Instant::now(), &error);
+                refused.note(Instant::now(), Why::Exhausted, &error);
                 // A connection that cannot be accepted stays in the backlog: accepting again at
                 // once would spin.
                 if ends.run(tokio::time::sleep(EXHAUSTED_PAUSE)).await.is_none() {
@@ -124,15 +125,23 @@ async fn accept_all(listener: TcpListener, door: Option<TlsDoor>, router: Router
         let limits = **limits.load();
         let bounds = Bounds { all: limits.connections_max, per_address: limits.address_connections_max };
         if crowd.taken() >= bounds.all && line.send_away_oldest() {
-            refused.note(Instant::now(), &"all places are taken: the oldest that has not asked for anything is closed");
+            refused.note(
+                Instant::now(),
+                Why::Full,
+                &"all places are taken: the oldest that has not asked for anything is closed",
+            );
         }
-        let Some(place) = crowd.enter(peer.ip(), bounds) else {
-            refused.note(Instant::now(), &"all places are taken");
-            if door.is_none() {
-                // One attempt: who does not take it at once is closed all the same.
-                let _sent = stream.try_write(FULL);
+        let place = match crowd.enter(peer.ip(), bounds) {
+            Ok(place) => place,
+            Err(full) => {
+                let said = if full == Full::All { "all places are taken" } else { "an address has its share of the places" };
+                refused.note(Instant::now(), full.into(), &said);
+                if door.is_none() {
+                    // One attempt: who does not take it at once is closed all the same.
+                    let _sent = stream.try_write(FULL);
+                }
+                continue;
             }
-            continue;
         };
         let visit = Visit { peer, guest: line.join(place), router: router.clone(), limits, ends: ends.clone() };
         connections.spawn(visit.run(stream, door.clone()));
@@ -182,7 +191,8 @@ impl Visit {
         let Self { peer, guest, router, limits, ends } = self;
         // Below TLS: a peer that takes nothing stalls whatever is written to it.
         let stream = Guarded::new(stream, limits.write_stall_timeout);
-        let requests = Requests { router, peer, guest };
+        let scheme = if door.is_some() { Scheme::Https } else { Scheme::Http };
+        let requests = Requests { router, peer, scheme, guest };
         let Some(door) = door else {
             return Ok(http1::run(stream, requests, limits, &ends).await?);
         };

@@ -13,13 +13,14 @@ use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use super::line::Guest;
-use crate::{Fault, Problem};
+use crate::{Fault, Problem, peer::Scheme};
 
 /// What answers the requests of one connection.
 #[derive(Clone)]
 pub(super) struct Requests {
     pub(super) router: Router,
     pub(super) peer: SocketAddr,
+    pub(super) scheme: Scheme,
     pub(super) guest: Arc<Guest>,
 }
 
@@ -31,6 +32,7 @@ impl Requests {
             return Ok(refuse(why, request.version()));
         }
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(self.scheme);
         self.router.oneshot(request).await
     }
 }

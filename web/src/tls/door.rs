@@ -3,10 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +15,7 @@ use tokio::{
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use weir_bridge::rtmp::Door;
 
-use super::{Challenges, LiveCertificate, TlsError, certificate::provider};
+use super::{Challenges, LiveCertificate, TlsError, TlsFailure, TlsStats, certificate::provider};
 use crate::crowd::{Bounds, Crowd};
 
 /// For the whole handshake. Its two or three flights take half a second on a bad line.
@@ -26,19 +23,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Handshakes under way at a time on one listener: 20 MiB of buffers, and half a second of work for
 /// one core. Of these from one address: an office or a proxy in which all reload their page at once.
 const HANDSHAKES_MAX: Bounds = Bounds { all: 2_048, per_address: 512 };
-
-/// What the doors of a process count.
-#[derive(Debug, Default)]
-pub struct TlsStats {
-    /// Handshakes that were completed.
-    pub completed: AtomicU64,
-    /// Handshakes that failed: no TLS, no common version, an alert, a connection lost.
-    pub failed: AtomicU64,
-    /// Handshakes that took too long.
-    pub timed_out: AtomicU64,
-    /// Connections closed because too many handshakes were under way.
-    pub refused: AtomicU64,
-}
 
 /// Takes a listener's connections into TLS 1.2 or 1.3. Cloning shares its limits.
 #[derive(Clone)]
@@ -90,21 +74,21 @@ impl TlsDoor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let Some(_place) = self.under_way.enter(from, HANDSHAKES_MAX) else {
-            self.stats.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(io::Error::other("too many TLS handshakes are under way"));
-        };
+        let _place = self.under_way.enter(from, HANDSHAKES_MAX).map_err(|full| {
+            self.stats.fail(full.into());
+            io::Error::other("too many TLS handshakes are under way")
+        })?;
         match tokio::time::timeout(self.timeout, self.shake(stream)).await {
             Ok(Ok(stream)) => {
-                self.stats.completed.fetch_add(1, Ordering::Relaxed);
+                self.stats.complete();
                 stream.ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionAborted, "an ACME authority has seen its proof"))
             }
             Ok(Err(error)) => {
-                self.stats.failed.fetch_add(1, Ordering::Relaxed);
+                self.stats.fail(TlsFailure::of(&error));
                 Err(error)
             }
             Err(_elapsed) => {
-                self.stats.timed_out.fetch_add(1, Ordering::Relaxed);
+                self.stats.fail(TlsFailure::Timeout);
                 Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))
             }
         }
@@ -133,6 +117,7 @@ impl TlsDoor {
 
 impl Door for TlsDoor {
     type Stream = TlsStream<TcpStream>;
+    const IS_TLS: bool = true;
 
     async fn open(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<Self::Stream> {
         self.enter(stream, peer.ip()).await

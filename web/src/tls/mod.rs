@@ -10,6 +10,7 @@ mod certificate;
 mod certificates;
 mod door;
 mod live;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +19,9 @@ use std::{path::PathBuf, sync::Arc};
 pub use acme::{AcmeConfig, AcmeStats, Challenges};
 pub use certificate::{CertificateFacts, TlsError};
 pub use certificates::{Certificates, Identities};
-pub use door::{TlsDoor, TlsStats};
+pub use door::TlsDoor;
 pub use live::LiveCertificate;
+pub use stats::{TlsFailure, TlsStats};
 
 /// Where a certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

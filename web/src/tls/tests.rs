@@ -1,11 +1,6 @@
 //! Handshakes over a pipe, with certificates that come and go.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -56,6 +51,11 @@ fn client(trusted: &CertificateDer<'static>, protocols: &[&[u8]]) -> TlsConnecto
     let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     TlsConnector::from(Arc::new(config))
+}
+
+/// Why handshakes failed, and how often.
+fn failures(stats: &TlsStats) -> BTreeMap<&'static str, u64> {
+    stats.failed().filter(|(_, count)| *count > 0).collect()
 }
 
 type Ends = (client::TlsStream<DuplexStream>, server::TlsStream<DuplexStream>);
@@ -158,13 +158,14 @@ async fn a43_half_a_handshake_ends_in_time() {
     let (mut near, far) = duplex(1 << 10);
     near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     assert!(door.enter(far, LOOPBACK).await.is_err());
-    assert_eq!((stats.timed_out.load(Ordering::Relaxed), stats.failed.load(Ordering::Relaxed)), (3, 1));
+    assert_eq!(failures(&stats), BTreeMap::from([("timeout", 3), ("no_tls", 1)]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a43_one_address_holds_its_share_of_the_half_handshakes_only() {
     let (files, trusted) = Files::new();
-    let door = door(&LiveCertificate::load(files.identity()).unwrap());
+    let stats = Arc::<TlsStats>::default();
+    let door = TlsDoor::http(LiveCertificate::load(files.identity()).unwrap(), Arc::clone(&stats)).unwrap();
     let mut held = Vec::new();
     for _ in 0..512 {
         let (near, far) = duplex(64);
@@ -177,6 +178,23 @@ async fn a43_one_address_holds_its_share_of_the_half_handshakes_only() {
     let refused = door.enter(far, [192, 0, 2, 1].into()).await.unwrap_err();
     assert!(refused.to_string().contains("too many"), "{refused}");
     shake(&door, &client(&trusted, &[])).await.expect("others are let in");
+    assert_eq!((stats.completed(), failures(&stats)), (1, BTreeMap::from([("address", 1)])));
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_counted_under_its_reason() {
+    let ((files, _trusted), (_others, other)) = (Files::new(), Files::new());
+    let stats = Arc::<TlsStats>::default();
+    let door = TlsDoor::http(LiveCertificate::load(files.identity()).unwrap(), Arc::clone(&stats)).unwrap();
+    assert!(shake(&door, &client(&other, &[])).await.is_err(), "it does not trust the certificate");
+    let mut near = Vec::new();
+    for begun in [&b"\x16\x03\x01"[..], b""] {
+        let (mut end, far) = duplex(1 << 10);
+        end.write_all(begun).await.unwrap();
+        drop(end);
+        near.push(door.enter(far, LOOPBACK).await.unwrap_err());
+    }
+    assert_eq!(failures(&stats), BTreeMap::from([("alert", 1), ("lost", 2)]), "{near:?}");
 }
 
 #[test]

@@ -100,7 +100,7 @@ async fn a_thousand_may_wait_and_places_are_kept_for_what_matters_most() {
 
 #[tokio::test(start_paused = true)]
 async fn decisions_at_one_url_are_bounded_and_wait_within_their_time() {
-    let bed = Bed::new(all("http://h/x"), |_, _| (Duration::from_secs(2), Ok("0")));
+    let bed = Bed::new(all("http://h/x"), |_, _| (Duration::from_millis(1_200), Ok("0")));
     let mut admissions = tokio::task::JoinSet::new();
     for number in 0..600 {
         let hub = Arc::clone(&bed.hub);
@@ -111,7 +111,7 @@ async fn decisions_at_one_url_are_bounded_and_wait_within_their_time() {
         let_in += usize::from(verdict.unwrap().is_ok());
     }
     assert_eq!(bed.stage.most.load(Ordering::Relaxed).min(256 + 16), bed.stage.most.load(Ordering::Relaxed));
-    assert_eq!(let_in, 512, "two rounds of 2 s fit into 5 s");
+    assert_eq!(let_in, 512, "two rounds of 1.2 s fit into 3 s");
 }
 
 #[tokio::test(start_paused = true)]

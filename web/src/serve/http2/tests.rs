@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{super::line::Line, *};
-use crate::crowd::{Bounds, Crowd};
+use crate::{
+    crowd::{Bounds, Crowd},
+    peer::Scheme,
+};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// GET https://x/ in HPACK, from the static table but for the authority.
@@ -33,7 +36,7 @@ fn serve() -> Served {
     let router = Router::new().route("/", get(host)).route("/endless", get(endless)).route("/never", get(never));
     let peer = (IpAddr::from([192, 0, 2, 7]), 1).into();
     let place = Arc::new(Crowd::default()).enter([192, 0, 2, 7].into(), Bounds { all: 1, per_address: 1 });
-    let requests = Requests { router, peer, guest: Line::default().join(place.unwrap()) };
+    let requests = Requests { router, peer, scheme: Scheme::Https, guest: Line::default().join(place.unwrap()) };
     let ends = Ends { retire: CancellationToken::new(), stop: CancellationToken::new() };
     let (pipe, far) = duplex(256 << 10);
     let own = ends.clone();
