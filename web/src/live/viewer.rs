@@ -102,7 +102,7 @@ impl Container for AacMuxer {
     const SOUND: Option<fn(Codec) -> bool> = Some(|codec| matches!(codec, Codec::Aac | Codec::Opus));
 
     fn new(_content: Content) -> Self {
-        Self::default()
+        Self
     }
 
     fn frame(&mut self, frame: &Frame, _tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
@@ -119,7 +119,7 @@ impl Container for Mp3Muxer {
     const SOUND: Option<fn(Codec) -> bool> = Some(|codec| codec == Codec::Mp3);
 
     fn new(_content: Content) -> Self {
-        Self::default()
+        Self
     }
 
     fn frame(&mut self, frame: &Frame, _tracks: &Arc<Tracks>, out: &mut Vec<Bytes>) {
