@@ -163,7 +163,7 @@ impl Worker {
             let (began, before) = (Instant::now(), receiver.counters().messages);
             self.turn(&mut receiver, began);
             let ended = Instant::now();
-            self.load.note(began, ended);
+            self.load.note(began, ended, receiver.counters().messages - before);
             let pause = self.load.pause();
             if !pause.is_zero() {
                 thread::sleep(pause);
