@@ -48,8 +48,12 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("vhost.hls.hls_ts_file", Kind::Path, "[app]/[stream]-[seq].ts", "Their names").without_effect(IN_MEMORY),
     Row::new("vhost.hls.hls_ts_floor", Kind::Flag, "off", "Name them by time").without_effect(IN_MEMORY),
     Row::new("vhost.hls.hls_cleanup", Kind::Flag, "on", "Remove old ones").without_effect(IN_MEMORY),
-    Row::new("vhost.hls.hls_entry_prefix", Kind::Text, "", "What stands before their names in playlists")
-        .without_effect("names are relative to the playlist"),
+    Row::new(
+        "vhost.hls.hls_entry_prefix",
+        Kind::Text,
+        "",
+        "What stands before their names in playlists, http://cdn.example.net say; the app follows unless it ends in a slash",
+    ),
     Row::new("vhost.hls.hls_master_m3u8_path_relative", Kind::Flag, "off", "Relative names in the first playlist")
         .without_effect("names are relative to the playlist"),
     Row::new("vhost.hls.hls_recover", Kind::Flag, "on", "Go on with the old playlist after a restart").without_effect(IN_MEMORY),
@@ -82,6 +86,8 @@ pub struct Hls {
     pub aof_ratio: f64,
     /// How much the playlist lists.
     pub window: Duration,
+    /// What stands before their names in playlists.
+    pub entry_prefix: String,
     /// How long the last segments are kept after the publisher's end.
     pub dispose: Duration,
     /// Each player has a session of its own.
@@ -98,6 +104,7 @@ pub(super) fn read(settings: &Settings, vhost: &str) -> Hls {
         fragment: view.seconds("hls_fragment").mul_f64(view.decimal("hls_td_ratio")),
         aof_ratio: view.decimal("hls_aof_ratio"),
         window: view.seconds("hls_window"),
+        entry_prefix: view.text("hls_entry_prefix"),
         dispose: view.seconds("hls_dispose"),
         ctx: view.flag("hls_ctx"),
         ts_ctx: view.flag("hls_ts_ctx"),

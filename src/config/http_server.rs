@@ -18,8 +18,7 @@ pub(super) const ROWS: &[Row] = &[
         "./objs/nginx/html",
         "The folder of files that are served beside the streams, if it is there",
     ),
-    Row::new("http_server.crossdomain", Kind::Flag, "on", "Let pages of other origins play")
-        .without_effect("pages of all origins may play"),
+    Row::new("http_server.crossdomain", Kind::Flag, "on", "Let pages of other origins play"),
     Row::block("http_server.https", "The same over TLS"),
     Row::new("http_server.https.enabled", Kind::Flag, "off", "Serve it; http_server must be on as well"),
     Row::new("http_server.https.listen", Kind::Listen, "8088", "Where"),

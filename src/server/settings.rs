@@ -146,6 +146,7 @@ fn hls(vhost: &config::Vhost) -> HlsConfig {
         fragment: hls.fragment,
         aof_ratio: hls.aof_ratio,
         window: hls.window,
+        entry_prefix: hls.entry_prefix.clone(),
         dispose: hls.dispose,
         ..HlsConfig::default()
     }
@@ -165,6 +166,7 @@ fn web(config: &Config) -> WebConfig {
     let mut web = WebConfig {
         // Named, it may come later; SRS's default is used where SRS was.
         dir: (server.dir_is_set || server.dir.is_dir()).then(|| server.dir.clone()),
+        crossdomain: server.crossdomain,
         limits: config.limits.addresses,
         trusted_proxies: config.limits.trusted_proxies.clone(),
         reached: config.rtc_server.reached,

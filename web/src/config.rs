@@ -35,6 +35,8 @@ pub struct WebConfig {
     pub endpoints: Endpoints,
     /// A directory whose files the HTTP server's port serves besides streams and pages. Default none.
     pub dir: Option<PathBuf>,
+    /// Pages of other origins may play over HTTP (`http_server { crossdomain }`). Default on.
+    pub crossdomain: bool,
     /// How often one address may begin something.
     pub limits: LimitConfig,
     /// Proxies of ours, whose `X-Forwarded-For` is believed. Default none.
@@ -105,6 +107,7 @@ impl Default for WebConfig {
             api_port: 1985,
             endpoints: Endpoints::default(),
             dir: None,
+            crossdomain: true,
             limits: LimitConfig::default(),
             trusted_proxies: Vec::new(),
             reached: ReachedConfig::default(),

@@ -129,7 +129,7 @@ pub fn api_router(state: AppState) -> Router {
 /// origin. Nothing can be changed through it but by signalling.
 pub fn http_router(state: AppState) -> Router {
     let shown = closed(&state, api::router(&state, true));
-    let routes = signalling(&state).merge(shown).merge(open(live::routes())).merge(pages::routes());
+    let routes = signalling(&state).merge(shown).merge(played(&state)).merge(pages::routes());
     let files = from_fn_with_state(state.clone(), files::or_file);
     finish(routes.fallback(nothing).layer(files), state)
 }
@@ -164,6 +164,12 @@ fn open(routes: Router<AppState>) -> Router<AppState> {
     routes.method_not_allowed_fallback(wrong_method).layer(map_response(cors::open))
 }
 
+/// Streams: pages of every origin may play them, unless the configuration closes them.
+fn played(state: &AppState) -> Router<AppState> {
+    let opened = map_response_with_state(state.clone(), open_to_players);
+    live::routes().method_not_allowed_fallback(wrong_method).layer(opened)
+}
+
 /// Routes that only our own pages may read, unless the configuration opens them.
 fn closed(state: &AppState, routes: Router<AppState>) -> Router<AppState> {
     let opened = map_response_with_state(state.clone(), open_if_allowed);
@@ -178,6 +184,10 @@ fn finish(routes: Router<AppState>, state: AppState) -> Router {
 
 async fn open_if_allowed(State(state): State<AppState>, response: Response) -> Response {
     if state.config().api.crossdomain { cors::open(response).await } else { response }
+}
+
+async fn open_to_players(State(state): State<AppState>, response: Response) -> Response {
+    if state.config().crossdomain { cors::open(response).await } else { response }
 }
 
 async fn wrong_method() -> Problem {

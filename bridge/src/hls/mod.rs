@@ -56,6 +56,9 @@ pub struct HlsConfig {
     /// How much the playlist lists, at least three segments (`hls_window`). Default 12 s. As much
     /// again is kept for slow players: at 2 Mb/s 6 MB in all, and never more than 192 MiB.
     pub window: Duration,
+    /// Before the names of segments in playlists (`hls_entry_prefix`), for a CDN. Default none: they
+    /// are relative. One that does not end in a slash is followed by the stream's app, as with SRS.
+    pub entry_prefix: String,
     /// Segment from publish on rather than from the first request. Default off.
     pub always: bool,
     /// The segmenter ends after this long without a request, unless `always`. Default 30 s.
@@ -74,6 +77,7 @@ impl Default for HlsConfig {
             fragment: Duration::from_secs(2),
             aof_ratio: 2.1,
             window: Duration::from_secs(12),
+            entry_prefix: String::new(),
             always: false,
             idle: Duration::from_secs(30),
             dispose: Duration::from_secs(30),

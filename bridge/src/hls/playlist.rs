@@ -40,6 +40,8 @@ impl Snapshot {
 pub(super) struct Window {
     /// `{stream}-{run}`: names are never used again, whatever caches still hold.
     prefix: String,
+    /// Before the names in the playlist.
+    entry: String,
     span: Duration,
     /// Oldest first; the first `unlisted` are kept for players that have an older playlist.
     segments: VecDeque<Segment>,
@@ -64,6 +66,7 @@ impl Window {
     pub(super) fn new(prefix: String, first_seq: u64, fragment: Duration, span: Duration) -> Self {
         Self {
             prefix,
+            entry: String::new(),
             span,
             segments: VecDeque::new(),
             unlisted: 0,
@@ -72,6 +75,11 @@ impl Window {
             target_secs: ceil_secs(fragment),
             bytes: 0,
         }
+    }
+
+    /// What stands before the names of segments in the playlist.
+    pub(super) fn set_entry(&mut self, entry: String) {
+        self.entry = entry;
     }
 
     /// How much the playlist lists from the next segment on.
@@ -156,7 +164,7 @@ impl Window {
             if segment.discontinuity {
                 text.push_str("#EXT-X-DISCONTINUITY\n");
             }
-            let _infallible = writeln!(text, "#EXTINF:{:.3},\n{}", segment.duration.as_secs_f64(), segment.name);
+            let _infallible = writeln!(text, "#EXTINF:{:.3},\n{}{}", segment.duration.as_secs_f64(), self.entry, segment.name);
         }
         Bytes::from(text)
     }

@@ -199,6 +199,7 @@ impl Task<'_> {
         if *now != *self.config {
             self.segmenter.set_rules(now.rules());
             self.window.set_span(now.window);
+            self.window.set_entry(now.entry_of(&self.stream.key));
             self.config = now;
         }
     }
@@ -223,11 +224,22 @@ fn new_window(config: &HlsConfig, stream: &Stream) -> Window {
     let run: String = (0..RUN_CHARS).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect();
     // A later run starts above an earlier one's numbers, as segments are longer than a second.
     let first_seq = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Window::new(format!("{}-{run}", stream.key.stream()), first_seq, config.fragment, config.window)
+    let mut window = Window::new(format!("{}-{run}", stream.key.stream()), first_seq, config.fragment, config.window);
+    window.set_entry(config.entry_of(&stream.key));
+    window
 }
 
 /// When the configuration has segments cut.
 impl HlsConfig {
+    /// What stands before the names of a stream's segments.
+    fn entry_of(&self, key: &StreamKey) -> String {
+        match self.entry_prefix.as_str() {
+            "" => String::new(),
+            whole if whole.ends_with('/') => whole.to_owned(),
+            host => format!("{host}/{}/", key.app()),
+        }
+    }
+
     fn rules(&self) -> Rules {
         Rules { fragment: self.fragment, forced: self.fragment.mul_f64(self.aof_ratio.max(1.0)) }
     }

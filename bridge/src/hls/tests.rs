@@ -340,6 +340,17 @@ async fn always_segments_from_publish_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_of_segments_lead_to_the_cdn_that_is_set() {
+    for (prefix, before) in [("http://cdn.example", "http://cdn.example/live/s-"), ("/hls/", "/hls/s-"), ("", "s-")] {
+        let (hub, hls) = registry(HlsConfig { entry_prefix: prefix.to_owned(), ..HlsConfig::default() });
+        let publisher = publish(&hub);
+        let text = text_while(&hls, &publisher, 0..4_040).await;
+        let names: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(names.len() == 2 && names.iter().all(|name| name.starts_with(before)), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn settings_change_while_a_stream_runs_and_switching_off_ends_it() {
     let (hub, hls) = registry(HlsConfig::default());
     let publisher = publish(&hub);

@@ -289,6 +289,17 @@ async fn the_url_of_a_viewer_says_how_it_came() {
 }
 
 #[tokio::test]
+async fn pages_of_other_origins_play_unless_the_configuration_says_no() {
+    for (crossdomain, opened) in [(true, Some("*")), (false, None)] {
+        let server = Server::with(WebConfig { crossdomain, ..WebConfig::default() });
+        let request = Request::get("/live/s.flv").header("host", "h").body(Body::empty()).unwrap();
+        let response = server.http.clone().oneshot(request).await.unwrap();
+        let said = response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+        assert_eq!((response.status().as_u16(), said), (200, opened));
+    }
+}
+
+#[tokio::test]
 async fn an_flv_body_flows_while_the_publisher_pushes() {
     let server = Server::new();
     let hub = Arc::clone(&server.state.hub);
