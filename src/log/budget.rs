@@ -1,7 +1,7 @@
 //! How much all places together may write: whoever floods the server does not fill its disk.
 
 use std::{
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -37,7 +37,8 @@ impl Budget {
     /// How many lines were left out that nobody was told of, once a second; `None` if this one is to be left
     /// out as well.
     pub(super) fn spend(&self, level: Level, bytes: usize, now: Instant) -> Option<u64> {
-        let mut purse = self.0.lock().ok()?;
+        // Numbers alone, right whoever panicked over them; an error must not go unwritten for it.
+        let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let gained = purse.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let gained = u64::try_from(gained.as_micros()).unwrap_or(u64::MAX).saturating_mul(BYTES_PER_SECOND) / 1_000_000;
         if gained > 0 || purse.at.is_none() {

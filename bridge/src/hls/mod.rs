@@ -4,7 +4,6 @@
 //! playlist and ends when nobody asks any more or the publisher stays away. What the HTTP side
 //! reads are immutable snapshots; nothing here touches a file or knows of clients and tokens.
 
-mod onset;
 mod playlist;
 mod segmenter;
 mod stream;

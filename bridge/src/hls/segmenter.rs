@@ -8,8 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use weir_source::{Codec, Frame, MediaKind, MediaTime, Track, Tracks};
 
-use super::onset::Onset;
-use crate::ts::{Layout, Muxer};
+use crate::ts::{Layout, Muxer, Onset, declares};
 
 /// The most bytes of a segment, one frame more at worst: 2 s at 256 Mb/s, or 17 s at 30 Mb/s. More
 /// is cut, so that a stream without keyframes cannot grow a segment for ever.
@@ -131,6 +130,12 @@ impl Segmenter {
             self.tally.frames_dropped += 1;
             return;
         }
+        if self.epoch.replace(frame.epoch).is_some_and(|epoch| epoch != frame.epoch) {
+            self.break_off(cuts);
+        }
+        if self.open.as_ref().is_some_and(|open| open.is_broken_by(frame)) {
+            self.break_off(cuts);
+        }
         if self.open.is_none() && self.onset.holds(frame, tracks) {
             return;
         }
@@ -141,12 +146,6 @@ impl Segmenter {
     }
 
     fn place(&mut self, frame: &Frame, tracks: &Tracks, cuts: &mut Vec<Cut>) {
-        if self.epoch.replace(frame.epoch).is_some_and(|epoch| epoch != frame.epoch) {
-            self.break_off(cuts);
-        }
-        if self.open.as_ref().is_some_and(|open| open.is_broken_by(frame)) {
-            self.break_off(cuts);
-        }
         let video = frame.kind() == MediaKind::Video;
         self.video_seen |= video;
         match &self.open {
@@ -194,7 +193,7 @@ impl Segmenter {
     fn start(&mut self, frame: &Frame, tracks: &Tracks) {
         if frame.kind() == MediaKind::Video {
             if frame.keyframe {
-                self.open = Some(Open::new(frame, Layout { video: true, audio: declares_sound(tracks) }));
+                self.open = Some(Open::new(frame, Layout { video: true, audio: declares(tracks, Codec::Aac) }));
             }
             return;
         }
@@ -225,8 +224,10 @@ impl Segmenter {
         let Some(open) = &mut self.open else { return };
         if why == Why::Changed {
             let layout = open.muxer.layout();
-            let layout =
-                Layout { video: layout.video || frame.kind() == MediaKind::Video, audio: layout.audio || declares_sound(tracks) };
+            let layout = Layout {
+                video: layout.video || frame.kind() == MediaKind::Video,
+                audio: layout.audio || declares(tracks, Codec::Aac),
+            };
             let end = frame.dts.max(open.high);
             let (data, duration) = open.roll(end);
             self.open = Some(Open::new(frame, layout));
@@ -333,9 +334,4 @@ const fn slot(kind: MediaKind) -> usize {
         MediaKind::Audio => 0,
         MediaKind::Video => 1,
     }
-}
-
-/// Whether the lane announces sound that can be muxed from its first frame on.
-pub(super) fn declares_sound(tracks: &Tracks) -> bool {
-    tracks.of_kind(MediaKind::Audio).is_some_and(|track| track.codec == Codec::Aac && !track.config.is_empty())
 }

@@ -144,6 +144,16 @@ fn sound_that_is_announced_soon_after_the_first_picture_is_there_from_the_first_
 }
 
 #[test]
+fn a_publisher_that_takes_over_before_its_sound_is_known_has_it_from_its_first_segment() {
+    let mut segmenter = Segmenter::new(RULES);
+    assert_eq!(shape(&Feed::default().cut(&mut segmenter, 0..3_000)), [(2_000, false)]);
+    let silent = Feed { audio: None, epoch: 2, ..Feed::default() };
+    assert_eq!(shape(&silent.cut(&mut segmenter, 4_000..4_200)), [(1_013, false)], "the end of the one before");
+    let cuts = Feed { epoch: 2, ..Feed::default() }.cut(&mut segmenter, 4_200..8_020);
+    assert_eq!(shape(&cuts), [(2_000, true), (2_000, false)], "one discontinuity, and none where sound joins");
+}
+
+#[test]
 fn what_waits_for_sound_is_counted_when_it_breaks_off() {
     let mut segmenter = Segmenter::new(RULES);
     let silent = Feed { audio: None, ..Feed::default() };

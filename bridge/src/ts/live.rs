@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use weir_source::{Codec, Frame, MediaKind, MediaTime, Tracks};
 
-use super::{Layout, Muxer};
+use super::{Layout, Muxer, Onset, declares};
 
 /// How long sound alone waits for a picture before it is taken for all there is.
 const VIDEO_WAIT_US: i64 = 2_000_000;
@@ -17,6 +17,7 @@ const TABLES_US: i64 = 500_000;
 pub struct LiveMuxer {
     muxer: Option<Muxer>,
     epoch: Option<u32>,
+    onset: Onset,
     /// What comes can be decoded: a keyframe went before.
     has_joined: bool,
     /// The first sound since no picture came.
@@ -34,6 +35,16 @@ impl LiveMuxer {
         if self.epoch.replace(frame.epoch).is_some_and(|epoch| epoch != frame.epoch) {
             self.lagged();
         }
+        if !self.has_joined && !self.layout().audio && self.onset.holds(frame, tracks) {
+            return;
+        }
+        for held in self.onset.take() {
+            self.write(&held, tracks, out);
+        }
+        self.write(frame, tracks, out);
+    }
+
+    fn write(&mut self, frame: &Frame, tracks: &Tracks, out: &mut Vec<Bytes>) {
         let mut bytes = Vec::new();
         self.join(frame, tracks, &mut bytes);
         if !self.has_joined {
@@ -52,6 +63,7 @@ impl LiveMuxer {
     pub fn lagged(&mut self) {
         self.has_joined = false;
         self.sound_since = None;
+        let _cannot_be_followed = self.onset.take();
     }
 
     /// Writes the tables where a player may start, and starts there itself.
@@ -95,11 +107,6 @@ impl LiveMuxer {
     }
 }
 
-/// Whether the lane announces a track that can be muxed from its first frame on.
-fn declares(tracks: &Tracks, codec: Codec) -> bool {
-    tracks.of_kind(codec.kind()).is_some_and(|track| track.codec == codec && !track.config.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
@@ -127,6 +134,19 @@ mod tests {
         assert_eq!(pes(&first).len(), 2);
         let next = bytes(&mut muxer, &both(), &[video(120_000, 0, true, 50)]);
         assert_eq!(packets(&next)[0].header.pid.as_u16(), 0);
+    }
+
+    #[test]
+    fn sound_that_is_announced_soon_after_the_first_picture_is_in_the_first_tables() {
+        let mut muxer = LiveMuxer::default();
+        let pictures = Tracks::default().with(video_track());
+        assert!(bytes(&mut muxer, &pictures, &[video(0, 0, true, 50)]).is_empty(), "it waits");
+        let first = bytes(&mut muxer, &both(), &[audio(10_000, 9)]);
+        assert_eq!(muxer.layout(), Layout { video: true, audio: true });
+        assert!(!first.is_empty());
+        let mut silent = LiveMuxer::default();
+        assert!(bytes(&mut silent, &pictures, &[video(0, 0, true, 50)]).is_empty());
+        assert!(!bytes(&mut silent, &pictures, &[video(500_000, 0, false, 50)]).is_empty(), "not for ever");
     }
 
     #[test]

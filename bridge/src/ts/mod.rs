@@ -6,6 +6,7 @@
 mod adts;
 mod annexb;
 mod live;
+mod onset;
 mod packet;
 mod tables;
 
@@ -16,6 +17,7 @@ use weir_source::{Codec, Frame, MediaKind, MediaTime};
 
 pub(crate) use adts::Header as AdtsHeader;
 pub use live::LiveMuxer;
+pub(crate) use onset::{Onset, declares};
 use packet::{Clock, Pes, Pid};
 
 /// The size of every packet (H.222.0 2.4.3.2).

@@ -59,7 +59,7 @@ pub enum CloseReason {
     /// The peer said goodbye (DTLS close_notify or a fatal alert).
     #[error("closed by the peer")]
     PeerClosed,
-    /// No authenticated STUN for 30 s (RFC 7675 5.1).
+    /// No authenticated STUN for as long as consent lasts (RFC 7675 5.1).
     #[error("no sign of life")]
     ConsentExpired,
     /// Not connected 15 s after it was made.

@@ -88,7 +88,7 @@ fn check_sound(state: &AppState, key: &StreamKey, is_had: fn(Codec) -> bool) -> 
     match tracks.audio() {
         Some(track) if !is_had(track.codec) => Err(Problem::new(
             Fault::NotFound,
-            format!("the sound of the stream is {:?}: it cannot be had in this form", track.codec),
+            format!("the sound of the stream is {}: it cannot be had in this form", track.codec.name()),
         )),
         _ => Ok(()),
     }

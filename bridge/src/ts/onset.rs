@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use weir_source::{Frame, MediaKind, Tracks};
-
-use super::segmenter::declares_sound;
+use weir_source::{Codec, Frame, MediaKind, Tracks};
 
 /// How long a first picture waits for sound to be announced. Sound comes a frame later, and a
 /// WebRTC publisher's is announced by its first packet; a stream without sound has its segments
@@ -13,24 +11,24 @@ const SOUND_WAIT: Duration = Duration::from_millis(500);
 /// The most frames held: that long at 120 pictures a second, and a few.
 const HELD_MAX: usize = 64;
 
-/// Holds back what a segment would begin with. A segment that begins without sound makes players
-/// set themselves up for pictures alone: `hls.js` ends with an error when sound joins, ffmpeg
+/// Holds back what a segment or a player's stream would begin with. One that begins without sound makes
+/// players set themselves up for pictures alone: `hls.js` ends with an error when sound joins, ffmpeg
 /// leaves it out.
 #[derive(Debug, Default)]
-pub(super) struct Onset {
+pub(crate) struct Onset {
     held: Vec<Frame>,
 }
 
 impl Onset {
-    /// Takes `frame` if it has to wait; nothing is open.
-    pub(super) fn holds(&mut self, frame: &Frame, tracks: &Tracks) -> bool {
+    /// Takes `frame` if it has to wait; nothing has begun.
+    pub(crate) fn holds(&mut self, frame: &Frame, tracks: &Tracks) -> bool {
         let begins = frame.kind() == MediaKind::Video && frame.keyframe;
         let since = match self.held.first() {
             Some(first) => first.dts,
             None if begins => frame.dts,
             None => return false,
         };
-        let waits = !declares_sound(tracks)
+        let waits = !declares(tracks, Codec::Aac)
             && self.held.len() < HELD_MAX
             && frame.kind() == MediaKind::Video
             && frame.dts.saturating_since(since) < SOUND_WAIT;
@@ -41,7 +39,12 @@ impl Onset {
     }
 
     /// What was held, to go before the frame that was not.
-    pub(super) fn take(&mut self) -> Vec<Frame> {
+    pub(crate) fn take(&mut self) -> Vec<Frame> {
         std::mem::take(&mut self.held)
     }
+}
+
+/// Whether the lane announces a track that can be muxed from its first frame on.
+pub(crate) fn declares(tracks: &Tracks, codec: Codec) -> bool {
+    tracks.of_kind(codec.kind()).is_some_and(|track| track.codec == codec && !track.config.is_empty())
 }
