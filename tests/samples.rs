@@ -236,7 +236,7 @@ fn the_sound_of_a_stream_is_had_alone_as_adts() {
     assert_eq!(codecs(&sample.http("stream.aac")), ["aac"]);
     assert!(heard("2") > 80, "44,100 samples a second in frames of 1,024");
     let (status_of_mp3, text) = http_get(sample.at[&8080], "/live/stream.mp3").expect("an answer");
-    assert!(status_of_mp3 == 404 && text.contains("the sound of the stream is Aac"), "{status_of_mp3} {text}");
+    assert!(status_of_mp3 == 404 && text.contains("the sound of the stream is AAC"), "{status_of_mp3} {text}");
     drop(by_rtmp);
 }
 
