@@ -100,7 +100,7 @@ impl Inbound {
             declared: [None; TrackId::MAX],
             clock: PublisherClock::new(MediaTime::ZERO),
             encodings: Encodings::new(&params.media),
-            keyframes: Default::default(),
+            keyframes: std::array::from_fn(|_| KeyframeGate::of_publisher()),
             media: params.media.clone(),
             tracks: Tracks::default(),
             feedback_count: 0,

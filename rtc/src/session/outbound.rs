@@ -84,7 +84,7 @@ impl Outbound {
             cname: params.cname.clone(),
             wall,
             made,
-            keyframes: KeyframeGate::default(),
+            keyframes: KeyframeGate::of_viewer(),
             layers: Layers::new(params.layer_max.clone()),
             temporal: Temporal::default(),
             next_report: None,
