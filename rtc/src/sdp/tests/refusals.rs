@@ -46,7 +46,7 @@ fn missing_transport_attributes_are_400() {
 }
 
 #[test]
-fn sha_1_alone_is_not_enough() {
+fn a14_sha_1_alone_is_not_enough() {
     let digest = ["AB"; 20].join(":");
     let offer: String = offers::obs()
         .split_inclusive("\r\n")

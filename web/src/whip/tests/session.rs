@@ -151,7 +151,7 @@ async fn h18_another_tag_is_412_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn h20_candidates_that_cannot_be_used_are_skipped_silently() {
+async fn a09_h20_candidates_that_cannot_be_used_are_skipped_silently() {
     let server = Server::new();
     let created = post(&server).await;
     let (session, tag) = (location(&created), created.header("etag"));
@@ -171,6 +171,27 @@ async fn h20_candidates_that_cannot_be_used_are_skipped_silently() {
         let answer = patch(&server, &session, Some(tag), Some(FRAGMENT), &body).await;
         assert_eq!((answer.status, answer.body.len()), (204, 0), "{line}");
     }
+}
+
+/// We learn a peer's addresses from its checks: what it lists is read and left.
+#[tokio::test]
+async fn a08_ten_thousand_candidates_are_refused_or_left_and_change_nothing() {
+    let server = Server::new();
+    let created = post(&server).await;
+    let (session, tag) = (location(&created), created.header("etag"));
+    let head = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n";
+    let lines = |count: usize| {
+        let line = |n: usize| format!("a=candidate:{n} 1 udp {n} 192.0.2.{} {} typ host\r\n", n % 250, 1_024 + n);
+        head.to_owned() + &(0..count).map(line).collect::<String>()
+    };
+    assert_problem(&patch(&server, &session, Some(tag), Some(FRAGMENT), &lines(10_000)).await, 413, "too-large");
+    for _ in 0..20 {
+        let answer = patch(&server, &session, Some(tag), Some(FRAGMENT), &lines(500)).await;
+        assert!(matches!(answer.status, 204 | 400 | 413 | 429), "{}", answer.status);
+    }
+    let answer = patch(&server, &session, Some(tag), Some(FRAGMENT), CANDIDATES).await;
+    assert!(matches!(answer.status, 204 | 429), "the same tag is still good: {}", answer.status);
+    assert_eq!(server.sessions(), 1);
 }
 
 #[tokio::test]
