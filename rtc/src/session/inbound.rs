@@ -92,7 +92,7 @@ impl Inbound {
             due: None,
             tracks_changed: false,
             transport_cc: params.media.iter().any(|media| media.extensions.transport_cc.is_some()),
-            ids: super::merged_ids(&params.media),
+            ids: super::extensions::merged_ids(&params.media),
             repair_types: repair_types.fold(0, |all, payload_type| all | 1 << (payload_type & 0x7f)),
             next_report: None,
             made,

@@ -15,6 +15,8 @@ use crate::{
     srtp::{SrtpProfile, Unprotect},
     wire::{
         ext::{ExtensionIds, Values},
+        ntp,
+        rtcp::{Compound, ReportBlock, Rtcp},
         rtp::{self, Fields},
     },
 };
