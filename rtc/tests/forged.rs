@@ -158,7 +158,7 @@ fn stop_half_way(world: &World, number: u16, hello: &[u8]) -> Session {
     let mut data = check(&format!("{}:{}", local.ufrag, remote.ufrag), &local.pwd);
     session.handle_datagram(world.now, from, SERVER, &mut data);
     assert!(session.path().is_some(), "ICE is done");
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         session.handle_datagram(world.now, from, SERVER, &mut hello.to_vec());
     }
     let mut sent = 0;

@@ -45,7 +45,7 @@ fn the_sps_tells_size_rate_profile_and_level() {
 }
 
 #[test]
-fn records_with_lying_counts_are_refused() {
+fn a61_records_with_lying_counts_are_refused() {
     let good = record(4);
     for end in 0..good.len() - 4 {
         if end == 8 + SPS.len() {
@@ -88,7 +88,7 @@ fn delimiters_filler_parameter_sets_and_empty_units_are_left_out() {
 }
 
 #[test]
-fn units_without_slices_and_broken_framing_are_dropped() {
+fn a61_units_without_slices_and_broken_framing_are_dropped() {
     assert_eq!(access_unit(&lengths(4, &[&[9, 0xf0]]), 4).unwrap_err(), AvcError::Empty);
     assert_eq!(access_unit(&lengths(4, &[&[6, 1, 2]]), 4).unwrap_err(), AvcError::Empty);
     assert_eq!(access_unit(&Bytes::new(), 4).unwrap_err(), AvcError::Empty);

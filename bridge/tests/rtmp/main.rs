@@ -165,7 +165,7 @@ fn command(transaction: u8, name: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_player_that_does_not_read_is_closed_and_disturbs_nobody() {
+fn a62_a_player_that_does_not_read_is_closed_and_disturbs_nobody() {
     let server = Server::start(RtmpConfig { write_timeout: Duration::from_millis(300), ..RtmpConfig::default() });
     let mut publisher = Client::publish(&server, "live", "s");
     publisher.send_headers();
@@ -206,7 +206,7 @@ fn kicked_clients_are_closed() {
 }
 
 #[test]
-fn other_protocols_silence_and_slow_handshakes_are_closed() {
+fn a50_other_protocols_silence_and_slow_handshakes_are_closed() {
     let config = RtmpConfig { handshake_timeout: Duration::from_millis(200), ..RtmpConfig::default() };
     let server = Server::start(config);
     for hello in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1], &[], &[3], &[3; 1_537]] {

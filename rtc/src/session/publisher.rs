@@ -23,9 +23,9 @@ impl Session {
         }
     }
 
-    /// Asks the peer for a keyframe (PLI), at most once in 500 ms; wishes in between are
-    /// one wish, granted at the end of that time unless a keyframe comes by itself. Each simulcast
-    /// layer is a track, asked by itself.
+    /// Asks the peer for a keyframe (PLI), at most once in 500 ms and, in the long run, once a second;
+    /// wishes in between are one wish, granted at the end of that time unless a keyframe comes by itself.
+    /// Each simulcast layer is a track, asked by itself.
     pub fn request_keyframe(&mut self, now: Instant, track: TrackId) {
         if let Media::In(inbound) = &mut self.media {
             inbound.request_keyframe(now, track);

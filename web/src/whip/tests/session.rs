@@ -39,7 +39,7 @@ async fn srs_clients_may_delete_by_token() {
 }
 
 #[tokio::test]
-async fn h14_other_types_and_broken_fragments_are_refused() {
+async fn a36_h14_other_types_and_broken_fragments_are_refused() {
     let server = Server::new();
     let created = post(&server).await;
     let (session, tag) = (location(&created), created.header("etag"));
@@ -96,7 +96,7 @@ async fn h13_h25_a_restart_brings_new_credentials_and_a_new_tag() {
 }
 
 #[tokio::test]
-async fn h17_h19_trickle_needs_the_right_tag() {
+async fn a36_h17_h19_trickle_needs_the_right_tag() {
     let server = Server::new();
     let created = post(&server).await;
     let (session, tag) = (location(&created), created.header("etag"));
@@ -137,7 +137,7 @@ async fn h15_what_is_switched_off_is_422_and_both_off_405() {
 }
 
 #[tokio::test]
-async fn h18_another_tag_is_412_and_changes_nothing() {
+async fn a36_h18_another_tag_is_412_and_changes_nothing() {
     let server = Server::new();
     let created = post(&server).await;
     let (session, tag) = (location(&created), created.header("etag"));
