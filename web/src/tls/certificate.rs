@@ -65,7 +65,7 @@ pub enum TlsError {
         /// The reason.
         source: io::Error,
     },
-    /// Nobody can be believed to be an ACME authority.
+    /// Nobody can be believed to be another server.
     #[error("this system trusts no certificates (package ca-certificates)")]
     NoRoots,
     /// No certificate could be made.
