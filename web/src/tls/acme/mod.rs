@@ -6,6 +6,7 @@
 
 mod challenges;
 mod client;
+mod order;
 mod store;
 
 use std::{
