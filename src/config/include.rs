@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn loops_depth_number_and_strangers_are_refused() {
+    fn a69_loops_depth_number_and_strangers_are_refused() {
         assert_eq!(mistakes(&[("a", "include b;"), ("b", "x;\ninclude a;")]), ["b:2:1: include 'a': includes itself"]);
         assert_eq!(mistakes(&[("a", "include a;")]).len(), 1);
         assert!(mistakes(&[("a", "include /etc/hostname;")])[0].contains("include '/etc/hostname': is not beneath"));

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_and_floods_are_errors_and_no_overflow() {
+    fn a69_deep_nesting_and_floods_are_errors_and_no_overflow() {
         assert!(parse("", &"a {".repeat(100_000)).unwrap_err().reason.contains("deeply"));
         assert!(parse("", &"a;".repeat(DIRECTIVES_MAX + 1)).unwrap_err().reason.contains("too many"));
     }

@@ -43,7 +43,7 @@ fn what_is_built_in_listens_on_loopback_only() {
 }
 
 #[test]
-fn every_mistake_is_named_with_its_place() {
+fn a69_every_mistake_is_named_with_its_place() {
     let text = "listen 1935 99999;\nfrobnicate 1;\nvhost __defaultVhost__ {\n  rtc { rtmp_to_rtc maybe; }\n  hls { hls_fragment -1; hls_fragmnt 2; }\n}\n";
     assert_eq!(
         read_with(text, &[("SRS_HTTP_API_ENABLED", "yes")]).unwrap_err(),

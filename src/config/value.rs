@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_the_kind_takes() {
+    fn a69_takes_what_the_kind_takes() {
         for (kind, good, bad) in [
             (Kind::Flag, "on off", "true yes 1 ON"),
             (Kind::Number(1, 9), "1 9 +5", "0 10 -1 1.5 x 1e308 99999999999999999999"),

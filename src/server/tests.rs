@@ -113,7 +113,7 @@ async fn fifty_configurations_applied_live_end_as_fresh_starts_would() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_applied_whole_changes_nothing() {
+async fn a69_what_cannot_be_applied_whole_changes_nothing() {
     let (ports, udp) = (free_ports(4), udp());
     let good = base(&ports, udp);
     let mut server = start(&good).await;

@@ -20,9 +20,10 @@ use crate::{
 
 const USAGE: u8 = 2;
 
+/// In texts that clap prints a stream's number is `[s]`: clap makes the end of a line of `{n}`.
 const EXAMPLES: &str = "\
 Examples:
-  srs-bench publish -n 10 'http://127.0.0.1:1985/rtc/v1/whip/?app=live&stream=s{n}' -d 1m
+  srs-bench publish -n 10 'http://127.0.0.1:1985/rtc/v1/whip/?app=live&stream=s[s]' -d 1m
   srs-bench play -n 500 --ramp 30s 'http://127.0.0.1:1985/rtc/v1/whep/?app=live&stream=s0' --pid $(pidof weir)
   srs-bench play -n 300 --sample 2 'http://127.0.0.1:1985/rtc/v1/whep/?app=live&stream=s0' -d 1m
   srs-bench play -n 1000 --threads 2 rtmp://127.0.0.1/live/s0 http://127.0.0.1:8080/live/s0.flv -d 5m
@@ -31,7 +32,7 @@ Examples:
   srs-bench run evening.toml --json evening.json
 
 The URL says which client comes: webrtc:// and other http(s):// WebRTC (WHIP, WHEP, SRS's API), rtmp(s):// RTMP,
-http(s)://….flv HTTP-FLV, http(s)://….m3u8 HLS. {n} in it is the number of the stream.
+http(s)://….flv HTTP-FLV, http(s)://….m3u8 HLS. [s] in it is the number of the stream.
 
 The flags of SRS's tools work too, without a sub-command:
   srs-bench -sr webrtc://127.0.0.1/live/livestream -nn 100
@@ -44,12 +45,12 @@ A scenario:
   expect = [\"loss<0.1%\", \"connected=100%\"]
 
   [[publish]]
-  url = \"http://127.0.0.1:1985/rtc/v1/whip/?app=live&stream=s{n}\"
+  url = \"http://127.0.0.1:1985/rtc/v1/whip/?app=live&stream=s[s]\"
   clients = { count = 3 }
   media = { kbps = 1200, fps = 30, size = \"1280x720\" }
 
   [[play]]
-  url = \"http://127.0.0.1:1985/rtc/v1/whep/?app=live&stream=s{n}\"
+  url = \"http://127.0.0.1:1985/rtc/v1/whep/?app=live&stream=s[s]\"
   clients = { count = 300, streams = 3, ramp = \"30s\", sample = 2 }
 
   [[play]]
@@ -85,7 +86,7 @@ enum Command {
     /// Publishers of a synthetic stream or of files.
     #[command(after_help = EXAMPLES)]
     Publish {
-        /// Where to; with {n} for the stream's number where there are several publishers.
+        /// Where to; with [s] for the stream's number where there are several publishers.
         #[arg(required = true)]
         urls: Vec<String>,
         #[command(flatten)]
@@ -210,4 +211,27 @@ fn measure(plan: &Plan) -> anyhow::Result<bool> {
         std::fs::write(path, text + "\n").with_context(|| format!("{}", path.display()))?;
     }
     Ok(outcome.is_good())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// All that `--help` says, as it stands before clap fills it in.
+    fn texts(command: &clap::Command) -> Vec<String> {
+        let own = [command.get_about(), command.get_long_about(), command.get_after_help()];
+        let arguments = command.get_arguments().flat_map(|argument| [argument.get_help(), argument.get_long_help()]);
+        let own = own.into_iter().chain(arguments).flatten().map(ToString::to_string);
+        own.chain(command.get_subcommands().flat_map(texts)).collect()
+    }
+
+    #[test]
+    fn help_is_printed_as_it_was_written() {
+        let texts = texts(&Args::command());
+        assert!(texts.iter().any(|text| text.contains("stream=s[s]")));
+        let cut: Vec<_> = texts.iter().filter(|text| text.contains("{n}")).collect();
+        assert!(cut.is_empty(), "clap makes the end of a line of it: {cut:#?}");
+    }
 }

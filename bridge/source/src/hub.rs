@@ -14,7 +14,7 @@ use dashmap::DashMap;
 use crate::{
     Caller, Claim, ClientInfo, Clients, ConnectionPass, Denials, Denied, Frame, FrameSubscriber, Gatekeeper, Lane, Packet,
     PacketSubscriber, Pass, Publisher, RemuxJob, Secret, Source, StreamKey, Subscriber, Vhosts, Visit, Wake,
-    handle::LaneItem,
+    lane::LaneItem,
     source::{RemuxSeat, Seat},
 };
 

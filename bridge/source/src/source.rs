@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{MappedMutexGuard, Mutex};
 
 use crate::{
-    Claim, Frame, LayerState, Limits, MediaTime, Packet, Ring, StreamKey, TrackId, TrackSet, Tracks, handle::Resume, layer::Meter,
+    Claim, Frame, LayerState, Limits, MediaTime, Packet, Ring, StreamKey, TrackId, TrackSet, Tracks, lane::Resume, layer::Meter,
 };
 
 /// Two groups of pictures of a 20 Mb/s stream, or ten seconds at 60 frames a second with sound

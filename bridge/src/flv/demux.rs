@@ -410,7 +410,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_body_panics(bodies in proptest::collection::vec((any::<bool>(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..80)), 0..20)) {
+        fn a61_no_body_panics(bodies in proptest::collection::vec((any::<bool>(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..80)), 0..20)) {
             let mut demuxer = Demuxer::new();
             let mut out = Vec::new();
             let _ = demuxer.video(0, &[&[0x17, 0, 0, 0, 0], &record(4)[..]].concat().into(), &mut out);

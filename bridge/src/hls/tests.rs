@@ -248,7 +248,7 @@ fn registry(config: HlsConfig) -> (Arc<Hub>, Arc<Hls>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_nobody_publishes_makes_no_state() {
+async fn a47_a_name_that_nobody_publishes_makes_no_state() {
     let (hub, hls) = registry(HlsConfig::default());
     for i in 0..1_000 {
         assert_eq!(hls.playlist(&key(&format!("s{i}"))).await, Err(HlsError::NotFound));
@@ -273,7 +273,7 @@ async fn the_first_request_waits_for_segments_that_can_be_fetched_by_their_names
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_end_in_time_and_are_counted() {
+async fn a47_waits_end_in_time_and_are_counted() {
     let (hub, hls) = registry(HlsConfig::default());
     let publisher = publish(&hub);
     assert_eq!(hls.playlist(&key("s")).await, Err(HlsError::Timeout));

@@ -51,7 +51,7 @@ mod tests {
     use crate::flv::{TagKind, tag};
 
     #[test]
-    fn inner_messages_keep_their_distances_and_lying_sizes_end_the_list() {
+    fn a60_inner_messages_keep_their_distances_and_lying_sizes_end_the_list() {
         let mut body = [tag(TagKind::Video, 100, &[b"v"]), tag(TagKind::Audio, 120, &[b"aa"])].concat();
         body.extend_from_slice(&[9, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1]);
         let outer = Message { kind: MessageKind::Aggregate, stream_id: 1, timestamp: 5_000, payload: body.into() };

@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_arrays_and_objects_stop_at_the_depth_limit() {
+    fn a55_nested_arrays_and_objects_stop_at_the_depth_limit() {
         let array = [marker::STRICT_ARRAY, 0, 0, 0, 1].repeat(10_000);
         assert_eq!(decode(&array), Err(Amf0Error::TooDeep));
         let object = [marker::OBJECT, 0, 1, b'a'].repeat(10_000);
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_checked_against_the_bytes_left() {
+    fn a56_counts_are_checked_against_the_bytes_left() {
         assert_eq!(decode(&[marker::STRICT_ARRAY, 0xff, 0xff, 0xff, 0xff, 5]), Err(Amf0Error::BadCount));
         assert_eq!(decode(&[marker::ECMA_ARRAY, 0xff, 0xff, 0xff, 0xff, 0, 0, 9]), Err(Amf0Error::BadCount));
         assert_eq!(decode(&[marker::LONG_STRING, 0xff, 0xff, 0xff, 0xff, 0]), Err(Amf0Error::Truncated));
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_markers_and_references_are_refused() {
+    fn a56_reserved_markers_and_references_are_refused() {
         for bad in [0x04, 0x07, 0x09, 0x0e, 0x11, 0x12, 0xff] {
             assert_eq!(decode(&[bad, 0, 0]), Err(Amf0Error::BadMarker(bad)));
         }

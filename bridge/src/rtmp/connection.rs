@@ -8,10 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
-use smallvec::SmallVec;
+use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 use tracing::{debug, info};
@@ -21,6 +20,7 @@ use super::{
     Connect, Event, RtmpConfig, Session, SessionError, StreamRequest,
     player::{Player, Shape},
     publisher::{FramesPublisher, PublishEnd},
+    socket::{read, write_all},
 };
 use crate::NotifyWake;
 
@@ -31,8 +31,6 @@ const READ_BYTES_PUBLISHING: usize = 64 << 10;
 const GOODBYE: Duration = Duration::from_secs(1);
 /// What is read of a client that waits for a decision; then only the decision is waited for.
 const READ_WAITING_MAX: usize = 64 << 10;
-/// Slices of one vectored write; the kernel takes 1,024.
-const SLICES_MAX: usize = 64;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -421,44 +419,4 @@ fn count(pass: Option<&ConnectionPass>, sent: usize, received: usize) {
     let Some(traffic) = pass.map(ConnectionPass::traffic) else { return };
     traffic.sent.fetch_add(sent as u64, Ordering::Relaxed);
     traffic.received.fetch_add(received as u64, Ordering::Relaxed);
-}
-
-/// Cancelling it loses nothing.
-async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut, bytes: usize) -> Result<usize, End> {
-    input.reserve(bytes);
-    match stream.read_buf(input).await? {
-        0 => Err(End::Closed),
-        read => Ok(read),
-    }
-}
-
-/// As few system calls as the kernel allows.
-async fn write_all(stream: &mut (impl AsyncWrite + Unpin), batch: &mut [Bytes]) -> io::Result<()> {
-    let mut first = 0;
-    loop {
-        while batch.get(first).is_some_and(Bytes::is_empty) {
-            first += 1;
-        }
-        let rest = batch.get_mut(first..).unwrap_or_default();
-        if rest.is_empty() {
-            // TLS keeps what the socket did not take.
-            return stream.flush().await;
-        }
-        let mut written = {
-            let slices: SmallVec<[io::IoSlice<'_>; SLICES_MAX]> =
-                rest.iter().take(SLICES_MAX).map(|bytes| io::IoSlice::new(bytes)).collect();
-            stream.write_vectored(&slices).await?
-        };
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        for bytes in rest {
-            let taken = written.min(bytes.len());
-            bytes.advance(taken);
-            written -= taken;
-            if written == 0 {
-                break;
-            }
-        }
-    }
 }

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_are_refused_at_the_first_byte() {
+    fn a50_other_protocols_are_refused_at_the_first_byte() {
         for first in [0x16, b'G', b'P', 0, 6] {
             let mut input = BytesMut::from(&[first][..]);
             let refused = Handshake::new().handle_input(&mut input, &mut Vec::new());

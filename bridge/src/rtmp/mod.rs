@@ -16,6 +16,7 @@ mod player;
 mod publisher;
 mod reply;
 mod session;
+mod socket;
 mod stats;
 
 pub use command::{Command, Connect};

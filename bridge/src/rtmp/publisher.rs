@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_tags_are_counted_and_the_stream_goes_on() {
+    fn a61_bad_tags_are_counted_and_the_stream_goes_on() {
         let (_hub, mut publisher, mut reader, now) = setup();
         publisher.video(0, &Bytes::from_static(&[0x22, 1]), now).unwrap();
         send(&mut publisher, 5, now);

@@ -95,7 +95,7 @@ fn an_ipv4_peer_of_a_dual_stack_socket_is_told_its_ipv4_address() {
 }
 
 #[test]
-fn what_is_not_the_peers_gets_no_answer() {
+fn a01_a03_a05_what_is_not_the_peers_gets_no_answer() {
     let good = check("evtj:h6vY", LOCAL_PWD, true);
     let mut scene = Scene::new();
     scene.assert_silent("another password", &check("evtj:h6vY", "another password", true));
@@ -127,6 +127,50 @@ fn what_is_not_the_peers_gets_no_answer() {
     let stats = scene.ice.stats();
     assert_eq!(stats.answered, 0);
     assert!(stats.malformed > 0 && stats.bad_integrity == 1 && stats.bad_username == 6, "{stats:?}");
+}
+
+/// The MAC is that of the right password over what stands before it; around it all is odd.
+#[test]
+fn a02_a_check_whose_mac_or_fingerprint_is_odd_gets_no_answer() {
+    let good = check("evtj:h6vY", LOCAL_PWD, true);
+    let (mac_at, fingerprint_at) = (good.len() - 32, good.len() - 8);
+    let mac = &good[mac_at..fingerprint_at];
+    assert_eq!((&mac[..4], &good[fingerprint_at..][..4]), (&[0, 8, 0, 20][..], &[0x80, 0x28, 0, 4][..]));
+    let with_length = |mut data: Vec<u8>| {
+        let length = (data.len() - 20) as u16;
+        data[2..4].copy_from_slice(&length.to_be_bytes());
+        data
+    };
+    let mut scene = Scene::new();
+    for len in 0..20_u8 {
+        let mut short = [&good[..mac_at], &[0, 8, 0, len], &mac[4..4 + usize::from(len)]].concat();
+        short.resize(short.len().next_multiple_of(4), 0);
+        let alone = with_length(short.clone());
+        scene.assert_silent("a short MAC at the end", &alone);
+        scene.assert_silent("a short MAC", &with_length([&short, &good[fingerprint_at..]].concat()));
+    }
+    scene.assert_silent("the MAC first", &with_length([&good[..20], mac, &good[20..mac_at], &good[fingerprint_at..]].concat()));
+    scene.assert_silent("the MAC twice", &with_length([&good[..fingerprint_at], mac, &good[fingerprint_at..]].concat()));
+    scene.assert_silent("the fingerprint before the MAC", &[&good[..mac_at], &good[fingerprint_at..], mac].concat());
+    scene.assert_silent("no MAC", &with_length([&good[..mac_at], &good[fingerprint_at..]].concat()));
+    scene.assert_silent("no fingerprint", &with_length(good[..fingerprint_at].to_vec()));
+    let mut wrong = good.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    scene.assert_silent("a wrong fingerprint", &wrong);
+    assert_eq!(scene.ice.stats().answered, 0);
+    assert!(scene.hear(path(1), &good).reply.is_some(), "the whole one is answered");
+}
+
+#[test]
+fn a08_five_hundred_proven_ports_are_sixteen_pairs_at_the_most() {
+    let mut scene = Scene::new();
+    for port in 1..=500 {
+        scene.check(port, false);
+    }
+    let proven = (1..=500).filter(|port| scene.ice.is_proven(&path(*port))).count();
+    assert!(proven <= 16, "{proven}");
+    assert!(scene.ice.is_proven(&path(1)), "the one that is used is kept");
+    assert_eq!(scene.ice.selected(), Some(path(1)));
 }
 
 #[test]
@@ -198,7 +242,7 @@ fn a_peer_that_goes_on_from_another_address_without_nominating_is_followed_once_
 }
 
 #[test]
-fn h12_consent_ends_thirty_seconds_after_the_last_check_on_the_selected_pair() {
+fn a07_h12_consent_ends_thirty_seconds_after_the_last_check_on_the_selected_pair() {
     let mut scene = Scene::new();
     scene.wait(29);
     assert!(!scene.ice.expired(scene.now), "counts from the start of the session");

@@ -138,7 +138,7 @@ fn h46_who_does_not_come_in_ten_seconds_frees_the_stream_name() {
 }
 
 #[test]
-fn waiting_peers_are_bounded_in_all_and_by_address() {
+fn a34_waiting_peers_are_bounded_in_all_and_by_address() {
     let room = Room::new();
     for name in ["a", "b"] {
         room.lobby.enter(room.peer(name, [10, 0, 0, 1])).expect("room");

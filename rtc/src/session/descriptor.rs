@@ -259,7 +259,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_payload_is_survived(payload in proptest::collection::vec(any::<u8>(), 0..12), picture: u16, base: u8, key: u8) {
+        fn a25_any_payload_is_survived(payload in proptest::collection::vec(any::<u8>(), 0..12), picture: u16, base: u8, key: u8) {
             for read in [vp8(&payload), vp9(&payload)].into_iter().flatten() {
                 prop_assert!(read.len <= payload.len());
                 let mut start: Vec<u8> = payload.iter().copied().take(PATCH_MAX).collect();

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use weir_source::{Packet, PacketExtensions, TemporalPlace, TrackId};
 
 use super::config::Wall;
-use crate::wire::{
-    Ntp,
-    ext::{AbsCaptureTime, AbsSendTime, AudioLevel, Values},
+use crate::{
+    sdp::MediaParams,
+    wire::{
+        Ntp,
+        ext::{AbsCaptureTime, AbsSendTime, AudioLevel, ExtensionIds, Values},
+    },
 };
 
 /// abs-capture-time goes with keyframes and with one packet of sound in this many; receivers
@@ -55,4 +58,20 @@ pub(super) fn to_viewer<'a>(packet: &'a Packet, own: &Own<'a>) -> Values<'a> {
         dependency_descriptor: extensions.dependency_descriptor.as_deref(),
         ..Values::default()
     }
+}
+
+/// The ids of a bundle: one id means one thing in all of its sections (RFC 8843 section 9.1).
+pub(super) fn merged_ids(media: &[MediaParams]) -> ExtensionIds {
+    media.iter().map(|media| media.extensions).fold(ExtensionIds::default(), |all, ids| ExtensionIds {
+        mid: all.mid.or(ids.mid),
+        rid: all.rid.or(ids.rid),
+        repaired_rid: all.repaired_rid.or(ids.repaired_rid),
+        transport_cc: all.transport_cc.or(ids.transport_cc),
+        abs_send_time: all.abs_send_time.or(ids.abs_send_time),
+        audio_level: all.audio_level.or(ids.audio_level),
+        video_orientation: all.video_orientation.or(ids.video_orientation),
+        playout_delay: all.playout_delay.or(ids.playout_delay),
+        abs_capture_time: all.abs_capture_time.or(ids.abs_capture_time),
+        dependency_descriptor: all.dependency_descriptor.or(ids.dependency_descriptor),
+    })
 }

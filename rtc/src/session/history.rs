@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_once_per_cool_down() {
+    fn a28_answers_once_per_cool_down() {
         let (mut history, now) = filled(0..10, 1);
         let rtt = Some(Duration::from_millis(100));
         assert!(matches!(history.ask(4, now, rtt), Asked::Resend(_)));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greedy_viewer_gets_a_share_of_the_media_and_no_more() {
+    fn a28_a_greedy_viewer_gets_a_share_of_the_media_and_no_more() {
         let mut history = History::new(SIZE_VIDEO);
         let (mut media, mut resent) = (0i64, 0i64);
         for seq in 0..20_000u64 {

@@ -180,13 +180,104 @@ fn a_second_stream_of_a_section_waits_until_the_first_is_silent() {
 }
 
 #[test]
-fn a_flood_of_streams_takes_no_more_than_its_bound() {
+fn a21_a_flood_of_streams_takes_no_more_than_its_bound() {
     let mut bench = Bench::new();
     for ssrc in 0..10_000 {
         bench.rtp(ssrc, 96, 1, 0, None, b"x");
     }
     assert!(bench.inbound.streams.len() <= STREAMS_MAX);
     assert_eq!(bench.take().len(), 1);
+}
+
+#[test]
+fn a22_a23_lying_headers_cost_their_own_packet() {
+    let mut bench = Bench::new();
+    bench.at(0).video(10, &[0x65]);
+    let plain = |first: u8, rest: &[u8]| {
+        let mut data = vec![first, 0x80 | 96, 0, 11, 0, 0, 0, 9, 0, 0, 0x11, 0x11];
+        data.extend_from_slice(rest);
+        data
+    };
+    let refused = [
+        ("version 1", plain(0x40, &[0x41])),
+        ("fifteen sources in thirteen bytes", plain(0x8f, &[0x41])),
+        ("padding of 0", plain(0xa0, &[0x41, 0])),
+        ("padding longer than the payload", plain(0xa0, &[0x41, 9])),
+        ("padding of nothing", plain(0xa0, &[])),
+        ("an extension of 65,535 words", plain(0x90, &[0xbe, 0xde, 0xff, 0xff, 0, 0, 0, 0, 0x41])),
+        ("an extension that is cut off", plain(0x90, &[0xbe, 0xde, 0])),
+    ];
+    for (name, data) in &refused {
+        bench.inbound.handle_rtp(bench.now, 11, data, &mut bench.stats);
+        assert_eq!(bench.take().len(), usize::from(bench.stats.drops.malformed == 1), "{name}");
+    }
+    assert_eq!(bench.stats.drops.malformed, refused.len() as u64);
+    let read = [
+        ("id 15", plain(0x90, &[0xbe, 0xde, 0, 1, 0xf0, 1, 2, 3, 0x41])),
+        ("an element past the end", plain(0x90, &[0xbe, 0xde, 0, 1, 0x4f, 1, 2, 3, 0x41])),
+        ("two-byte elements of no bytes", plain(0x90, &[0x10, 0, 0, 1, 4, 0, 3, 0, 0x41])),
+        ("a transport number of no bytes", plain(0x90, &[0x10, 0, 0, 1, 3, 0, 0, 0, 0x41])),
+        ("a profile that is none", plain(0x90, &[0x12, 0x34, 0, 1, 1, 2, 3, 4, 0x41])),
+        ("no words", plain(0x90, &[0xbe, 0xde, 0, 0, 0x41])),
+    ];
+    for ((name, data), index) in read.iter().zip(11..) {
+        bench.inbound.handle_rtp(bench.now, index, data, &mut bench.stats);
+        let taken = bench.take();
+        assert_eq!(taken.iter().map(|packet| &packet.payload[..]).collect::<Vec<_>>(), [[0x41]], "{name}");
+    }
+    assert_eq!(bench.stats.drops.malformed, refused.len() as u64);
+}
+
+#[test]
+fn a24_retransmissions_of_nothing_of_others_and_of_themselves_are_dropped() {
+    const RTX_SSRC: u32 = 0x3333;
+    let mut bench = Bench::new();
+    bench.at(0).video(10, &[0x65]);
+    bench.at(1).video(12, &[0x41]);
+    bench.at(11).poll();
+    bench.take();
+    bench.at(20);
+    // Too short for a number; a number without a payload.
+    for payload in [&[][..], &[0], &[0, 9]] {
+        bench.rtp(RTX_SSRC, 106, 700, 90, None, payload);
+    }
+    assert!(bench.take().is_empty());
+    // For a payload type that nobody agreed to, of the other codec, and of the retransmission itself.
+    bench.rtp(RTX_SSRC, 108, 701, 90, None, &[0, 11, 0x41]);
+    bench.rtp(RTX_SSRC + 1, 111, 701, 90, None, &[0, 11, 0x41]);
+    bench.rtp(RTX_SSRC, 106, 702, 90, None, &702_u16.to_be_bytes());
+    bench.rtp(RTX_SSRC, 106, 703, 90, None, &[700_u16.to_be_bytes(), [0x41, 0]].concat());
+    let taken = bench.take();
+    assert!(taken.iter().all(|packet| packet.track == TrackId::AUDIO), "{taken:?}");
+    // Every number there is, but the one that is missing.
+    for number in (0..=u16::MAX).filter(|number| *number != 11) {
+        bench.rtp(RTX_SSRC, 106, 1_000 + u64::from(number), 90, None, &[&number.to_be_bytes()[..], &[0x41]].concat());
+    }
+    assert!(bench.take().is_empty() && bench.inbound.streams.len() <= STREAMS_MAX);
+    assert!(bench.stats.drops.padding >= 65_535, "{:?}", bench.stats.drops);
+    assert_eq!(bench.stats.recovered, 0);
+    bench.rtp(RTX_SSRC, 106, 70_000, 90, None, &[0, 11, 0x41, 7]);
+    assert_eq!((bench.take().len(), bench.stats.recovered), (1, 1), "what was asked for is taken");
+}
+
+#[test]
+fn a27_goodbyes_for_others_and_reports_that_lie_change_no_stream() {
+    let mut bench = Bench::new();
+    bench.at(100).video(10, &[0x65]);
+    let mut goodbye = Vec::new();
+    rtcp::emit_bye(0x9999, &mut goodbye);
+    // A count beyond the packet, a length of 0, an unknown type.
+    let lies = [&[0x9f, 203, 0, 1, 0, 0, 0x11, 0x11][..], &[0x9f, 200, 0, 0], &[0x9f, 201, 0, 1, 0, 0, 0, 1], &[0x80, 210, 0, 0]];
+    let data = [&goodbye[..], &lies.concat()].concat();
+    bench.inbound.handle_rtcp(bench.now, &data, &mut bench.stats);
+    assert_eq!(bench.stats.drops.malformed, 3);
+    bench.rtp(9, 96, 700, 1, None, &[0x65]);
+    assert_eq!((bench.take().len(), bench.stats.drops.unbound), (1, 1), "another stream does not take its place");
+    let mut goodbye = Vec::new();
+    rtcp::emit_bye(VIDEO_SSRC, &mut goodbye);
+    bench.inbound.handle_rtcp(bench.now, &goodbye, &mut bench.stats);
+    bench.rtp(9, 96, 701, 1, None, &[0x65]);
+    assert_eq!(bench.take().len(), 1, "its own goodbye counts");
 }
 
 #[test]
@@ -220,7 +311,7 @@ fn a_repaired_packet_is_passed_on_late_and_tells_the_round_trip() {
 }
 
 #[test]
-fn a_retransmission_takes_the_place_of_what_was_lost_and_a_probe_takes_none() {
+fn a24_a_retransmission_takes_the_place_of_what_was_lost_and_a_probe_takes_none() {
     const RTX_SSRC: u32 = 0x3333;
     let mut bench = Bench::new();
     bench.at(0).video(65_535, &[0x65]);

@@ -213,9 +213,32 @@ mod tests {
         assert!(!av1(&[]));
     }
 
+    #[test]
+    fn a25_what_is_cut_short_or_of_a_form_that_is_not_ours_starts_nothing() {
+        for (name, codec, payload) in [
+            ("STAP-A whose size overruns", Codec::H264, &[24, 0xff, 0xff, 0x67, 1][..]),
+            ("STAP-A in STAP-A", Codec::H264, &[24, 0, 5, 24, 0, 2, 0x67, 1]),
+            ("STAP-A of empty units", Codec::H264, &[24, 0, 0, 0, 0, 0, 0]),
+            ("FU-A without its second byte", Codec::H264, &[0x7c]),
+            ("PACI (RFC 7798 section 4.4.4)", Codec::H265, &[50 << 1, 1, 0x26, 0, 1, 2]),
+            ("an aggregation packet whose size overruns", Codec::H265, &[48 << 1, 1, 0, 9, 33 << 1]),
+            ("a fragmentation unit without its header", Codec::H265, &[49 << 1, 1]),
+            ("VP8 without its extension", Codec::Vp8, &[0x90]),
+            ("VP8 without its frame", Codec::Vp8, &[0x90, 0x80, 0x12]),
+            ("VP9 without its picture id", Codec::Vp9, &[0x88]),
+            ("VP9 without its layer", Codec::Vp9, &[0x28]),
+            ("AV1 that goes on with another packet's", Codec::Av1, &[0x98, 0xff]),
+        ] {
+            assert!(!opens_keyframe(codec, payload), "{name}");
+            for end in 0..payload.len() {
+                opens_keyframe(codec, &payload[..end]);
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_payload_is_survived(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn a25_any_payload_is_survived(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
             for codec in [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus] {
                 opens_keyframe(codec, &payload);
             }

@@ -7,7 +7,7 @@
 //!
 //! `transport` opens and seals. Behind it stands either `inbound` (a publisher: `stream`, `gaps`,
 //! `reception`, `arrival`, `feedback`, `keyframe`, `encodings`, `clock`) or `outbound` (a player: `layers`,
-//! `temporal`, `trial`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`).
+//! `temporal`, `trial`, `rewrite`, `history`, `rtx`, `fill`, `estimate`, `report`, `viewer_rtcp`).
 
 mod arrival;
 mod bandwidth;
@@ -30,6 +30,8 @@ mod outbound;
 mod outgoing;
 mod output;
 mod picture;
+mod player;
+mod publisher;
 mod reception;
 mod repaired;
 mod report;
@@ -41,6 +43,7 @@ mod stream;
 mod temporal;
 mod transport;
 mod trial;
+mod viewer_rtcp;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -48,7 +51,6 @@ use std::{
 };
 
 use tracing::debug;
-use weir_source::{LayerState, MediaTime, Packet, TrackId, TrackSet, Tracks};
 
 pub use config::SessionConfig;
 pub use fill::Fill;
@@ -59,16 +61,12 @@ pub use stats::{Drops, LayerReason, LayerStats, SessionStats};
 use crate::{
     dtls::Identity,
     ice::Path,
-    sdp::{Direction, IceCredentials, MediaParams, SessionParams},
-    wire::{
-        demux::{Class, classify},
-        ext::ExtensionIds,
-    },
+    sdp::{Direction, IceCredentials, SessionParams},
+    wire::demux::{Class, classify},
 };
 use config::Wall;
 use inbound::Inbound;
 use outbound::Outbound;
-use outgoing::Place;
 use output::{Compounds, Outputs};
 use transport::{Incoming, Transport};
 
@@ -141,70 +139,6 @@ impl Session {
         };
         session.note_due();
         session
-    }
-
-    /// Publisher: the source's timeline already stands at `floor` (`Source::floor()`): the first
-    /// packet is stamped after it. Call before the first datagram.
-    pub fn set_floor(&mut self, floor: MediaTime) {
-        if let Media::In(inbound) = &mut self.media {
-            inbound.set_floor(floor);
-        }
-    }
-
-    /// Player: the tracks of the packets lane as they stand now, and whenever they change: payload
-    /// types are chosen by them. Call before forwarding packets that need it. Without this call
-    /// each track is taken to have the first codec agreed.
-    pub fn set_tracks(&mut self, tracks: &Tracks) {
-        if let Media::Out(outbound) = &mut self.media {
-            outbound.set_tracks(tracks);
-        }
-    }
-
-    /// Player: what is captured before `live` (`Packet::capture` of the newest packet in the ring)
-    /// is backlog, kept since the last keyframe. The viewer gets its pictures fast-forwarded and
-    /// its sound from `live` on. `cached`: the layers that have a keyframe in it (`Ring::join_tracks`).
-    /// Call before the first [`Session::forward`]; without this call all packets count as live.
-    pub fn join(&mut self, live: MediaTime, cached: TrackSet) {
-        if let Media::Out(outbound) = &mut self.media {
-            outbound.join(live, cached);
-        }
-    }
-
-    /// Player: what of the picture flows now (`Source::layers`). Call a few times a second, and once
-    /// before the first [`Session::forward`]: the viewer's simulcast layer is chosen here.
-    pub fn set_layers(&mut self, now: Instant, states: &[LayerState]) {
-        if let Media::Out(outbound) = &mut self.media {
-            outbound.set_layers(now, states);
-        }
-    }
-
-    /// Player: which part of the source's pictures is of the layer that the viewer should get, above 0
-    /// and up to 1.
-    pub fn picture_part(&self) -> f64 {
-        if let Media::Out(outbound) = &self.media { outbound.layers.part() } else { 1.0 }
-    }
-
-    /// Player: bits per second on the wire that the viewer may be sent, in place of what is found out
-    /// of its path. Heard at the next [`Session::set_layers`].
-    pub fn set_budget(&mut self, bits_per_second: Option<u64>) {
-        if let Media::Out(outbound) = &mut self.media {
-            outbound.budget = bits_per_second;
-        }
-    }
-
-    /// Player: the viewer lost its picture, and the source cannot make a keyframe for it. It gets the
-    /// pictures from the cached one up to `live` once more, fast-forwarded. Sound is not touched.
-    pub fn rejoin(&mut self, live: MediaTime) {
-        if let Media::Out(outbound) = &mut self.media {
-            outbound.rejoin(live);
-        }
-    }
-
-    /// Player: the reader of the ring lost packets (`Read::Lagged`): go on at the next keyframe.
-    pub fn skip_to_keyframe(&mut self) {
-        if let Media::Out(outbound) = &mut self.media {
-            outbound.skip_to_keyframe();
-        }
     }
 
     /// One datagram that came by UDP. As [`Session::handle_input`].
@@ -326,58 +260,6 @@ impl Session {
         self.outputs.pop()
     }
 
-    /// Publisher: moves what came in since the last call to the end of `out`, ready for
-    /// `Publisher::push`.
-    pub fn take_packets(&mut self, out: &mut Vec<Packet>) {
-        if let Media::In(inbound) = &mut self.media {
-            inbound.take_packets(out);
-        }
-    }
-
-    /// Publisher: asks the peer for a keyframe (PLI), at most once in 500 ms; wishes in between are
-    /// one wish, granted at the end of that time unless a keyframe comes by itself. Each simulcast
-    /// layer is a track, asked by itself.
-    pub fn request_keyframe(&mut self, now: Instant, track: TrackId) {
-        if let Media::In(inbound) = &mut self.media {
-            inbound.request_keyframe(now, track);
-        }
-        self.poll_media(now);
-    }
-
-    /// Player, the hot path: writes `packet`, which is at `position` of the ring, as SRTP for this
-    /// viewer into `out` and returns its length. `None`: not for this viewer. `out` should hold the
-    /// payload and 128 bytes, and what `fill` adds; packets that do not fit are lost to this viewer.
-    pub fn forward(&mut self, now: Instant, position: u64, packet: &Packet, fill: Fill, out: &mut [u8]) -> Option<usize> {
-        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
-            return None;
-        };
-        outbound.forward(now, Place { position, fill }, packet, &keys.protect, &mut self.stats, out)
-    }
-
-    /// Player: writes a packet again, on the retransmission stream if there is one. `packet` is the
-    /// ring's item at `resend.position`, where no other ever is. `out` as for
-    /// [`Session::forward`].
-    pub fn resend(&mut self, now: Instant, resend: &Resend, packet: &Packet, out: &mut [u8]) -> Option<usize> {
-        let (Media::Out(outbound), Some(keys), State::Connected) = (&mut self.media, &self.transport.keys, self.state) else {
-            return None;
-        };
-        outbound.resend(now, resend, packet, &keys.protect, &mut self.stats, out)
-    }
-
-    /// Player: what the path carries, in bits per second, where it is being found out.
-    pub fn estimate(&self) -> Option<u64> {
-        match &self.media {
-            Media::Out(outbound) => outbound.estimate(),
-            Media::In(_) => None,
-        }
-    }
-
-    /// Publisher: the streams that it sends, as its own packets name them.
-    pub fn ssrcs(&self) -> impl Iterator<Item = u32> {
-        let inbound = if let Media::In(inbound) = &self.media { Some(inbound) } else { None };
-        inbound.into_iter().flat_map(|inbound| inbound.ssrcs())
-    }
-
     /// Packets taken from addresses that no check had come from yet.
     pub fn roamed(&self) -> u64 {
         self.stats.roamed
@@ -481,20 +363,4 @@ impl Session {
         transport.send_rtcp(rtcp, outputs, stats);
         rtcp.clear();
     }
-}
-
-/// The ids of a bundle: one id means one thing in all of its sections (RFC 8843 section 9.1).
-fn merged_ids(media: &[MediaParams]) -> ExtensionIds {
-    media.iter().map(|media| media.extensions).fold(ExtensionIds::default(), |all, ids| ExtensionIds {
-        mid: all.mid.or(ids.mid),
-        rid: all.rid.or(ids.rid),
-        repaired_rid: all.repaired_rid.or(ids.repaired_rid),
-        transport_cc: all.transport_cc.or(ids.transport_cc),
-        abs_send_time: all.abs_send_time.or(ids.abs_send_time),
-        audio_level: all.audio_level.or(ids.audio_level),
-        video_orientation: all.video_orientation.or(ids.video_orientation),
-        playout_delay: all.playout_delay.or(ids.playout_delay),
-        abs_capture_time: all.abs_capture_time.or(ids.abs_capture_time),
-        dependency_descriptor: all.dependency_descriptor.or(ids.dependency_descriptor),
-    })
 }

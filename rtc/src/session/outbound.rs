@@ -13,7 +13,7 @@ use super::{
     descriptor::{self, Descriptor},
     estimate::Estimator,
     gate::KeyframeGate,
-    history::{Asked, Sent},
+    history::Sent,
     layers::{Admission, Layers},
     outgoing::{Form, Outgoing, Place},
     output::{Compounds, Output, Outputs, Resend},
@@ -23,14 +23,7 @@ use super::{
     temporal::Temporal,
     trial::Trial,
 };
-use crate::{
-    sdp::SessionParams,
-    srtp::Protect,
-    wire::{
-        Ntp, ntp,
-        rtcp::{self, Compound, ReportBlock, Rtcp},
-    },
-};
+use crate::{sdp::SessionParams, srtp::Protect, wire::rtcp};
 
 /// The longest header: 12 bytes and an extension block with a dependency descriptor of 255.
 const HEADER_MAX: usize = 384;
@@ -38,11 +31,6 @@ const HEADER_MAX: usize = 384;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// All temporal layers fit, whatever was left out before.
 const FULL_SHARE: u64 = 10_000;
-/// What a viewer still asks for so long after it was sent, and a round trip, it will not get in time; a
-/// browser would wait for three seconds before it asked for a keyframe.
-const STUCK: Duration = Duration::from_millis(400);
-/// A round trip beyond this is a receiver report gone wrong.
-const RTT_MAX: Duration = Duration::from_secs(10);
 
 /// All streams to one viewer.
 pub(super) struct Outbound {
@@ -50,16 +38,16 @@ pub(super) struct Outbound {
     /// Place in `streams` by track.
     by_track: [Option<u8>; TrackId::MAX],
     /// The server sends lost packets again.
-    answers_nack: bool,
+    pub(super) answers_nack: bool,
     cname: String,
-    wall: Wall,
+    pub(super) wall: Wall,
     pub(super) made: Instant,
-    keyframes: KeyframeGate,
+    pub(super) keyframes: KeyframeGate,
     pub(super) layers: Layers,
     temporal: Temporal,
     next_report: Option<Instant>,
-    silence: Silence,
-    rtt: Option<Duration>,
+    pub(super) silence: Silence,
+    pub(super) rtt: Option<Duration>,
     /// Bits per second on the wire that the viewer may be sent, whatever its path carries.
     pub(super) budget: Option<u64>,
     pub(super) sound: Sound,
@@ -84,7 +72,7 @@ impl Outbound {
             cname: params.cname.clone(),
             wall,
             made,
-            keyframes: KeyframeGate::default(),
+            keyframes: KeyframeGate::of_viewer(),
             layers: Layers::new(params.layer_max.clone()),
             temporal: Temporal::default(),
             next_report: None,
@@ -294,39 +282,6 @@ impl Outbound {
         Some(len)
     }
 
-    /// A decrypted RTCP packet.
-    pub(super) fn handle_rtcp(&mut self, now: Instant, data: &[u8], stats: &mut SessionStats, outputs: &mut Outputs) {
-        let ntp = self.wall.ntp(self.time(now));
-        let pictures = self.streams.iter().filter(|stream| stream.media.kind == MediaKind::Video);
-        let sent = pictures.fold(0_u32, |sent, stream| sent.wrapping_add(stream.reports.sent().0));
-        if self.silence.end(now, sent) {
-            self.keyframes.wish(now);
-        }
-        stats.milestones.reported.get_or_insert(now);
-        let mut compound = Compound::new(data);
-        for packet in compound.by_ref() {
-            match packet {
-                Rtcp::Sr(report) => report.blocks().for_each(|block| self.take_report(&block, ntp)),
-                Rtcp::Rr(report) => report.blocks().for_each(|block| self.take_report(&block, ntp)),
-                Rtcp::Nack(nack) => self.take_nack(now, nack.media_ssrc, nack.lost(), stats, outputs),
-                Rtcp::Pli { media_ssrc, .. } => self.take_keyframe_request(now, media_ssrc, stats),
-                Rtcp::TransportFeedback(feedback) => {
-                    if let Some(estimator) = &mut self.estimator {
-                        estimator.handle_feedback(now, &feedback, self.rtt);
-                    }
-                }
-                Rtcp::Remb(remb) => {
-                    if let Some(estimator) = &mut self.estimator {
-                        estimator.handle_remb(remb.bitrate);
-                    }
-                }
-                Rtcp::Fir(fir) => fir.entries().for_each(|(ssrc, _)| self.take_keyframe_request(now, ssrc, stats)),
-                _ => {}
-            }
-        }
-        stats.drops.malformed += u64::from(compound.malformed());
-    }
-
     /// Emits what is due.
     pub(super) fn poll(&mut self, now: Instant, outputs: &mut Outputs, rtcp: &mut Compounds) {
         if self.keyframes.poll(now) {
@@ -366,63 +321,8 @@ impl Outbound {
         }
     }
 
-    fn time(&self, now: Instant) -> MediaTime {
+    pub(super) fn time(&self, now: Instant) -> MediaTime {
         MediaTime::ZERO + now.saturating_duration_since(self.made)
-    }
-
-    fn take_report(&mut self, block: &ReportBlock, now: Ntp) {
-        let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == block.ssrc) else { return };
-        stream.lost = u64::try_from(block.cumulative_lost).unwrap_or(0);
-        let micros = u64::from(block.jitter) * 1_000_000 / u64::from(stream.clock_rate.max(1));
-        stream.jitter = Duration::from_micros(micros);
-        // RFC 3550 6.4.1: A - LSR - DLSR, modulo 2^32. A round trip below zero is a clock's rounding.
-        if block.last_sr != 0 {
-            let units = now.middle().wrapping_sub(block.last_sr).wrapping_sub(block.delay_since_last_sr) as i32;
-            let rtt = ntp::from_short(u32::try_from(units).unwrap_or(0));
-            self.rtt = (rtt < RTT_MAX).then_some(rtt).or(self.rtt);
-        }
-    }
-
-    fn take_nack(
-        &mut self,
-        now: Instant,
-        ssrc: u32,
-        lost: impl Iterator<Item = u16>,
-        stats: &mut SessionStats,
-        outputs: &mut Outputs,
-    ) {
-        if !self.answers_nack {
-            let lost = lost.count() as u64;
-            stats.nack_received += lost;
-            stats.nack_refused += lost;
-            return;
-        }
-        let since_ms = now.saturating_duration_since(self.made).as_millis() as u32;
-        let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc) else { return };
-        let stuck = STUCK + self.rtt.unwrap_or_default().min(STUCK);
-        let several = stream.media.kind == MediaKind::Video && self.layers.tracks().nth(1).is_some();
-        for seq in lost {
-            stats.nack_received += 1;
-            if several && stream.history.age(seq, since_ms).is_some_and(|age| age >= stuck) {
-                self.keyframes.wish(now);
-            }
-            match stream.history.ask(seq, since_ms, self.rtt) {
-                Asked::Resend(sent) => outputs.push(Output::Resend(Resend {
-                    position: sent.position,
-                    track: stream.media.track,
-                    out_seq: sent.out_seq,
-                    probe: false,
-                })),
-                Asked::TooSoon | Asked::Unknown => stats.nack_refused += 1,
-            }
-        }
-    }
-
-    fn take_keyframe_request(&mut self, now: Instant, ssrc: u32, stats: &mut SessionStats) {
-        if self.streams.iter().any(|stream| stream.ssrc == ssrc && stream.media.kind == MediaKind::Video) {
-            stats.pli_received += 1;
-            self.keyframes.wish(now);
-        }
     }
 }
 

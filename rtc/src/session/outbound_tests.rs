@@ -15,6 +15,8 @@ use crate::{
     srtp::{SrtpProfile, Unprotect},
     wire::{
         ext::{ExtensionIds, Values},
+        ntp,
+        rtcp::{Compound, ReportBlock, Rtcp},
         rtp::{self, Fields},
     },
 };
@@ -265,7 +267,7 @@ fn a_viewer_that_comes_back_from_silence_gets_a_keyframe_unasked() {
 }
 
 #[test]
-fn a_storm_of_keyframe_requests_is_two_a_second() {
+fn a29_a_storm_of_keyframe_requests_is_two_a_second() {
     let mut bench = Bench::new();
     bench.forward(&video(0, true)).unwrap();
     let mut asked = 0;
@@ -275,6 +277,59 @@ fn a_storm_of_keyframe_requests_is_two_a_second() {
     }
     assert_eq!((asked, bench.stats.pli_received), (4, 4_000));
     assert!(bench.at(3_000).rtcp(|out| rtcp::emit_pli(9, AUDIO_SSRC, out)).len() <= 1, "sound has no keyframes");
+}
+
+/// Processor time of this thread.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a27_a_compound_of_lies_is_read_around_and_costs_a_millisecond_at_most() {
+    let mut bench = Bench::new();
+    bench.forward(&video(0, true)).unwrap();
+    (1..2_000).for_each(|seq| drop(bench.forward(&video(seq, false))));
+    let packet = |first: u8, kind: u8, words: u16, body: &[u8]| {
+        let mut data = vec![first, kind];
+        data.extend(words.to_be_bytes());
+        data.extend_from_slice(body);
+        data
+    };
+    let ours = VIDEO_SSRC.to_be_bytes();
+    let remb = |count: u8| [&[0; 8][..], b"REMB", &[count, 0xff, 0xff, 0xff], &[0; 4]].concat();
+    let feedback =
+        |status: u16, chunk: [u8; 2]| [&[0; 4][..], &ours, &[0, 0], &status.to_be_bytes(), &[0; 4], &chunk.repeat(2)].concat();
+    let lies: [(&str, Vec<u8>); 8] = [
+        ("REMB of 255 streams", packet(0x8f, 206, 5, &remb(255))),
+        ("feedback of 65,535 runs", packet(0x8f, 205, 5, &feedback(0xffff, [0x3f, 0xff]))),
+        ("feedback whose chunks are missing", packet(0x8f, 205, 5, &feedback(0xffff, [0xd5, 0x55]))),
+        ("SR of 31 blocks", packet(0x9f, 200, 6, &[1; 24])),
+        ("RR of 31 blocks", packet(0x9f, 201, 1, &[1; 4])),
+        ("BYE of 31 streams", packet(0x9f, 203, 1, &ours)),
+        ("no length at all", packet(0x80, 205, 0, &[])),
+        ("an unknown type", packet(0x85, 199, 1, &[7; 4])),
+    ];
+    for (n, (name, lie)) in lies.iter().enumerate() {
+        bench.at(10_000 + 1_000 * n as u64).poll();
+        let wanted = bench.rtcp(|out| {
+            out.extend_from_slice(lie);
+            rtcp::emit_pli(9, VIDEO_SSRC, out);
+        });
+        assert!(matches!(wanted[..], [Output::KeyframeWanted(_)]), "what follows {name} is read: {wanted:?}");
+    }
+    // As much as a datagram holds: NACK of 1,000 entries (cut at what is read of one), floods of small ones.
+    let mut floods = vec![packet(0x81, 205, 1_002, &[&[0; 4][..], &ours, &[0x03, 0x00, 0xff, 0xff].repeat(1_000)].concat())];
+    floods.extend(lies.iter().map(|(_, lie)| lie.repeat(1_400 / lie.len())));
+    for flood in &floods {
+        let mut spent = Vec::new();
+        for _ in 0..5 {
+            let began = cpu_time();
+            assert!(bench.rtcp(|out| out.extend_from_slice(flood)).len() <= 64);
+            spent.push(cpu_time() - began);
+        }
+        assert!(spent.iter().min() < Some(&Duration::from_millis(1)), "{spent:?} for {} bytes", flood.len());
+    }
 }
 
 #[test]

@@ -191,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_parameter_set_is_survived(
+        fn a25_any_parameter_set_is_survived(
             body in proptest::collection::vec(prop_oneof![Just(0u8), Just(0xff), any::<u8>()], 0..128),
             profile in prop_oneof![Just(66u8), Just(100), Just(244), any::<u8>()],
         ) {
@@ -199,7 +199,7 @@ mod tests {
         }
 
         #[test]
-        fn any_payload_is_survived(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn a25_any_payload_is_survived(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
             for codec in [Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1] {
                 let _ = size(codec, &payload);
             }

@@ -204,7 +204,7 @@ fn a_buffer_that_is_too_small_gets_nothing() {
 }
 
 #[test]
-fn a_replayed_packet_is_dropped_and_a_late_one_is_not() {
+fn a20_a_replayed_packet_is_dropped_and_a_late_one_is_not() {
     for profile in PROFILES {
         let (mut protect, mut unprotect) = pair(profile);
         let packets: Vec<_> = (0..40_u64).map(|at| sealed(&protect, 65_520 + at, 7, b"media")).collect();
@@ -240,7 +240,7 @@ fn a_stream_is_found_although_it_wrapped_before_its_first_packet_came() {
 }
 
 #[test]
-fn forged_packets_leave_no_trace() {
+fn a18_a21_forged_packets_leave_no_trace() {
     for profile in PROFILES {
         let (protect, mut unprotect) = pair(profile);
         for ssrc in 0..1000 {
@@ -256,7 +256,7 @@ fn forged_packets_leave_no_trace() {
 }
 
 #[test]
-fn a_thirty_third_stream_is_refused() {
+fn a21_a_thirty_third_stream_is_refused() {
     for profile in PROFILES {
         let (mut protect, mut unprotect) = pair(profile);
         for ssrc in 0..32_u8 {
@@ -302,7 +302,7 @@ fn rtcp_in_plain_text_is_refused() {
 }
 
 #[test]
-fn packets_cut_at_every_length_are_dropped_and_leave_no_trace() {
+fn a17_packets_cut_at_every_length_are_dropped_and_leave_no_trace() {
     for profile in PROFILES {
         let (mut protect, mut unprotect) = pair(profile);
         let packets: Vec<_> = (0..4).map(|index| sealed(&protect, 65_534 + index, 7, b"some media of a few bytes")).collect();
@@ -327,7 +327,7 @@ fn packets_cut_at_every_length_are_dropped_and_leave_no_trace() {
 }
 
 #[test]
-fn garbage_of_every_length_is_dropped() {
+fn a17_garbage_of_every_length_is_dropped() {
     for profile in PROFILES {
         let (_, mut unprotect) = pair(profile);
         for len in 0..=64 {

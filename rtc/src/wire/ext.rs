@@ -328,13 +328,13 @@ mod tests {
     }
 
     #[test]
-    fn two_byte_elements_may_be_empty() {
+    fn a22_two_byte_elements_may_be_empty() {
         let data = [1, 0, 0, 200, 2, 5, 6, 0];
         assert_eq!(elements(TWO_BYTE | 0x5, &data), [(1, vec![]), (200, vec![5, 6])]);
     }
 
     #[test]
-    fn reading_ends_where_the_block_stops_making_sense() {
+    fn a22_reading_ends_where_the_block_stops_making_sense() {
         let reserved = [0x10, 1, 0xf0, 2, 0x20, 3];
         assert_eq!(elements(ONE_BYTE, &reserved), [(1, vec![1])], "id 15");
         let zero_with_length = [0x10, 1, 0x01, 2, 3, 0x20, 3];

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_headers_are_refused() {
+    fn a22_a23_impossible_headers_are_refused() {
         let padded = |last| [0xa0, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 1, last];
         assert_eq!(Packet::parse(&padded(0)), Err(RtpError::Padding));
         assert_eq!(Packet::parse(&padded(3)), Err(RtpError::Padding));

@@ -1,6 +1,7 @@
 //! The browser's end of a session: a full ICE agent with one address, the DTLS client, SRTP.
 
 use std::{
+    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -16,6 +17,9 @@ use weir_rtc::{
 };
 
 use super::netem::Random;
+
+/// Packets of media that are captured.
+const CAPTURED_MAX: usize = 32;
 
 /// What a datagram was.
 pub(crate) enum Plain {
@@ -43,6 +47,8 @@ pub(crate) struct Client {
     pub(crate) nominates_once: bool,
     /// The last check and the last report, as somebody might capture them.
     pub(crate) captured: (Vec<u8>, Vec<u8>),
+    /// The newest packets of media, likewise.
+    pub(crate) captured_media: VecDeque<Vec<u8>>,
     /// Stops checking: the peer's consent runs out.
     pub(crate) mute: bool,
     pub(crate) closed: bool,
@@ -74,6 +80,7 @@ impl Client {
             random: Random(seed),
             nominates_once: false,
             captured: (Vec::new(), Vec::new()),
+            captured_media: VecDeque::new(),
             mute: false,
             closed: false,
             rejected: 0,
@@ -164,6 +171,10 @@ impl Client {
         let Some((protect, _)) = &self.keys else { return };
         let mut out = [0; 1_500];
         let len = protect.rtp_into((index >> 16) as u32, header, payload, &mut out).expect("it fits");
+        if self.captured_media.len() == CAPTURED_MAX {
+            self.captured_media.pop_front();
+        }
+        self.captured_media.push_back(out[..len].to_vec());
         self.out.push(out[..len].to_vec());
     }
 

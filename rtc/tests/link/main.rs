@@ -3,6 +3,7 @@
 //! The browsers' ends are made of our own wire, SRTP and DTLS; what they check is behaviour: each
 //! frame is shown or skipped to a keyframe, numbers are never used twice, requests do not storm.
 
+mod hostile;
 mod layers;
 mod moves;
 #[path = "parts.rs"]
@@ -233,7 +234,7 @@ fn a_peer_that_does_not_nominate_again_is_followed_too() {
 }
 
 #[test]
-fn captured_datagrams_from_elsewhere_gain_nothing() {
+fn a19_captured_datagrams_from_elsewhere_gain_nothing() {
     let mut world = World::new();
     world.publish(Weather::FINE);
     world.view(Weather::FINE);
@@ -257,7 +258,7 @@ fn captured_datagrams_from_elsewhere_gain_nothing() {
 }
 
 #[test]
-fn h12_consent_runs_out_after_30_seconds_of_silence() {
+fn a07_h12_consent_runs_out_after_30_seconds_of_silence() {
     let mut world = World::new();
     world.publish(Weather::FINE);
     world.view(Weather::FINE);
@@ -299,7 +300,7 @@ fn h12_either_side_may_say_goodbye() {
 }
 
 #[test]
-fn another_certificate_than_announced_gets_nothing() {
+fn a14_another_certificate_than_announced_gets_nothing() {
     let mut world = World::new();
     let made = world.start;
     let mut wire = world.wire(Direction::Play, Weather::FINE, made, |params| {
@@ -316,7 +317,7 @@ fn another_certificate_than_announced_gets_nothing() {
 }
 
 #[test]
-fn noise_and_forgery_change_nothing() {
+fn a18_noise_and_forgery_change_nothing() {
     let mut world = World::new();
     world.publish(Weather::FINE);
     world.view(Weather::FINE);

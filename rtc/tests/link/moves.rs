@@ -83,7 +83,7 @@ fn movement_survives_loss() {
 }
 
 #[test]
-fn a_peer_that_forges_its_address_turns_nothing_onto_a_victim() {
+fn a06_a_peer_that_forges_its_address_turns_nothing_onto_a_victim() {
     let mut world = World::new();
     world.publish(Weather::FINE);
     world.view(Weather::FINE);
@@ -120,7 +120,7 @@ fn a_peer_that_forges_its_address_turns_nothing_onto_a_victim() {
 }
 
 #[test]
-fn an_address_that_takes_media_but_answers_nothing_is_not_followed() {
+fn a06_an_address_that_takes_media_but_answers_nothing_is_not_followed() {
     let mut world = World::new();
     world.publish(Weather::FINE);
     world.view(Weather::FINE);

@@ -103,6 +103,11 @@ impl Screen {
         self.shown.map(|(frame, _)| frame)
     }
 
+    /// The newest number of the video stream.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.highest
+    }
+
     /// Packets of the video stream between its first and its newest that have not come.
     pub(crate) fn holes(&self) -> usize {
         self.missing.len()

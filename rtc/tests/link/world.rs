@@ -212,6 +212,16 @@ impl World {
         }
     }
 
+    /// A player's session alone, and its offer's and its answer's credentials.
+    #[allow(dead_code, reason = "not all programs that share this file have use for it")]
+    pub(crate) fn session(&self, number: u64) -> (Session, IceCredentials, IceCredentials) {
+        let local = IceCredentials { ufrag: format!("serv{number}"), pwd: format!("server-password-{number:010}") };
+        let remote = IceCredentials { ufrag: format!("brow{number}"), pwd: format!("browser-password-{number:010}") };
+        let params = params(Direction::Play, &local, &remote, fingerprint(&self.browser));
+        let session = Session::new(params, &self.server, &self.config, self.now, self.now, &format!("peer{number:04}"));
+        (session, remote, local)
+    }
+
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {

@@ -1,6 +1,7 @@
 //! The server as its clients see it, over loopback and in real time.
 
 mod fan_out;
+mod hostile;
 mod media;
 mod moves;
 mod peer;

@@ -208,7 +208,7 @@ fn peers_whose_port_changes_go_on_within_a_second_of_their_first_check_whatever_
 }
 
 #[test]
-fn a_publisher_whose_nat_forgot_it_is_heard_before_its_next_check_and_forgers_are_not() {
+fn a19_a_publisher_whose_nat_forgot_it_is_heard_before_its_next_check_and_forgers_are_not() {
     for workers in [1, 4] {
         let server = Server::start(workers);
         let (mut publisher, published) = server.publish("a");

@@ -56,7 +56,7 @@ fn peers_whose_nat_forgot_them_are_followed_without_a_check_of_theirs_whatever_w
 /// RFC 8826's voice hammer. That the checks come from the victim's own socket here, which then keeps quiet,
 /// is the same to the server.
 #[test]
-fn a_viewer_that_forges_its_address_turns_nothing_onto_a_victim() {
+fn a06_a_viewer_that_forges_its_address_turns_nothing_onto_a_victim() {
     let server = Server::start(2);
     let (mut publisher, _) = server.publish("a");
     let mut stream = Stream::new();

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_rtc::{OpenError, OpenRequest, Opened, Protocols, RtcConfig, RtcHandle, RtcServer, sdp::Direction};
+use weir_rtc::{
+    OpenError, OpenRequest, Opened, Protocols, RtcConfig, RtcHandle, RtcServer,
+    sdp::{Direction, Terms},
+};
 use weir_source::{ClientInfo, ClientKind, Hub, Pass, Secret, StreamKey};
 
 use crate::peer::{Peer, run_until};
@@ -54,8 +57,21 @@ impl Server {
         self.post(peer.offer(), direction, name, false)
     }
 
+    /// A viewer that is not sent to for longer than this after its last check.
+    pub(crate) fn play_with_consent(&self, name: &str, consent: Duration) -> (Peer, Opened) {
+        let mut peer = Peer::viewer();
+        let terms = Terms { consent, ..Terms::default() };
+        let opened = self.post_on(terms, peer.offer(), Direction::Play, name, false).expect("anybody may play");
+        peer.answer(&opened.answer);
+        (peer, opened)
+    }
+
     /// Brings any offer; as a player's it may be answered by one of ours.
     pub(crate) fn post(&self, offer: String, direction: Direction, name: &str, counter: bool) -> Result<Opened, OpenError> {
+        self.post_on(Terms::default(), offer, direction, name, counter)
+    }
+
+    fn post_on(&self, terms: Terms, offer: String, direction: Direction, name: &str, counter: bool) -> Result<Opened, OpenError> {
         let number = self.clients.fetch_add(1, Ordering::Relaxed);
         let info = ClientInfo {
             id: format!("peer{number}"),
@@ -76,7 +92,7 @@ impl Server {
             ice: None,
             counter_offer: counter,
             reached_by: Vec::new(),
-            terms: weir_rtc::sdp::Terms::default(),
+            terms,
         })
     }
 

@@ -23,7 +23,10 @@ pub(crate) struct Checker {
 
 impl Checker {
     pub(crate) fn open(server: &Server, name: &str) -> Self {
-        let opened = server.open_only(&mut Peer::publisher(), Direction::Publish, name);
+        Self::of(server, server.open_only(&mut Peer::publisher(), Direction::Publish, name))
+    }
+
+    pub(crate) fn of(server: &Server, opened: Opened) -> Self {
         let pwd = opened.answer.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).expect("a password").to_owned();
         Self { opened, pwd, server: server.rtc.candidates()[0] }
     }
@@ -62,7 +65,7 @@ pub(crate) fn send(socket: &UdpSocket, to: SocketAddr, data: &[u8]) {
     socket.send_to(data, to).expect("loopback takes it");
 }
 
-fn receive(socket: &UdpSocket) -> Option<Vec<u8>> {
+pub(crate) fn receive(socket: &UdpSocket) -> Option<Vec<u8>> {
     let mut buffer = [0; 2_000];
     match socket.recv_from(&mut buffer) {
         Ok((len, _)) => Some(buffer[..len].to_vec()),
@@ -90,7 +93,7 @@ const NOISE: [u8; 60] = {
 };
 
 #[test]
-fn strangers_are_met_with_silence_and_counted() {
+fn a05_strangers_are_met_with_silence_and_counted() {
     let server = Server::start(2);
     let checker = Checker::open(&server, "a");
     let stranger = bind();

@@ -31,7 +31,7 @@ use crate::proc;
     nginx with its RTMP module and Janus are measured where they are installed:\n  \
     apt-get install --no-install-recommends nginx libnginx-mod-rtmp janus\n\
     Other servers are yours to start: --peer NAME=URL[,URL…],pid=PID. A URL of rtmp:// or webrtc:// is published to and \
-    played, …/whip… is published to, …/whep…, ….flv and ….m3u8 are played. `{n}` in it is the number of the stream; one \
+    played, …/whip… is published to, …/whep…, ….flv and ….m3u8 are played. `[s]` in it is the number of the stream; one \
     without it is left out where many streams are published. Keep such a server on core 0 (taskset -cp 0 PID).")]
 pub(crate) struct CompareArgs {
     /// Weir's program.

@@ -22,7 +22,7 @@ use super::{
     measured::Urls,
     workload::{Tuning, Workload},
 };
-use crate::clients::Kind;
+use crate::{clients::Kind, plan::args::numbered};
 
 /// A server listens by then.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -236,7 +236,7 @@ impl Foreign {
             let plays_only = url.contains("/whep") || url.ends_with(".flv") || url.ends_with(".m3u8");
             let publishes_only = url.contains("/whip");
             let direction = if kind.publishes() { !plays_only } else { !publishes_only };
-            direction && Kind::of(url, kind.publishes()).is_ok_and(|of| of == kind) && (streams == 1 || url.contains("{n}"))
+            direction && Kind::of(url, kind.publishes()).is_ok_and(|of| of == kind) && (streams == 1 || numbered(url))
         };
         self.urls.iter().find(suits).map(String::as_str)
     }

@@ -56,10 +56,10 @@ pub(crate) struct ClientArgs {
     /// Clients for each URL.
     #[arg(short = 'n', long)]
     pub(crate) count: Option<usize>,
-    /// Streams that they spread over, as {n} in the URL; without, and with {n}, each has its own.
+    /// Streams that they spread over, as [s] in the URL; without this, and with [s], each has its own.
     #[arg(long)]
     pub(crate) streams: Option<usize>,
-    /// The first number that {n} becomes.
+    /// The first number that [s] becomes.
     #[arg(long)]
     pub(crate) first: Option<usize>,
     /// The time over which they are started; else 50 ms for each.
@@ -195,7 +195,7 @@ impl ClientArgs {
 }
 
 /// The URL differs from stream to stream.
-fn numbered(url: &str) -> bool {
+pub(crate) fn numbered(url: &str) -> bool {
     url.contains("{n}") || url.contains("[s]")
 }
 

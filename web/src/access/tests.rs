@@ -469,7 +469,7 @@ async fn h39_an_offer_needs_a_token_for_its_stream() {
 }
 
 #[tokio::test]
-async fn h39_a35_a_session_is_changed_only_by_who_could_open_it() {
+async fn a35_h39_a_session_is_changed_only_by_who_could_open_it() {
     let server = guarded(AccessConfig { token: Some(tokens()), ..AccessConfig::default() });
     let good = token(&json!({"stream": "live/s", "action": "publish", "exp": FAR}));
     let over = token(&json!({"stream": "live/s", "action": "publish", "exp": 1}));
@@ -500,7 +500,7 @@ async fn who_opened_a_session_by_its_query_ends_it_by_its_url() {
 }
 
 #[tokio::test]
-async fn h45_signalling_has_a_limit_for_each_address() {
+async fn a34_h45_signalling_has_a_limit_for_each_address() {
     let server = guarded(AccessConfig::default());
     let from = |peer: &'static str, method: Method| {
         let request = Request::builder().method(method).uri("/rtc/v1/whip/?app=live&stream=s").body(Body::empty()).unwrap();

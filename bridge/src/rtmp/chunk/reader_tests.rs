@@ -42,7 +42,7 @@ proptest! {
     /// The serialiser uses all four header types; messages follow each other on one chunk stream
     /// per type, which is all that the other reader can take.
     #[test]
-    fn reads_the_same_as_another_implementation(
+    fn a54_reads_the_same_as_another_implementation(
         messages in proptest::collection::vec(
             (prop_oneof![Just(8u8), Just(9), Just(18)], 0u32..60, 0usize..900, any::<u8>()),
             1..20,
@@ -103,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn interleaved_messages_keep_apart(
+    fn a54_interleaved_messages_keep_apart(
         bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..600), 2..6),
         order in proptest::collection::vec(any::<prop::sample::Index>(), 100),
         extended in any::<bool>(),
@@ -147,7 +147,7 @@ fn cut_into_chunks(bytes: &[u8], body: usize, extended: bool) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn extended_timestamps_are_read_with_and_without_their_repetition() {
+fn a54_extended_timestamps_are_read_with_and_without_their_repetition() {
     for repeats in [true, false] {
         let mut bytes = full_header(6, 16_777_300, 300, 9);
         for part in 0..3 {
@@ -188,7 +188,7 @@ fn a_type_3_header_after_a_full_extended_timestamp_does_not_double_it() {
 }
 
 #[test]
-fn chunk_stream_ids_of_one_two_and_three_bytes_are_told_apart() {
+fn a53_chunk_stream_ids_of_one_two_and_three_bytes_are_told_apart() {
     let mut bytes = Vec::new();
     for basic in [vec![0x02], vec![0x3f], vec![0x00, 0], vec![0x00, 255], vec![0x01, 0, 1], vec![0x01, 255, 255]] {
         bytes.extend(basic);
@@ -202,7 +202,7 @@ fn chunk_stream_ids_of_one_two_and_three_bytes_are_told_apart() {
 }
 
 #[test]
-fn a_chunk_stream_must_start_with_a_full_header_but_for_pings_of_librtmp() {
+fn a54_a_chunk_stream_must_start_with_a_full_header_but_for_pings_of_librtmp() {
     assert_eq!(read_all(&mut ChunkReader::new(ROOMY), &[0x83, 0, 0, 0]), Err(ChunkError::NoFirstHeader(3)));
     assert_eq!(read_all(&mut ChunkReader::new(ROOMY), &[0xc3]), Err(ChunkError::NoFirstHeader(3)));
     let ping = [0x42, 0, 0, 0, 0, 0, 6, 4, 0, 7, 0, 0, 0, 1];
@@ -210,7 +210,7 @@ fn a_chunk_stream_must_start_with_a_full_header_but_for_pings_of_librtmp() {
 }
 
 #[test]
-fn a_message_broken_off_by_another_is_an_error() {
+fn a54_a_message_broken_off_by_another_is_an_error() {
     let mut bytes = full_header(4, 0, 300, 9);
     bytes.extend(vec![0; 128]);
     bytes.extend(full_header(4, 0, 200, 9));
@@ -218,7 +218,7 @@ fn a_message_broken_off_by_another_is_an_error() {
 }
 
 #[test]
-fn chunk_sizes_out_of_range_are_errors_and_huge_ones_cost_nothing() {
+fn a51_chunk_sizes_out_of_range_are_errors_and_huge_ones_cost_nothing() {
     for bad in [0, 1 << 31, u32::MAX] {
         assert_eq!(read_all(&mut ChunkReader::new(ROOMY), &set_chunk_size(bad)), Err(ChunkError::BadChunkSize));
     }
@@ -232,7 +232,7 @@ fn chunk_sizes_out_of_range_are_errors_and_huge_ones_cost_nothing() {
 }
 
 #[test]
-fn memory_grows_with_received_bytes_only() {
+fn a52_memory_grows_with_received_bytes_only() {
     let mut reader = ChunkReader::new(Limits { message_bytes: 8 << 20, partial_bytes: 16 << 20 });
     let bytes = [set_chunk_size(16 << 20), full_header(4, 0, 8 << 20, 9), vec![0; 100]].concat();
     assert_eq!(read_all(&mut reader, &bytes).unwrap().len(), 0);
@@ -247,7 +247,7 @@ fn messages_longer_than_allowed_are_refused_at_their_header() {
 }
 
 #[test]
-fn unfinished_messages_are_bounded_in_number_and_bytes() {
+fn a53_unfinished_messages_are_bounded_in_number_and_bytes() {
     let mut reader = ChunkReader::new(Limits { message_bytes: 200, partial_bytes: 500 });
     let begin = |chunk_stream| [full_header(chunk_stream, 0, 200, 9), vec![0; 128]].concat();
     let bytes: Vec<u8> = (4..9).flat_map(begin).collect();
@@ -266,7 +266,7 @@ fn unfinished_messages_are_bounded_in_number_and_bytes() {
 }
 
 #[test]
-fn abort_forgets_what_came_of_a_message() {
+fn a60_abort_forgets_what_came_of_a_message() {
     let mut bytes = full_header(4, 0, 300, 9);
     bytes.extend(vec![0; 128]);
     bytes.extend([full_header(2, 0, 4, 2), 4u32.to_be_bytes().to_vec()].concat());

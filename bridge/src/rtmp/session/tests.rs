@@ -203,7 +203,7 @@ fn a_refused_connect_is_rejected_as_srs_does() {
 }
 
 #[test]
-fn amf3_commands_are_amf0_behind_one_byte() {
+fn a56_amf3_commands_are_amf0_behind_one_byte() {
     let mut client = Client::new();
     let connect = [Value::string("connect"), Value::Number(1.0), Value::object([("app", Value::string("live"))])];
     client.raw(MessageKind::CommandAmf3, 0, &[vec![0], amf0::encode(&connect)].concat());
@@ -217,7 +217,7 @@ fn is_name(request: &StreamRequest) -> bool {
 }
 
 #[test]
-fn names_that_no_protocol_takes_are_refused_with_a_status() {
+fn a59_names_that_no_protocol_takes_are_refused_with_a_status() {
     for bad in ["", "../x", "a/b", "a b", "a\n", "\u{202e}", "%2e", &"x".repeat(65), &"x".repeat(60_000)] {
         for (command, code) in [("publish", "NetStream.Publish.BadName"), ("play", "NetStream.Play.StreamNotFound")] {
             let mut client = Client::connected("live");
@@ -260,7 +260,7 @@ fn a_publisher_that_was_replaced_is_told_and_heard_no_more() {
 }
 
 #[test]
-fn metadata_comes_in_all_its_wrappings_and_only_from_publishers() {
+fn a58_metadata_comes_in_all_its_wrappings_and_only_from_publishers() {
     let object = Value::object([("width", Value::Number(640.0))]);
     let set = [Value::string("@setDataFrame"), Value::string("onMetaData"), object.clone()];
     for (kind, prefix, values) in
@@ -294,7 +294,7 @@ fn nothing_is_read_on_while_a_request_waits_for_its_answer() {
 }
 
 #[test]
-fn what_an_unknown_client_may_send_is_bounded() {
+fn a52_what_an_unknown_client_may_send_is_bounded() {
     let mut client = Client::connected("live");
     for _ in 0..40 {
         client.command(0, "createStream", 2.0, Value::Null);
@@ -314,7 +314,7 @@ fn what_an_unknown_client_may_send_is_bounded() {
 }
 
 #[test]
-fn commands_out_of_turn_end_the_connection() {
+fn a57_a58_commands_out_of_turn_end_the_connection() {
     let mut client = Client::new();
     client.command(1, "publish", 3.0, Value::string("s"));
     assert_eq!(client.poll().unwrap_err(), SessionError::OutOfTurn("a command before connect"));
@@ -324,7 +324,7 @@ fn commands_out_of_turn_end_the_connection() {
 }
 
 #[test]
-fn media_before_publishing_and_a_second_request_change_nothing() {
+fn a57_a58_media_before_publishing_and_a_second_request_change_nothing() {
     let mut client = Client::connected("live");
     client.raw(MessageKind::Video, 1, &[0x17, 1]);
     assert!(client.poll().unwrap().is_none());
@@ -342,7 +342,7 @@ fn media_before_publishing_and_a_second_request_change_nothing() {
 }
 
 #[test]
-fn nested_amf_and_random_commands_are_ignored() {
+fn a55_nested_amf_and_random_commands_are_ignored() {
     let mut client = Client::new();
     client.raw(MessageKind::Command, 0, &[0x0a, 0, 0, 0, 1].repeat(4_000));
     client.raw(MessageKind::Command, 0, &[]);
@@ -352,7 +352,7 @@ fn nested_amf_and_random_commands_are_ignored() {
 }
 
 #[test]
-fn pings_are_answered_ten_a_second_and_acks_at_the_window() {
+fn a60_pings_are_answered_ten_a_second_and_acks_at_the_window() {
     let mut client = Client::publishing();
     for _ in 0..100 {
         client.raw(MessageKind::UserControl, 0, &[0, 6, 0, 0, 0, 9]);

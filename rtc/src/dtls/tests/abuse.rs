@@ -75,7 +75,7 @@ fn noise() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn noise_before_every_datagram_changes_nothing() {
+fn a12_noise_before_every_datagram_changes_nothing() {
     for victim in [To::First, To::Second] {
         let now = Instant::now();
         let (mut server, mut client) = ours(now);
@@ -92,7 +92,7 @@ fn noise_before_every_datagram_changes_nothing() {
 }
 
 #[test]
-fn a_flood_of_future_messages_takes_bounded_time_and_room() {
+fn a12_a_flood_of_future_messages_takes_bounded_time_and_room() {
     let now = Instant::now();
     let (mut server, mut client) = ours(now);
     for round in 0..500_u32 {
@@ -106,7 +106,7 @@ fn a_flood_of_future_messages_takes_bounded_time_and_room() {
 }
 
 #[test]
-fn a_certificate_that_was_not_announced_gives_no_keys() {
+fn a14_a_certificate_that_was_not_announced_gives_no_keys() {
     let stranger = Identity::generate().unwrap();
     for wrong_side in [DtlsRole::Passive, DtlsRole::Active] {
         let now = Instant::now();
@@ -123,7 +123,7 @@ fn a_certificate_that_was_not_announced_gives_no_keys() {
 }
 
 #[test]
-fn nothing_announced_gives_no_keys() {
+fn a14_nothing_announced_gives_no_keys() {
     let now = Instant::now();
     let (server, client) = (Identity::generate().unwrap(), Identity::generate().unwrap());
     let mut a = Ours::new(Dtls::new(&server, DtlsRole::Passive, vec![], now));
@@ -134,7 +134,7 @@ fn nothing_announced_gives_no_keys() {
 }
 
 #[test]
-fn plaintext_cannot_end_an_established_session() {
+fn a16_plaintext_cannot_end_an_established_session() {
     let now = Instant::now();
     let (mut server, mut client) = ours(now);
     Link::perfect(now).run(&mut server, &mut client, Duration::from_secs(1));

@@ -59,7 +59,7 @@ fn shake(certificate: Certificate) -> Ours {
 }
 
 #[test]
-fn the_dates_of_a_certificate_that_was_announced_do_not_matter() {
+fn a15_the_dates_of_a_certificate_that_was_announced_do_not_matter() {
     for pem in [include_str!("odd/expired.pem"), include_str!("odd/not-yet.pem")] {
         assert!(shake(odd(pem)).keys.is_some());
     }
@@ -73,18 +73,18 @@ fn an_rsa_key_of_common_size_is_taken() {
 /// The curve's parameters are spelt out in the certificate (the way to CVE-2022-0778). Nobody reads them:
 /// the key is a point of P-256 or of nothing.
 #[test]
-fn parameters_of_a_curve_are_not_read() {
+fn a15_parameters_of_a_curve_are_not_read() {
     assert!(shake(odd(include_str!("odd/explicit.pem"))).keys.is_some());
 }
 
 #[test]
-fn a_key_of_16384_bits_is_refused_at_once() {
+fn a15_a_key_of_16384_bits_is_refused_at_once() {
     let server = shake(odd(include_str!("odd/rsa16384.pem")));
     assert!(matches!(server.failure(), Some(DtlsError::Handshake(_))), "{:?} {}", server.end, server.keys.is_some());
 }
 
 #[test]
-fn a_chain_of_64_kib_is_not_read_and_a_short_one_counts_for_its_first() {
+fn a15_a_chain_of_64_kib_is_not_read_and_a_short_one_counts_for_its_first() {
     let mut short = odd(include_str!("odd/expired.pem"));
     short.certificate.push(odd(include_str!("odd/rsa2048.pem")).certificate.remove(0));
     assert!(shake(short.clone()).keys.is_some());

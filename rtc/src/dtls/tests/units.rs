@@ -39,7 +39,7 @@ fn records_end_at_the_first_that_is_cut() {
 }
 
 #[test]
-fn fragments_lie_within_their_message() {
+fn a12_fragments_lie_within_their_message() {
     let fragment = |length: u8, offset: u8, size: u8, data: &[u8]| {
         let mut body = vec![1, 0, 0, length, 0, 5, 0, 0, offset, 0, 0, size];
         body.extend_from_slice(data);
@@ -92,7 +92,7 @@ fn a_cut_hello_is_malformed_at_every_length() {
 }
 
 #[test]
-fn the_strongest_announced_hash_decides() {
+fn a14_the_strongest_announced_hash_decides() {
     let certificate = b"not really one";
     let real = |algorithm| Fingerprint { algorithm, digest: digest_of(certificate, algorithm).as_ref().to_vec() };
     let wrong = |algorithm: HashAlgorithm| Fingerprint { algorithm, digest: vec![0; algorithm.len_bytes()] };

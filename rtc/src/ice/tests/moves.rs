@@ -60,7 +60,7 @@ fn a_connected_peer_is_followed_to_where_it_answers_and_our_check_is_as_rfc_8445
 }
 
 #[test]
-fn whoever_does_not_answer_gets_three_checks_and_no_media() {
+fn a06_whoever_does_not_answer_gets_three_checks_and_no_media() {
     let mut scene = Scene::connected();
     let mut sent = Vec::new();
     let began = scene.now;
@@ -82,7 +82,7 @@ fn whoever_does_not_answer_gets_three_checks_and_no_media() {
 }
 
 #[test]
-fn many_forged_addresses_get_little_and_do_not_keep_the_peer_from_moving() {
+fn a06_many_forged_addresses_get_little_and_do_not_keep_the_peer_from_moving() {
     let mut scene = Scene::connected();
     let mut count = 0;
     for port in 100..1_100 {

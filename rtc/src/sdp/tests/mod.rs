@@ -244,7 +244,7 @@ fn the_peers_secrets_are_found_at_session_and_at_media_level() {
 }
 
 #[test]
-fn all_fingerprints_are_kept_whatever_their_case() {
+fn a14_all_fingerprints_are_kept_whatever_their_case() {
     let (_, params) = answer(&offers::aiortc("sendonly"), Direction::Publish);
     let algorithms: Vec<_> = params.remote_fingerprints.iter().map(|f| f.algorithm).collect();
     assert_eq!(algorithms, [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512]);
@@ -378,6 +378,34 @@ fn sources_are_read_without_their_repair_streams() {
     let (_, params) = answer(&offers::firefox("sendonly"), Direction::Publish);
     assert_eq!(params.media[1].remote_ssrcs, [2_310_455_873]);
     assert!(answer(&offers::chrome("recvonly"), Direction::Play).1.media[1].remote_ssrcs.is_empty());
+}
+
+/// Names are not resolved and addresses not sent to: a peer is where its signed checks come from. What the
+/// offer lists does not reach the session.
+#[test]
+fn a09_no_candidate_of_an_offer_is_in_what_is_agreed() {
+    let candidates = candidates();
+    let mut offer = offers::chrome("sendonly");
+    let (answer, params) = negotiate(&offer, Direction::Publish, &local(&candidates)).expect("it can be served");
+    let places = [
+        "x.local 9",
+        "metadata.internal 80",
+        "169.254.169.254 80",
+        "127.0.0.1 1985",
+        "0.0.0.0 9",
+        ":: 9",
+        "::ffff:127.0.0.1 1985",
+        "224.0.0.1 5353",
+        "ff02::1 5353",
+        "192.0.2.1 0",
+        "192.0.2.1 53",
+    ];
+    for (n, place) in places.iter().enumerate() {
+        offer += &format!("a=candidate:{n} 1 udp {n} {place} typ host\r\n");
+    }
+    offer += "a=end-of-candidates\r\n";
+    let (with, params_with) = negotiate(&offer, Direction::Publish, &local(&candidates)).expect("it can be served");
+    assert_eq!((with, params_with), (answer, params));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn missing_transport_attributes_are_400() {
 }
 
 #[test]
-fn sha_1_alone_is_not_enough() {
+fn a14_sha_1_alone_is_not_enough() {
     let digest = ["AB"; 20].join(":");
     let offer: String = offers::obs()
         .split_inclusive("\r\n")
@@ -56,7 +56,7 @@ fn sha_1_alone_is_not_enough() {
 }
 
 #[test]
-fn broken_values_are_400() {
+fn a32_broken_values_are_400() {
     for (from, to) in [
         ("a=ice-ufrag:Oyef", "a=ice-ufrag:Oy"),
         ("a=ice-ufrag:Oyef", "a=ice-ufrag:Oy f"),
@@ -93,7 +93,7 @@ fn nothing_but_sdp_is_400() {
 }
 
 #[test]
-fn limits_hold_before_parsing() {
+fn a32_limits_hold_before_parsing() {
     let base = offers::chrome("sendonly");
     for (what, offer) in [
         ("text", base.clone() + &"a=x\r\n".repeat(20_000)),

@@ -167,7 +167,7 @@ fn some_loss_is_no_congestion_and_much_is() {
 }
 
 #[test]
-fn a_viewers_own_estimate_counts_where_there_is_no_feedback() {
+fn a30_a_viewers_own_estimate_counts_where_there_is_no_feedback() {
     let mut estimator = Estimator::new(Instant::now());
     assert_eq!(estimator.target(), None);
     estimator.handle_remb(800_000);
@@ -179,7 +179,7 @@ fn a_viewers_own_estimate_counts_where_there_is_no_feedback() {
 }
 
 #[test]
-fn lies_change_nothing_but_the_target() {
+fn a30_lies_change_nothing_but_the_target() {
     let mut estimator = Estimator::new(Instant::now());
     let start = estimator.start;
     for round in 0..200_u64 {

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_entries_are_cut() {
+    fn a27_a_thousand_entries_are_cut() {
         let (len, lost) = nacked((0..1000).map(|i| i * 40));
         assert_eq!((len, lost.len()), (12 + NACK_ENTRIES_MAX * 4, NACK_ENTRIES_MAX));
         let mut body = vec![0; 8];
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bitrate_beyond_64_bits_saturates() {
+    fn a30_a_bitrate_beyond_64_bits_saturates() {
         let body = |bytes: [u8; 3]| {
             let mut body = vec![0; 8];
             body.extend(b"REMB\0");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_with_fewer_streams_than_it_says_is_refused() {
+    fn a27_an_estimate_with_fewer_streams_than_it_says_is_refused() {
         let mut data = Vec::new();
         emit_remb(1, 1_000_000, &[5, 6], &mut data);
         let Some(Rtcp::Remb(remb)) = Compound::new(&data).next() else { panic!("no REMB") };

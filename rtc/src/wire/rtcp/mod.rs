@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_packet_does_not_hide_the_ones_around_it() {
+    fn a27_a_broken_packet_does_not_hide_the_ones_around_it() {
         let mut data = Vec::new();
         emit_pli(1, 2, &mut data);
         emit(packet_type::SR, 0, &mut data, |out| out.extend([0; 4]));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_past_the_end_ends_the_compound() {
+    fn a27_a_length_past_the_end_ends_the_compound() {
         let mut data = Vec::new();
         emit_pli(1, 2, &mut data);
         data.extend([0x81, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2]);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_empty_packets_is_cut() {
+    fn a27_a_flood_of_empty_packets_is_cut() {
         let data = [0x80, 210, 0, 0].repeat(375);
         assert_eq!(Compound::new(&data).count(), PACKETS_MAX as usize);
     }

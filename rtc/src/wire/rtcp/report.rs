@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_beyond_the_packet_is_refused() {
+    fn a27_a_count_beyond_the_packet_is_refused() {
         let mut data = Vec::new();
         emit_rr(1, &[ReportBlock::default()], &mut data);
         data[0] += 1;

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_chunks_are_refused_and_missing_differences_end_the_list() {
+    fn a27_missing_chunks_are_refused_and_missing_differences_end_the_list() {
         let mut body = vec![0; 16];
         body[11] = 20;
         assert_eq!(TransportFeedback::parse(&body), None);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_of_runs_yields_no_more_than_the_count_says() {
+    fn a27_a_bomb_of_runs_yields_no_more_than_the_count_says() {
         let mut body = vec![0; 16];
         body[10..12].copy_from_slice(&[0xff, 0xff]);
         body.extend([0x1f, 0xff].repeat(500));

@@ -127,7 +127,7 @@ fn a_buffer_that_is_too_small_gets_nothing() {
 }
 
 #[test]
-fn any_length_but_the_right_one_is_refused() {
+fn a01_any_length_but_the_right_one_is_refused() {
     let data = bytes(REQUEST);
     for len in 0..data.len() {
         assert!(Message::parse(&data[..len]).is_err(), "{len} bytes");
@@ -155,7 +155,7 @@ fn every_single_bit_is_protected() {
 }
 
 #[test]
-fn malformed_attributes_are_refused() {
+fn a01_a02_malformed_attributes_are_refused() {
     use attribute::*;
     let cases: [(&str, u16, &[u8]); 12] = [
         ("short MAC", MESSAGE_INTEGRITY, &[0; 19]),
@@ -182,7 +182,7 @@ fn malformed_attributes_are_refused() {
 }
 
 #[test]
-fn an_attribute_past_the_end_is_refused() {
+fn a01_an_attribute_past_the_end_is_refused() {
     let mut data = bytes("000100082112a442b7e7a701bc34d686fa87dfae");
     data.extend([0, 6, 0, 5, b'a', b'b', b'c', b'd']);
     assert_eq!(Message::parse(&data).unwrap_err(), StunError::Attribute(attribute::USERNAME));
@@ -190,7 +190,7 @@ fn an_attribute_past_the_end_is_refused() {
 }
 
 #[test]
-fn what_follows_the_mac_is_not_believed() {
+fn a02_what_follows_the_mac_is_not_believed() {
     let data = with_attributes(&[(attribute::MESSAGE_INTEGRITY, &[0; 20]), (attribute::USERNAME, b"a:b")]);
     assert_eq!(Message::parse(&data).unwrap().username, None);
     assert_eq!(peek_username(&data), None);
@@ -203,13 +203,13 @@ fn of_a_repeated_attribute_the_first_counts() {
 }
 
 #[test]
-fn only_the_lower_half_of_unknown_attributes_must_be_understood() {
+fn a01_only_the_lower_half_of_unknown_attributes_must_be_understood() {
     assert!(!Message::parse(&with_attributes(&[(0xc057, &[0; 4])])).unwrap().unknown_required);
     assert!(Message::parse(&with_attributes(&[(0x7fff, &[])])).unwrap().unknown_required);
 }
 
 #[test]
-fn the_fingerprint_is_right_last_and_may_be_missing() {
+fn a02_the_fingerprint_is_right_last_and_may_be_missing() {
     let right = with_attributes(&[(attribute::USERNAME, b"a:b")]);
     let mut wrong = right.clone();
     *wrong.last_mut().unwrap() ^= 1;

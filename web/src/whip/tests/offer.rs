@@ -138,7 +138,7 @@ async fn h16_every_session_has_its_own_strong_tag() {
 }
 
 #[tokio::test]
-async fn h44_session_urls_do_not_tell_and_are_never_reused() {
+async fn a35_h44_session_urls_do_not_tell_and_are_never_reused() {
     let server = Server::new();
     let a = post(&server).await;
     server.end_all();

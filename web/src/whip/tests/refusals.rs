@@ -7,7 +7,7 @@ use weir_source::{Hub, StreamKey};
 use super::*;
 
 #[tokio::test]
-async fn h03_malformed_offers_are_400_and_leave_nothing() {
+async fn a32_h03_malformed_offers_are_400_and_leave_nothing() {
     let server = Server::new();
     let bodies = ["v=0", "", "\u{1}\u{2}", "v=0\r\n\0m=audio 9 x 1\r\n"];
     for body in bodies {
@@ -149,7 +149,7 @@ async fn a_server_without_webrtc_or_hls_says_so() {
 }
 
 #[tokio::test]
-async fn h46_a_thousand_sessions_that_never_start_are_freed_with_their_names() {
+async fn a34_h46_a_thousand_sessions_that_never_start_are_freed_with_their_names() {
     let rtc =
         weir_rtc::RtcConfig { unheard_max: Duration::from_millis(1_500), waiting_max: 2_000, ..weir_rtc::RtcConfig::default() };
     let server = Server::built(WebConfig::default(), rtc);

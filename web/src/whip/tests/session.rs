@@ -39,7 +39,7 @@ async fn srs_clients_may_delete_by_token() {
 }
 
 #[tokio::test]
-async fn h14_other_types_and_broken_fragments_are_refused() {
+async fn a36_h14_other_types_and_broken_fragments_are_refused() {
     let server = Server::new();
     let created = post(&server).await;
     let (session, tag) = (location(&created), created.header("etag"));
@@ -96,7 +96,7 @@ async fn h13_h25_a_restart_brings_new_credentials_and_a_new_tag() {
 }
 
 #[tokio::test]
-async fn h17_h19_trickle_needs_the_right_tag() {
+async fn a36_h17_h19_trickle_needs_the_right_tag() {
     let server = Server::new();
     let created = post(&server).await;
     let (session, tag) = (location(&created), created.header("etag"));
@@ -137,7 +137,7 @@ async fn h15_what_is_switched_off_is_422_and_both_off_405() {
 }
 
 #[tokio::test]
-async fn h18_another_tag_is_412_and_changes_nothing() {
+async fn a36_h18_another_tag_is_412_and_changes_nothing() {
     let server = Server::new();
     let created = post(&server).await;
     let (session, tag) = (location(&created), created.header("etag"));
@@ -151,7 +151,7 @@ async fn h18_another_tag_is_412_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn h20_candidates_that_cannot_be_used_are_skipped_silently() {
+async fn a09_h20_candidates_that_cannot_be_used_are_skipped_silently() {
     let server = Server::new();
     let created = post(&server).await;
     let (session, tag) = (location(&created), created.header("etag"));
@@ -171,6 +171,27 @@ async fn h20_candidates_that_cannot_be_used_are_skipped_silently() {
         let answer = patch(&server, &session, Some(tag), Some(FRAGMENT), &body).await;
         assert_eq!((answer.status, answer.body.len()), (204, 0), "{line}");
     }
+}
+
+/// We learn a peer's addresses from its checks: what it lists is read and left.
+#[tokio::test]
+async fn a08_ten_thousand_candidates_are_refused_or_left_and_change_nothing() {
+    let server = Server::new();
+    let created = post(&server).await;
+    let (session, tag) = (location(&created), created.header("etag"));
+    let head = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n";
+    let lines = |count: usize| {
+        let line = |n: usize| format!("a=candidate:{n} 1 udp {n} 192.0.2.{} {} typ host\r\n", n % 250, 1_024 + n);
+        head.to_owned() + &(0..count).map(line).collect::<String>()
+    };
+    assert_problem(&patch(&server, &session, Some(tag), Some(FRAGMENT), &lines(10_000)).await, 413, "too-large");
+    for _ in 0..20 {
+        let answer = patch(&server, &session, Some(tag), Some(FRAGMENT), &lines(500)).await;
+        assert!(matches!(answer.status, 204 | 400 | 413 | 429), "{}", answer.status);
+    }
+    let answer = patch(&server, &session, Some(tag), Some(FRAGMENT), CANDIDATES).await;
+    assert!(matches!(answer.status, 204 | 429), "the same tag is still good: {}", answer.status);
+    assert_eq!(server.sessions(), 1);
 }
 
 #[tokio::test]

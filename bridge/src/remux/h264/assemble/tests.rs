@@ -122,7 +122,7 @@ fn repeated_sets_make_no_new_track_and_changed_ones_do() {
 }
 
 #[test]
-fn fragments_with_start_and_end_at_once_and_empty_ones_are_tolerated() {
+fn a25_fragments_with_start_and_end_at_once_and_empty_ones_are_tolerated() {
     let idr = slice(true, 40);
     let whole = [&[0x7c, 0xc5], &idr[1..]].concat();
     let (_, out) = assemble(&[sets_packet(0), raw(1, 90_000, true, &whole)]);
@@ -139,9 +139,10 @@ fn fragments_with_start_and_end_at_once_and_empty_ones_are_tolerated() {
 }
 
 #[test]
-fn malformed_payloads_cost_their_frame_and_what_depends_on_it() {
+fn a25_malformed_payloads_cost_their_frame_and_what_depends_on_it() {
     let source = frames(&vec![vec![30]; 3], 1);
-    for bad in [&[0x78, 0x7f, 0xff, 1, 2][..], &[0x7c, 0x05, 1, 2], &[0x7c, 0x85, 1, 2]] {
+    // STAP-A whose size overruns, or is cut within its last; fragments without a start, and without an end.
+    for bad in [&[0x78, 0x7f, 0xff, 1, 2][..], &[0x78, 0, 2, 0x41, 0x9a, 0, 9, 1], &[0x7c, 0x05, 1, 2], &[0x7c, 0x85, 1, 2]] {
         let mut all = packets(&source[..1]);
         let seq = all.len() as u64;
         all.push(raw(seq, 95_000, true, bad));
@@ -154,6 +155,20 @@ fn malformed_payloads_cost_their_frame_and_what_depends_on_it() {
 }
 
 #[test]
+fn a25_aggregates_within_aggregates_and_forms_that_were_not_agreed_are_left_out() {
+    let idr = slice(true, 12);
+    let nested = [&[0x78, 0, 17, 0x78, 0, 14][..], &[0x65; 14], &[0, idr.len() as u8], &idr].concat();
+    // STAP-B, MTAP16, MTAP24, FU-B, and types that are reserved (RFC 6184 section 5.2).
+    let others = [25_u8, 26, 27, 29, 0, 30, 31].map(|kind| [0x60 | kind, 0, 1, 2, 3, 4, 5]);
+    let mut all = vec![sets_packet(0), raw(1, 90_000, false, &nested)];
+    all.extend(others.iter().zip(2..).map(|(payload, seq)| raw(seq, 90_000, false, payload)));
+    all.push(raw(all.len() as u64, 90_000, true, &[]));
+    let (assembler, out) = assemble(&all);
+    assert_eq!(out.iter().map(|frame| frame.data.clone()).collect::<Vec<_>>(), [unit(&[idr])]);
+    assert_eq!(assembler.stats(), AssembleStats::default());
+}
+
+#[test]
 fn a_lost_marker_does_not_join_two_frames() {
     let mut all = packets(&frames(&vec![vec![30]; 3], 3));
     all.iter_mut().for_each(|packet| packet.marker = false);
@@ -162,15 +177,23 @@ fn a_lost_marker_does_not_join_two_frames() {
 }
 
 #[test]
-fn a_fragment_without_end_is_cut_at_the_bound() {
+fn a26_a_fragment_without_end_is_cut_at_the_bound_and_all_goes_on_at_a_keyframe() {
     let (mut assembler, mut out) = (Assembler::default(), Vec::new());
     let chunk = [&[0x7c, 0x05][..], &[7; 60_000]].concat();
     assembler.push(&raw(0, 1, false, &[0x7c, 0x85, 7]), &mut out);
     for seq in 1..400 {
         assembler.push(&raw(seq, 1, false, &chunk), &mut out);
-        assert!(assembler.unit.as_ref().is_some_and(|unit| unit.data.len() <= UNIT_BYTES_MAX));
+        let unit = assembler.unit.as_ref().expect("it goes on");
+        assert!(unit.data.len() <= UNIT_BYTES_MAX && unit.data.capacity() <= 2 * UNIT_BYTES_MAX);
     }
     assert!(out.is_empty());
+    // And what follows is seen from its keyframe on.
+    for (seq, payload) in (400..).zip([slice(false, 9), slice(true, 9), slice(false, 9)]) {
+        assembler.push(&sets_packet(0), &mut out);
+        assembler.push(&raw(seq, 90_000 * seq, true, &payload), &mut out);
+    }
+    assert_eq!(out.iter().map(|frame| frame.keyframe).collect::<Vec<_>>(), [true, false]);
+    assert!(assembler.unit.is_none());
 }
 
 #[test]
@@ -244,7 +267,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_payloads_never_panic(
+    fn a25_hostile_payloads_never_panic(
         payloads in proptest::collection::vec((any::<bool>(), 0u64..4, proptest::collection::vec(any::<u8>(), 0..40)), 0..60),
         aimed in proptest::collection::vec((prop_oneof![Just(24u8), Just(28), Just(5), Just(7), Just(8)], proptest::collection::vec(any::<u8>(), 0..30)), 0..60),
     ) {

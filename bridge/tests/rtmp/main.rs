@@ -1,224 +1,23 @@
 //! The RTMP server over real TCP, with another implementation as publisher and as player.
 
+mod client;
+mod decisions;
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
-use bytes::Bytes;
-use rml_rtmp::{
-    handshake::{Handshake, HandshakeProcessResult, PeerType},
-    sessions::{ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult, PublishRequestType, StreamMetadata},
-    time::RtmpTimestamp,
-};
-use tokio_util::sync::CancellationToken;
+use rml_rtmp::sessions::{ClientSessionEvent, PublishRequestType};
 use weir_bridge::{
     Begin,
-    rtmp::{Door, OpenDoor, RtmpConfig, RtmpVhost, serve_behind},
+    rtmp::{Door, RtmpConfig, RtmpVhost},
 };
-use weir_source::{Caller, ClientInfo, ClientKind, Gatekeeper, Hub, PerVhost, StreamKey, Traffic, Verdict, Visit};
+use weir_source::{ClientKind, PerVhost, StreamKey};
 
-/// Longer than anything here takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Server {
-    address: SocketAddr,
-    hub: Arc<Hub>,
-    settings: Arc<ArcSwap<RtmpConfig>>,
-    retire: CancellationToken,
-    stop: CancellationToken,
-    runtime: tokio::runtime::Runtime,
-    serving: Option<tokio::task::JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(config: RtmpConfig) -> Self {
-        Self::start_behind(OpenDoor, config)
-    }
-
-    fn start_behind(door: impl Door, config: RtmpConfig) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let (address, hub, stop) = (listener.local_addr().unwrap(), Hub::new(), CancellationToken::new());
-        let (settings, retire) = (Arc::new(ArcSwap::from_pointee(config)), stop.child_token());
-        let serving = serve_behind(door, listener, Arc::clone(&hub), Arc::clone(&settings), retire.clone(), stop.clone());
-        let serving = Some(runtime.spawn(serving));
-        Self { address, hub, settings, retire, stop, runtime, serving }
-    }
-
-    fn raw(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
-    }
-
-    /// Ends it and waits until all is cleaned up.
-    fn end(mut self) {
-        self.stop.cancel();
-        self.runtime.block_on(self.serving.take().unwrap()).unwrap();
-        assert_eq!(self.hub.clients().count(), 0);
-        assert!(self.hub.list().is_empty());
-    }
-}
-
-/// Waits for something that another thread does.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
-
-struct Client {
-    stream: TcpStream,
-    session: ClientSession,
-    events: std::collections::VecDeque<ClientSessionEvent>,
-}
-
-impl Client {
-    fn connect(server: &Server, app: &str) -> Self {
-        let mut stream = server.raw();
-        let mut handshake = Handshake::new(PeerType::Client);
-        stream.write_all(&handshake.generate_outbound_p0_and_p1().unwrap()).unwrap();
-        let mut buffer = [0; 4096];
-        let rest = loop {
-            let read = stream.read(&mut buffer).unwrap();
-            assert!(read > 0, "closed in the handshake");
-            match handshake.process_bytes(&buffer[..read]).unwrap() {
-                HandshakeProcessResult::InProgress { response_bytes } => stream.write_all(&response_bytes).unwrap(),
-                HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
-                    stream.write_all(&response_bytes).unwrap();
-                    break remaining_bytes;
-                }
-            }
-        };
-        let mut config = ClientSessionConfig::new();
-        config.tc_url = Some(format!("rtmp://localhost/{app}"));
-        let (session, first) = ClientSession::new(config).unwrap();
-        let mut client = Self { stream, session, events: Default::default() };
-        client.carry_out(first);
-        let results = client.session.handle_input(&rest).unwrap();
-        client.carry_out(results);
-        let request = client.session.request_connection(app.to_owned()).unwrap();
-        client.carry_out(vec![request]);
-        client.wait_for("acceptance", |event| matches!(event, ClientSessionEvent::ConnectionRequestAccepted));
-        client
-    }
-
-    fn publish(server: &Server, app: &str, name: &str) -> Self {
-        let mut client = Self::connect(server, app);
-        let request = client.session.request_publishing(name.to_owned(), PublishRequestType::Live).unwrap();
-        client.carry_out(vec![request]);
-        client.wait_for("publishing", |event| matches!(event, ClientSessionEvent::PublishRequestAccepted));
-        client
-    }
-
-    fn play(server: &Server, app: &str, name: &str) -> Self {
-        let mut client = Self::connect(server, app);
-        let request = client.session.request_playback(name.to_owned()).unwrap();
-        client.carry_out(vec![request]);
-        client.wait_for("playing", |event| matches!(event, ClientSessionEvent::PlaybackRequestAccepted));
-        client
-    }
-
-    fn carry_out(&mut self, results: Vec<ClientSessionResult>) {
-        for result in results {
-            match result {
-                ClientSessionResult::OutboundResponse(packet) => self.stream.write_all(&packet.bytes).unwrap(),
-                ClientSessionResult::RaisedEvent(event) => self.events.push_back(event),
-                ClientSessionResult::UnhandleableMessageReceived(_) => {}
-            }
-        }
-    }
-
-    fn next(&mut self) -> ClientSessionEvent {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return event;
-            }
-            let mut buffer = [0; 65_536];
-            let read = self.stream.read(&mut buffer).unwrap();
-            assert!(read > 0, "the server closed the connection");
-            let results = self.session.handle_input(&buffer[..read]).unwrap();
-            self.carry_out(results);
-        }
-    }
-
-    fn wait_for(&mut self, what: &str, mut is_it: impl FnMut(&ClientSessionEvent) -> bool) -> ClientSessionEvent {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let event = self.next();
-            if is_it(&event) {
-                return event;
-            }
-            assert!(Instant::now() < deadline, "waiting for {what}");
-        }
-    }
-
-    fn send_video(&mut self, ms: u32, body: Vec<u8>) {
-        let result = self.session.publish_video_data(body.into(), RtmpTimestamp::new(ms), false).unwrap();
-        self.carry_out(vec![result]);
-    }
-
-    fn send_audio(&mut self, ms: u32, body: Vec<u8>) {
-        let result = self.session.publish_audio_data(body.into(), RtmpTimestamp::new(ms), false).unwrap();
-        self.carry_out(vec![result]);
-    }
-
-    fn send_headers(&mut self) {
-        let mut metadata = StreamMetadata::new();
-        metadata.encoder = Some("test".to_owned());
-        let result = self.session.publish_metadata(&metadata).unwrap();
-        self.carry_out(vec![result]);
-        self.send_video(0, avc_config(0xcb));
-        self.send_audio(0, vec![0xaf, 0, 0x12, 0x10]);
-    }
-
-    /// The next media: whether video, time, body.
-    fn media(&mut self) -> (bool, u32, Bytes) {
-        loop {
-            match self.next() {
-                ClientSessionEvent::VideoDataReceived { timestamp, data } => return (true, timestamp.value, data),
-                ClientSessionEvent::AudioDataReceived { timestamp, data } => return (false, timestamp.value, data),
-                _ => {}
-            }
-        }
-    }
-
-    fn code(&mut self) -> String {
-        loop {
-            if let ClientSessionEvent::UnhandleableOnStatusCode { code } = self.next() {
-                return code;
-            }
-        }
-    }
-}
-
-/// A sequence header for 640x360; `last` is the PPS's last byte.
-fn avc_config(last: u8) -> Vec<u8> {
-    let sps = [
-        0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03,
-        0x00, 0x3c, 0x0f, 0x16, 0x2d, 0x96,
-    ];
-    let mut body = vec![0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1e, 0xff, 0xe1, 0, sps.len() as u8];
-    body.extend(sps);
-    body.extend([1, 0, 4, 0x68, 0xef, 0x8f, last]);
-    body
-}
-
-/// A picture of `len` bytes.
-fn picture(is_key: bool, composition: u8, len: usize, fill: u8) -> Vec<u8> {
-    let mut body = vec![if is_key { 0x17 } else { 0x27 }, 1, 0, 0, composition];
-    body.extend(((len + 1) as u32).to_be_bytes());
-    body.push(if is_key { 0x65 } else { 0x41 });
-    body.extend(vec![fill; len]);
-    body
-}
+use client::{Client, Server, avc_config, picture, until};
 
 #[test]
 fn a_player_gets_metadata_headers_cached_pictures_and_live_media() {
@@ -366,7 +165,7 @@ fn command(transaction: u8, name: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_player_that_does_not_read_is_closed_and_disturbs_nobody() {
+fn a62_a_player_that_does_not_read_is_closed_and_disturbs_nobody() {
     let server = Server::start(RtmpConfig { write_timeout: Duration::from_millis(300), ..RtmpConfig::default() });
     let mut publisher = Client::publish(&server, "live", "s");
     publisher.send_headers();
@@ -407,7 +206,7 @@ fn kicked_clients_are_closed() {
 }
 
 #[test]
-fn other_protocols_silence_and_slow_handshakes_are_closed() {
+fn a50_other_protocols_silence_and_slow_handshakes_are_closed() {
     let config = RtmpConfig { handshake_timeout: Duration::from_millis(200), ..RtmpConfig::default() };
     let server = Server::start(config);
     for hello in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1], &[], &[3], &[3; 1_537]] {
@@ -540,115 +339,5 @@ fn two_hundred_joins_and_leaves_leave_nothing() {
     let source = server.hub.get(&StreamKey::new("live", "s").unwrap()).unwrap();
     until("no reader is left", || source.readers(weir_source::Lane::Frames) == 0);
     drop(source);
-    server.end();
-}
-
-/// Decides when it is told to, and writes down what it hears.
-#[derive(Default)]
-struct Keeper {
-    decides: tokio::sync::Notify,
-    heard: Arc<Mutex<Vec<String>>>,
-}
-
-/// A decision; dropped before it is made, it says so.
-struct Deciding(Option<(Arc<Mutex<Vec<String>>>, String)>);
-
-impl Drop for Deciding {
-    fn drop(&mut self) {
-        if let Some((heard, what)) = self.0.take() {
-            heard.lock().unwrap().push(format!("{what} forgotten"));
-        }
-    }
-}
-
-impl Keeper {
-    fn decide(self: Arc<Self>, what: &str) -> Verdict {
-        self.heard.lock().unwrap().push(what.to_owned());
-        let mut deciding = Deciding(Some((Arc::clone(&self.heard), what.to_owned())));
-        Box::pin(async move {
-            self.decides.notified().await;
-            drop(deciding.0.take());
-            Ok(())
-        })
-    }
-
-    fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().clone()
-    }
-}
-
-struct Gate(Arc<Keeper>);
-
-impl Gatekeeper for Gate {
-    fn admit(&self, _visit: Visit) -> Verdict {
-        Arc::clone(&self.0).decide("publish")
-    }
-
-    fn left(&self, _info: &Arc<ClientInfo>, _traffic: &Traffic) {
-        self.0.heard.lock().unwrap().push("left".to_owned());
-    }
-
-    fn admit_connection(&self, _caller: Arc<Caller>) -> Verdict {
-        Arc::clone(&self.0).decide("connect")
-    }
-
-    fn closed(&self, _caller: &Arc<Caller>, traffic: &Traffic) {
-        let (sent, received) = traffic.totals();
-        self.0.heard.lock().unwrap().push(format!("closed {}", sent > 3_073 && received > 3_073));
-    }
-}
-
-fn gated(config: RtmpConfig) -> (Server, Arc<Keeper>) {
-    let (server, keeper) = (Server::start(config), Arc::<Keeper>::default());
-    server.hub.set_gatekeeper(Arc::new(Gate(Arc::clone(&keeper))));
-    (server, keeper)
-}
-
-#[test]
-fn a_connection_and_a_client_are_decided_about_before_they_are_answered() {
-    let (server, keeper) = gated(RtmpConfig::default());
-    std::thread::scope(|scope| {
-        let publishing = scope.spawn(|| Client::publish(&server, "live", "s"));
-        until("the connection is asked about", || keeper.heard() == ["connect"]);
-        keeper.decides.notify_one();
-        until("the client is asked about", || keeper.heard() == ["connect", "publish"]);
-        assert_eq!((server.hub.clients().count(), server.hub.list().len()), (0, 0), "nothing of it exists yet");
-        keeper.decides.notify_one();
-        drop(publishing.join().unwrap());
-    });
-    until("its end is told, the client's first", || keeper.heard()[2..] == ["left", "closed true"]);
-    server.end();
-}
-
-/// A client that has said `connect` with the app "live", and hears what comes.
-fn connecting(server: &Server) -> TcpStream {
-    let mut stream = server.raw();
-    let mut handshake = vec![3];
-    handshake.resize(1 + 1_536 + 1_536, 0);
-    let object = [&[3, 0, 3][..], b"app", &[2, 0, 4], b"live", &[0, 0, 9]].concat();
-    let body = [&[2, 0, 7][..], b"connect", &[0, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0], &object].concat();
-    let length = u8::try_from(body.len()).unwrap();
-    stream.write_all(&[&handshake, &[3, 0, 0, 0, 0, 0, length, 20, 0, 0, 0, 0][..], &body].concat()).unwrap();
-    stream
-}
-
-#[test]
-fn a_client_that_goes_while_it_is_decided_about_is_noticed() {
-    let (server, keeper) = gated(RtmpConfig::default());
-    let stream = connecting(&server);
-    until("the connection is asked about", || keeper.heard() == ["connect"]);
-    drop(stream);
-    until("nobody waits for the decision", || keeper.heard() == ["connect", "connect forgotten"]);
-    server.end();
-}
-
-#[test]
-fn a_decision_that_never_comes_is_a_refusal() {
-    let (server, keeper) = gated(RtmpConfig { decision_timeout: Duration::from_millis(50), ..RtmpConfig::default() });
-    let mut said = Vec::new();
-    let _closed_or_reset = connecting(&server).read_to_end(&mut said);
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(said.contains("NetConnection.Connect.Rejected") && said.contains("it was not decided in time"));
-    assert_eq!(keeper.heard(), ["connect", "connect forgotten"]);
     server.end();
 }
