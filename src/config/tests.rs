@@ -260,7 +260,9 @@ fn rtmp_clients_wait_for_callback_servers_that_may_think_longer() {
         crate::server::settings_of(&config)
     };
     assert_eq!(settings("").rtmp.decision_timeout, Duration::from_secs(30));
-    let long = settings("http_hooks { enabled on; on_publish http://b; decision_timeout 60; } in_ack_size 7; rtc { keep_avc_nalu_sei off; }");
+    let long = settings(
+        "http_hooks { enabled on; on_publish http://b; decision_timeout 60; } in_ack_size 7; rtc { keep_avc_nalu_sei off; }",
+    );
     assert_eq!(long.rtmp.decision_timeout, Duration::from_secs(61));
     let vhost = long.rtmp.vhosts.get("a");
     assert_eq!((vhost.ack_window_in, vhost.ack_window_out), (7, 2_500_000));

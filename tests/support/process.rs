@@ -3,7 +3,7 @@
 use std::{
     io::Read as _,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{self, Sender},
+    sync::mpsc::{self, SyncSender},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -75,7 +75,7 @@ impl Client {
     }
 
     /// Tells of its end, which is when nobody can write to its output any more.
-    fn when_ended(&mut self, turns: Sender<Turn>) {
+    fn when_ended(&mut self, turns: SyncSender<Turn>) {
         let output = self.stdout.take();
         std::thread::spawn(move || {
             let _output = output.map(JoinHandle::join);
@@ -98,9 +98,12 @@ impl Drop for Client {
 
 /// A client that comes back when it ends, as encoders and players do, until this is dropped.
 pub struct Persistent {
-    turns: Sender<Turn>,
+    turns: SyncSender<Turn>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Told and not read yet: one client's end, and that it is over.
+const TURNS_MAX: usize = 2;
 
 /// What a persistent client waits for.
 enum Turn {
@@ -111,7 +114,7 @@ enum Turn {
 impl Persistent {
     /// Starts what `make` makes, again and again.
     pub fn start(make: impl Fn() -> Client + Send + 'static) -> Self {
-        let (turns, next) = mpsc::channel();
+        let (turns, next) = mpsc::sync_channel(TURNS_MAX);
         let ended = turns.clone();
         let thread = std::thread::spawn(move || {
             loop {

@@ -372,8 +372,8 @@ fn a60_pings_are_answered_ten_a_second_and_acks_at_the_window() {
 fn a_vhost_says_when_either_side_acknowledges() {
     let windows = |vhost: &RtmpVhost| {
         let mut client = Client::new();
-        client.command(0, "connect", 1.0, Value::object([("app", Value::string("live"))]));
-        assert!(matches!(client.poll(), Ok(Some(Event::Connect(_)))));
+        client.connect("live");
+        assert!(matches!(client.poll_all(), Ok(Some(Event::Connect(_)))));
         client.session.accept_connect(client.now, vhost);
         let told = client.heard().iter().any(|message| message == "WindowAckSize");
         (0..40).for_each(|_| client.raw(MessageKind::UserControl, 0, &[0; 2_000]));
