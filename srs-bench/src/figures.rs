@@ -48,6 +48,8 @@ const PLAIN: &[(&str, Unit)] = &[
     ("long-freezes", Unit::Number),
     ("longest-freeze", Unit::Millis),
     ("frozen", Unit::Percent),
+    ("lazy", Unit::Number),
+    ("lazy-long-freezes", Unit::Number),
     ("bitrate", Unit::Kbps),
     ("delivered", Unit::Percent),
     ("sent-loss", Unit::Percent),
@@ -62,6 +64,11 @@ const PLAIN: &[(&str, Unit)] = &[
 
 const PERCENTILES: &[(&str, f64)] =
     &[("p50", 50.0), ("p90", 90.0), ("p95", 95.0), ("p99", 99.0), ("p99.9", 99.9), ("max", 100.0)];
+
+/// Whether a figure tells when frames came, which is not known of clients that are read lazily.
+pub(crate) fn is_of_prompt_only(name: &str) -> bool {
+    matches!(name, "freezes" | "long-freezes" | "longest-freeze" | "frozen") || name.ends_with("-latency")
+}
 
 /// Figures by name. What was not measured is not there.
 #[derive(Clone, Debug, Default)]
@@ -130,9 +137,13 @@ impl Figures {
         }
         if seen.count(Count::Frames) > 0 {
             figures.put("frames", count(Count::Frames));
-            figures.put("freezes", count(Count::Freezes200));
-            figures.put("long-freezes", count(Count::Freezes500));
-            figures.put("longest-freeze", millis(seen.longest_freeze()));
+            if seen.has_prompt() {
+                figures.put("freezes", count(Count::Freezes200));
+                figures.put("long-freezes", count(Count::Freezes500));
+                figures.put("longest-freeze", millis(seen.longest_freeze()));
+            }
+            figures.put("lazy", count(Count::Lazy));
+            figures.put("lazy-long-freezes", count(Count::LazyFreezes500));
             figures.put("frame-loss", share(count(Count::FramesLost), count(Count::Frames) + count(Count::FramesLost)));
         }
         if seen.count(Count::SentPackets) > 0 {
@@ -189,6 +200,22 @@ mod tests {
         assert!((19.9..20.1).contains(&figures.get("p99-setup").unwrap()));
         assert_eq!(figures.get("p99-latency"), None);
         assert_eq!(figures.get("frames"), None, "nothing was measured");
+    }
+
+    #[test]
+    fn freezes_are_no_figure_where_nobody_is_read_at_once() {
+        let collector = Collector::new();
+        let recorder = collector.recorder();
+        for lazy in [true, false] {
+            recorder.lock().connected(Duration::from_millis(20));
+            recorder.lock().add(Count::Lazy, lazy.into());
+            recorder.lock().add(Count::Frames, 1);
+            let figures = Figures::of_clients(&collector.snapshot());
+            assert_eq!(figures.get("freezes"), (!lazy).then_some(0.0));
+            assert_eq!((figures.get("lazy"), figures.get("lazy-long-freezes")), (Some(1.0), Some(0.0)));
+        }
+        let timed = ["p99-latency", "max-latency", "freezes", "frozen"];
+        assert!(timed.into_iter().all(is_of_prompt_only) && !is_of_prompt_only("p99-first-packet"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{thread, time::Duration};
 
 use server::{Weir, eventually, free_tcp, lossy::Lossy, tls};
 use srs_bench::{
-    clients::{self, Churn, Feedback, Handle, Kind, Options, Verify},
+    clients::{self, Churn, Feedback, Handle, Kind, Options, Prompt, Verify},
     measure::{Collector, Count, Failure, Snapshot, Stage, Times},
 };
 
@@ -150,7 +150,7 @@ fn servers_behind_tls_are_believed_only_if_told_to() {
         (Kind::RtmpPlay, format!("rtmps://localhost:{}/live/x", rtmp.port())),
         (Kind::RtmpPublish, format!("rtmps://{rtmp}/live/q{{n}}")),
     ] {
-        let load = Load::start(kind, &url, &Options { insecure: true, ..count(2) }).with_media(2);
+        let load = Load::start(kind, &url, &Options { insecure: true, prompt: Prompt::Every(2), ..count(2) }).with_media(2);
         thread::sleep(Duration::from_secs(1));
         let end = load.end();
         assert_eq!((end.failures(), end.count(Count::Left)), (vec![], 2), "{url}");
@@ -250,6 +250,65 @@ fn players_over_tcp_see_the_stream() {
         assert_clean(&end, 6);
         assert_prompt(&end);
     }
+}
+
+/// Players of the kinds that can be read lazily, there before the stream is.
+fn waiting_players(weir: &Weir, options: &Options) -> [Load; 2] {
+    [(Kind::RtmpPlay, weir.rtmp_url("x")), (Kind::FlvPlay, weir.http_url("x.flv"))].map(|(kind, url)| {
+        let load = Load::start(kind, &url, options);
+        let there = load.handle.wait_until(PATIENCE, |progress| progress.running == options.count);
+        assert!(there, "{:?}: {:?}", load.handle.progress(), load.now().failures());
+        load
+    })
+}
+
+#[test]
+fn players_that_are_read_lazily_count_all_that_the_server_sent() {
+    let weir = Weir::start();
+    let options = Options { prompt: Prompt::None, streams: 1, threads: 2, stall: PATIENCE, ..count(4) };
+    let loads = waiting_players(&weir, &options);
+    let source = publish(&weir, "x");
+    thread::sleep(Duration::from_secs(4));
+    // What its API says of each player, before they are gone with the stream.
+    let listed = weir.get("/api/v1/clients/?count=100");
+    let players = listed["clients"].as_array().expect("a list").iter().filter(|client| client["publish"] == false);
+    let sent: u64 = players.map(|client| client["send_bytes"].as_u64().expect("a count")).sum();
+    let bytes: u64 = loads.iter().map(|load| load.now().count(Count::Bytes)).sum();
+    // Headers are a few per cent, and 200 ms of the stream may lie in the sockets.
+    assert!((sent * 90 / 100..=sent).contains(&bytes), "{bytes} bytes of {sent} that were sent");
+    let published = source.end();
+    for load in loads {
+        // The configurations of pictures and of sound come beside what the publisher counts.
+        let (packets, frames) = (published.count(Count::SentPackets) + 2, published.count(Count::SentFrames));
+        eventually("all has come", || (load.now().count(Count::Packets) >= 4 * packets).then_some(()));
+        let end = load.end();
+        assert_eq!((end.count(Count::Packets), end.count(Count::Frames)), (4 * packets, 4 * frames));
+        assert_eq!((end.count(Count::FramesLost), end.count(Count::FramesLate), end.count(Count::Stamped)), (0, 0, 4 * frames));
+        assert_eq!((end.count(Count::Lazy), end.timed(Times::FirstKeyframe)), (4, 4));
+        // When frames came is not known.
+        assert_eq!((end.timed(Times::Latency), end.count(Count::Freezes200)), (0, 0));
+    }
+}
+
+#[test]
+fn latency_and_freezes_are_of_the_players_that_are_read_at_once() {
+    let weir = Weir::start();
+    let source = publish(&weir, "x");
+    for (kind, url) in [(Kind::RtmpPlay, weir.rtmp_url("x")), (Kind::FlvPlay, weir.http_url("x.flv"))] {
+        let options = Options { prompt: Prompt::Every(4), threads: 2, ..count(16) };
+        let load = Load::start(kind, &url, &options).with_media(16);
+        thread::sleep(Duration::from_secs(3));
+        let end = load.end();
+        assert_clean(&end, 16);
+        // Two of each thread's eight.
+        assert_eq!((end.count(Count::Lazy), end.count(Count::LazyOver), end.active_lazily()), (12, 12, 0), "{kind:?}");
+        let (timed, frames) = (end.timed(Times::Latency), end.count(Count::Frames));
+        // Frames of the first second are not timed.
+        assert!((frames / 16..=frames / 4).contains(&timed), "{kind:?}: {timed} of {frames} frames");
+        assert_prompt(&end);
+        assert_eq!(end.count(Count::LazyFreezes500), 0, "{kind:?}");
+    }
+    assert_eq!(source.end().failures(), []);
 }
 
 #[test]
@@ -364,6 +423,26 @@ fn a_publisher_that_stops_is_a_stall() {
 }
 
 #[test]
+fn a_stream_that_pauses_and_stops_is_seen_by_players_that_are_read_lazily() {
+    let weir = Weir::start();
+    let source = publish(&weir, "x");
+    let options = Options { stall: Duration::from_secs(3), prompt: Prompt::None, streams: 1, ..count(2) };
+    let loads = [(Kind::RtmpPlay, weir.rtmp_url("x")), (Kind::FlvPlay, weir.http_url("x.flv"))]
+        .map(|(kind, url)| Load::start(kind, &url, &options).with_media(2));
+    thread::sleep(Duration::from_secs(1));
+    weir.hold(Duration::from_millis(1_500));
+    for load in &loads {
+        let seen = eventually("frames after the pause", || Some(load.now().count(Count::LazyFreezes500)).filter(|n| *n > 0));
+        assert_eq!((seen, load.now().failures()), (2, vec![]));
+    }
+    source.end();
+    for load in loads {
+        let failure = only_failure(&load);
+        assert!(matches!(failure.stage, Stage::Stalled | Stage::Ended), "{failure:?}");
+    }
+}
+
+#[test]
 fn a_server_that_dies_ends_everybody() {
     let mut weir = Weir::start();
     let source = publish(&weir, "x");
@@ -375,12 +454,16 @@ fn a_server_that_dies_ends_everybody() {
         (Kind::FlvPlay, weir.http_url("x.flv")),
     ]
     .map(|(kind, url)| Load::start(kind, &url, &options).with_media(3));
+    let lazy = Options { prompt: Prompt::None, ..options };
+    let lazily = [(Kind::RtmpPlay, weir.rtmp_url("x")), (Kind::FlvPlay, weir.http_url("x.flv"))]
+        .map(|(kind, url)| Load::start(kind, &url, &lazy).with_media(3));
+    thread::sleep(Duration::from_millis(500));
     weir.kill();
-    for load in loads.iter().chain([&source]) {
+    for load in loads.iter().chain(&lazily).chain([&source]) {
         let failure = only_failure(load);
         assert_eq!(failure.stage, Stage::Ended, "{failure:?}");
     }
-    for load in loads {
+    for load in loads.into_iter().chain(lazily) {
         load.handle.wait_until(PATIENCE, |progress| progress.failed >= 3);
         let end = load.end();
         assert_eq!((end.count(Count::Failed), end.count(Count::FailedLater), end.active()), (3, 3, 0));

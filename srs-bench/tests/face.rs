@@ -80,14 +80,17 @@ fn a_server_that_stalls_in_mid_run_is_a_failure() {
     // One keyframe of one small NAL unit.
     bytes.extend([9, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65, 0, 0, 0, 21]);
     let addr = stalling(bytes);
-    let scenario = format!(
-        "duration = '20s'\nexpect = ['stayed=100%']\n[[play]]\nurl = 'http://{addr}/live/a.flv'\nclients = {{ ramp = 0, stall = '1s' }}"
-    );
-    let outcome = outcome_of(&scenario);
-    assert!(!outcome.is_good(), "{outcome}");
-    assert_eq!(outcome.failures[0].stage, Stage::Stalled, "{outcome}");
-    assert_eq!(outcome.figures.get("connected"), Some(100.0));
-    assert!(outcome.to_string().contains("MISS stayed=100%: 0.000 %, off by 100.000 %"), "{outcome}");
+    for prompt in ["all", "none"] {
+        let scenario = format!(
+            "duration = '20s'\nexpect = ['stayed=100%']\n[[play]]\nurl = 'http://{addr}/live/a.flv'\n\
+             clients = {{ ramp = 0, stall = '1s', prompt = '{prompt}' }}"
+        );
+        let outcome = outcome_of(&scenario);
+        assert!(!outcome.is_good(), "{outcome}");
+        assert_eq!(outcome.failures[0].stage, Stage::Stalled, "{outcome}");
+        assert_eq!(outcome.figures.get("connected"), Some(100.0));
+        assert!(outcome.to_string().contains("MISS stayed=100%: 0.000 %, off by 100.000 %"), "{outcome}");
+    }
 }
 
 #[test]
@@ -118,6 +121,44 @@ fn a_run_says_whether_its_expectations_were_met_and_writes_its_figures() {
     let output = bench(&[&fixed[..], &["-d", "1s", "--expect", "connected<50%"]].concat());
     assert_eq!(output.status.code(), Some(1));
     assert!(out(&output).contains("MISS connected<50%: 100.000 %, off by 50.000 %"), "{}", out(&output));
+}
+
+#[test]
+fn it_is_said_whose_the_freezes_are_where_not_all_are_read_at_once() {
+    let weir = Weir::start();
+    let rtmp = weir.rtmp;
+    let scenario = |prompt: &str| {
+        format!(
+            "duration = '3s'\n[[publish]]\nurl = 'rtmp://{rtmp}/live/{prompt}'\n[[play]]\nurl = 'rtmp://{rtmp}/live/{prompt}'\n\
+             clients = {{ count = 6, prompt = '{prompt}' }}\n"
+        )
+        .replace("live/1/3", "live/third")
+    };
+    let all = outcome_of(&scenario("all"));
+    assert!(!all.to_string().contains("  read  "), "{all}");
+    assert_eq!(all.json()["of_prompt_only"].as_array().map(Vec::len), Some(0), "{}", all.json());
+    let third = outcome_of(&scenario("1/3"));
+    assert!(
+        third.is_good() && third.to_string().contains("2 sessions at once: latency and freezes are theirs alone; 4 every 200 ms")
+    );
+    let json = third.json();
+    let of_prompt: Vec<&str> = json["of_prompt_only"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(
+        ["freezes", "long-freezes", "longest-freeze", "frozen", "p99-latency"].iter().all(|name| of_prompt.contains(name)),
+        "{json}"
+    );
+    let reading = &json["groups"][1]["reading"];
+    assert_eq!((reading["prompt_sessions"].as_u64(), reading["lazy_sessions"].as_u64()), (Some(2), Some(4)), "{json}");
+    // The others count for everything else.
+    assert!(
+        third.figures.get("delivered").is_some_and(|share| share > 90.0) && third.figures.get("p99-latency").is_some(),
+        "{third}"
+    );
+    let none = outcome_of(&scenario("none"));
+    assert!(none.to_string().contains("latency and freezes are not measured"), "{none}");
+    for name in ["p50-latency", "freezes", "longest-freeze", "frozen"] {
+        assert_eq!(none.json()["groups"][1]["figures"][name], Value::Null, "{name}: {none}");
+    }
 }
 
 #[test]

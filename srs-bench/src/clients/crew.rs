@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{Counts, Kind, Options, Stack, Target, flv, hls, request::Http, rtmp, tls, webrtc};
-use crate::measure::{Collector, Recorder, Stage, Tally};
+use crate::measure::{Collector, Count, Recorder, Stage, Tally};
 
 /// How long the clients have to leave.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(8);
@@ -106,7 +106,7 @@ struct Hiring {
 impl Hiring {
     fn run(self, runtime: &Runtime) {
         let buffer = std::cell::RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice());
-        let (share, stop) = (self.share, self.stop.clone());
+        let (share, stop) = (self.share.0, self.stop.clone());
         let crew = Rc::new(Crew {
             target: self.target,
             options: self.options,
@@ -116,6 +116,9 @@ impl Hiring {
             fleets: self.fleets,
             http: self.http,
             tls: self.tls,
+            shares: self.share.1,
+            began: Instant::now(),
+            lazy: std::cell::Cell::new(0),
             buffer,
         });
         LocalSet::new().block_on(runtime, lead(crew, share, stop));
@@ -132,16 +135,21 @@ pub(super) struct Crew {
     pub(super) fleets: Option<webrtc::Fleets>,
     pub(super) http: Http,
     pub(super) tls: Arc<ClientConfig>,
+    /// Threads that share the clients.
+    shares: usize,
+    pub(super) began: Instant,
+    /// Clients of this thread that are not read at once.
+    pub(super) lazy: std::cell::Cell<usize>,
     /// What is read goes through here and is not kept.
     pub(super) buffer: std::cell::RefCell<Box<[u8]>>,
 }
 
 /// Starts the clients over the ramp, and waits for them.
-async fn lead(crew: Rc<Crew>, (share, shares): (usize, usize), mut stop: Stop) {
+async fn lead(crew: Rc<Crew>, share: usize, mut stop: Stop) {
     let (mut lives, began) = (JoinSet::new(), Instant::now());
     let count = crew.options.count;
-    let pace = (!crew.target.kind().is_webrtc()).then(|| tokio::task::spawn_local(pace(Rc::clone(&crew), shares)));
-    for n in (share..count).step_by(shares) {
+    let pace = (!crew.target.kind().is_webrtc()).then(|| tokio::task::spawn_local(pace(Rc::clone(&crew))));
+    for n in (share..count).step_by(crew.shares) {
         let due = began + crew.options.ramp.mul_f64(n as f64 / count as f64);
         tokio::select! {
             biased;
@@ -163,11 +171,11 @@ async fn lead(crew: Rc<Crew>, (share, shares): (usize, usize), mut stop: Stop) {
     }
 }
 
-/// Holds the thread up between two looks at its sockets, the longer the more clients there are: one
-/// read then brings what many would have brought.
-async fn pace(crew: Rc<Crew>, shares: usize) {
+/// Holds the thread up between two looks at the sockets that are read at once, the longer the more of these there are:
+/// one read then brings what many would have brought.
+async fn pace(crew: Rc<Crew>) {
     loop {
-        let clients = crew.counts.running.load(Ordering::Relaxed) / shares;
+        let clients = (crew.counts.running.load(Ordering::Relaxed) / crew.shares).saturating_sub(crew.lazy.get());
         let turn = TURN_EACH.saturating_mul(u32::try_from(clients).unwrap_or(u32::MAX)).min(TURN_MAX);
         if turn < TURN_MIN {
             sleep(Duration::from_millis(50)).await;
@@ -186,7 +194,7 @@ async fn live(crew: Rc<Crew>, n: usize, mut stop: Stop) {
             () = stop.wait() => break,
             permit = Arc::clone(&crew.setups).acquire_owned() => permit.ok(),
         };
-        let report = Report::ask(&crew, permit);
+        let report = Report::ask(&crew, n, permit);
         let number = crew.options.first + n;
         match crew.target.kind() {
             Kind::WebrtcPlay | Kind::WebrtcPublish => webrtc::session(&crew, number, report, &mut stop).await,
@@ -205,6 +213,14 @@ async fn live(crew: Rc<Crew>, n: usize, mut stop: Stop) {
 }
 
 impl Crew {
+    /// Whether the thread's client `n` is read now and then only.
+    fn is_lazy(&self, n: usize) -> bool {
+        let step = self.options.prompt.step(self.options.count);
+        let can_wait = matches!(self.target.kind(), Kind::RtmpPlay | Kind::FlvPlay);
+        // By its place among the clients of its thread, so that each thread has its part of the sample.
+        can_wait && !(step > 0 && (n / self.shares).is_multiple_of(step))
+    }
+
     /// The URL of client number `number`.
     pub(super) fn url(&self, number: usize) -> anyhow::Result<reqwest::Url> {
         let stream = if self.options.streams == 0 { number } else { number % self.options.streams };
@@ -250,6 +266,7 @@ pub(super) struct Report {
     asked: Instant,
     /// Held until the session is set up or has failed.
     permit: Option<OwnedSemaphorePermit>,
+    lazy: bool,
     connected: bool,
     media: bool,
     keyframe: bool,
@@ -257,7 +274,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    fn ask(crew: &Crew, permit: Option<OwnedSemaphorePermit>) -> Self {
+    fn ask(crew: &Crew, n: usize, permit: Option<OwnedSemaphorePermit>) -> Self {
         crew.recorder.lock().asked();
         crew.counts.asked.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -265,6 +282,7 @@ impl Report {
             counts: Arc::clone(&crew.counts),
             asked: Instant::now(),
             permit,
+            lazy: crew.is_lazy(n),
             connected: false,
             media: false,
             keyframe: false,
@@ -281,6 +299,15 @@ impl Report {
         self.media
     }
 
+    pub(super) const fn has_keyframe(&self) -> bool {
+        self.keyframe
+    }
+
+    /// Whether it is read now and then only, once it has joined.
+    pub(super) const fn is_lazy(&self) -> bool {
+        self.lazy
+    }
+
     /// It is set up.
     pub(super) fn connected(&mut self, tally: &mut Tally, now: Instant) {
         if !self.connected {
@@ -288,6 +315,7 @@ impl Report {
             self.permit = None;
             self.counts.running.fetch_add(1, Ordering::Relaxed);
             tally.connected(now.saturating_duration_since(self.asked));
+            tally.add(Count::Lazy, self.lazy.into());
         }
     }
 
@@ -315,6 +343,7 @@ impl Report {
             // What breaks a session that runs is its end, whatever broke.
             let runs = self.connected && !failure.stage.after_connected();
             tally.failed(if runs { Stage::Ended } else { failure.stage }, &failure.reason);
+            tally.add(Count::LazyOver, (self.lazy && self.connected).into());
         }
     }
 
@@ -322,6 +351,7 @@ impl Report {
     pub(super) fn left(&mut self, tally: &mut Tally) {
         if self.end() && self.connected {
             tally.left();
+            tally.add(Count::LazyOver, self.lazy.into());
         }
     }
 

@@ -13,6 +13,7 @@ use self::{
 use super::{
     crew::{Crew, Failure, Report, Stop},
     player::{self, Intake, Player},
+    reading,
     wire::Wire,
 };
 use crate::measure::{Stage, Tally};
@@ -31,12 +32,12 @@ pub(super) async fn play(crew: &Crew, number: usize, report: Report, stop: &mut 
         opened = Box::pin(open(crew, number)) => opened,
     };
     let outcome = match opened {
-        Ok((mut wire, mut stream, rest)) => {
+        Ok((wire, mut stream, rest)) => {
             player.connected(&mut crew.recorder.lock());
             let first = stream.handle(&rest, &mut player, std::time::Instant::now(), &mut crew.recorder.lock());
             drop(rest);
             match first {
-                Ok(_) => player::watch(crew, &mut wire, &mut player, &mut stream, stop).await,
+                Ok(_) => reading::read(crew, wire, &mut player, &mut stream, stop).await,
                 Err(failure) => Err(failure),
             }
         }

@@ -2,7 +2,8 @@
 //! together, with what happens to them told to a [`Collector`].
 //!
 //! [`start`] is all that a scenario needs. `crew` is the life of each client (ramp, churn, end),
-//! `webrtc` the light WebRTC engine, `rtmp`, `flv` and `hls` the TCP kinds.
+//! `webrtc` the light WebRTC engine, `rtmp`, `flv` and `hls` the TCP kinds, `reading` how the
+//! first two of these are read.
 
 mod crew;
 mod descriptors;
@@ -10,6 +11,7 @@ mod flv;
 mod hls;
 mod options;
 mod player;
+mod reading;
 mod request;
 mod rtmp;
 mod target;
@@ -29,7 +31,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::sync::watch;
 
-pub use options::{Churn, Cipher, Feedback, Options, Stack, Verify};
+pub use options::{Churn, Cipher, Feedback, Options, PROMPT_MAX, Prompt, READ_EVERY_MAX, Stack, Verify};
 pub use target::{Kind, Target};
 
 use crate::measure::Collector;

@@ -37,6 +37,11 @@ pub struct Options {
     pub insecure: bool,
     /// Which packets WebRTC viewers decrypt and check.
     pub verify: Verify,
+    /// Which RTMP and FLV players are read as soon as something comes.
+    pub prompt: Prompt,
+    /// How often the other RTMP and FLV players are read, [`READ_EVERY_MAX`] at most; sooner where the stream's bitrate
+    /// wants it. Default 200 ms: 15 KB of a stream of 600 kb/s.
+    pub read_every: Duration,
     /// Which SRTP profile WebRTC clients offer.
     pub cipher: Cipher,
     /// What WebRTC clients are made of.
@@ -68,6 +73,8 @@ impl Default for Options {
             bearer: None,
             insecure: false,
             verify: Verify::All,
+            prompt: Prompt::Some,
+            read_every: Duration::from_millis(200),
             cipher: Cipher::Any,
             stack: Stack::Light,
             feedback: Feedback::default(),
@@ -113,13 +120,62 @@ impl FromStr for Verify {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let share = |text: &str| text.strip_prefix("1/").and_then(|n| n.parse().ok()).filter(|n| *n > 0);
         match text {
             "all" => Ok(Self::All),
             "none" => Ok(Self::None),
             _ => share(text).map(Self::Every).ok_or_else(|| anyhow::anyhow!("{text:?} is none of all, none, 1/N")),
         }
     }
+}
+
+/// Which RTMP and FLV players are read as soon as something comes. When what the others received came is not known, so
+/// that these alone feed latency and freezes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// Every one of up to [`PROMPT_MAX`], and of more every so-manieth, so that no more than that are.
+    Some,
+    /// Every one.
+    All,
+    /// Every `n`th of each thread.
+    Every(u32),
+    /// None: then there is no latency, and there are no freezes.
+    None,
+}
+
+/// Players of a group that are read at once unless told otherwise: they take a tenth of a thread at 600 kb/s, and ten
+/// seconds of them are 60,000 frames, of which the slowest thousandth is still sixty.
+pub const PROMPT_MAX: usize = 250;
+/// Longer, and a stream of 600 kb/s would fill the receive window that a connection has at its start, 64 KB.
+pub const READ_EVERY_MAX: Duration = Duration::from_millis(500);
+
+impl Prompt {
+    /// Of `count` players every so-manieth; 0: none.
+    pub(crate) fn step(self, count: usize) -> usize {
+        match self {
+            Self::Some => count.div_ceil(PROMPT_MAX).max(1),
+            Self::All => 1,
+            Self::Every(n) => usize::try_from(n).unwrap_or(usize::MAX),
+            Self::None => 0,
+        }
+    }
+}
+
+impl FromStr for Prompt {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "some" => Ok(Self::Some),
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            _ => share(text).map(Self::Every).ok_or_else(|| anyhow::anyhow!("{text:?} is none of some, all, none, 1/N")),
+        }
+    }
+}
+
+/// N of `1/N`.
+fn share(text: &str) -> Option<u32> {
+    text.strip_prefix("1/").and_then(|n| n.parse().ok()).filter(|n| *n > 0)
 }
 
 /// What a WebRTC viewer sends back, all of it as browsers do by default.
@@ -182,6 +238,29 @@ mod tests {
         assert_eq!("none".parse::<Verify>().unwrap(), Verify::None);
         for text in ["1/0", "2/3", "", "1/"] {
             assert!(text.parse::<Verify>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn few_players_are_read_at_once_and_of_many_a_sample() {
+        let prompt = |text: &str, count: usize| {
+            let step = text.parse::<Prompt>().unwrap().step(count);
+            if step == 0 { 0 } else { count.div_ceil(step) }
+        };
+        for (text, count, expected) in [
+            ("some", 1, 1),
+            ("some", 250, 250),
+            ("some", 251, 126),
+            ("some", 10_000, 250),
+            ("all", 10_000, 10_000),
+            ("1/16", 10_000, 625),
+            ("none", 10_000, 0),
+        ] {
+            assert_eq!(prompt(text, count), expected, "{text} of {count}");
+        }
+        assert!((1..20_000).all(|count| (1..=PROMPT_MAX).contains(&prompt("some", count))));
+        for text in ["1/0", "few", ""] {
+            assert!(text.parse::<Prompt>().is_err(), "{text}");
         }
     }
 }

@@ -3,11 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
-
 use super::{
     Options,
-    crew::{Crew, Failure, Report, Stop},
+    crew::{Crew, Failure, Report},
     tls,
     wire::Wire,
 };
@@ -15,8 +13,8 @@ use crate::measure::{Stage, Stamp, StreamMeter, Tally};
 
 /// Bytes of a message that are looked at: enough for the stamp, which comes before the slices.
 pub(super) const HEAD_MAX: usize = 256;
-/// How often it is looked whether something should have come by now.
-const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// A stream without pictures: its players have joined so long after their first media.
+const SOUND_ONLY: Duration = Duration::from_secs(3);
 
 /// The types of FLV tags and RTMP messages (Adobe's FLV 10.1 E.4.1, RTMP 1.0 7.1).
 pub(super) const AUDIO: u8 = 8;
@@ -66,13 +64,15 @@ pub(super) struct Player {
     report: Report,
     meter: StreamMeter,
     connected_at: Option<Instant>,
+    first_media: Option<Instant>,
     last_media: Option<Instant>,
     leave_at: Option<Instant>,
 }
 
 impl Player {
     pub(super) fn new(report: Report) -> Self {
-        Self { report, meter: StreamMeter::new(0), connected_at: None, last_media: None, leave_at: None }
+        let meter = if report.is_lazy() { StreamMeter::new(0).looked_at_late() } else { StreamMeter::new(0) };
+        Self { report, meter, connected_at: None, first_media: None, last_media: None, leave_at: None }
     }
 
     /// It is set up.
@@ -82,12 +82,24 @@ impl Player {
         self.report.connected(tally, now);
     }
 
+    /// It has joined, and from now on need not be read at once.
+    pub(super) fn may_wait(&self, now: Instant) -> bool {
+        let sounds = |since: Instant| now.saturating_duration_since(since) >= SOUND_ONLY;
+        self.report.is_lazy() && (self.report.has_keyframe() || self.first_media.is_some_and(sounds))
+    }
+
+    /// What is given next had not come at `at`.
+    pub(super) const fn looked(&mut self, at: Instant) {
+        self.meter.looked(at);
+    }
+
     /// A message of the stream.
     pub(super) fn handle(&mut self, message: &Message<'_>, now: Instant, tally: &mut Tally) {
         if !matches!(message.kind, AUDIO | VIDEO) {
             return;
         }
         tally.received(1, message.len);
+        self.first_media.get_or_insert(now);
         self.last_media = Some(now);
         self.report.media(tally, now);
         if message.kind == VIDEO {
@@ -104,7 +116,7 @@ impl Player {
     }
 
     /// Whether something should have come by now; false: its time here is over.
-    fn watch(&mut self, now: Instant, options: &Options) -> Result<bool, Failure> {
+    pub(super) fn watch(&mut self, now: Instant, options: &Options) -> Result<bool, Failure> {
         let Some(connected_at) = self.connected_at else { return Ok(true) };
         if let (Some(churn), Some(_), None) = (options.churn, self.last_media, self.leave_at) {
             self.leave_at = Some(now + churn.stay);
@@ -131,52 +143,6 @@ impl Player {
 /// What takes the bytes of a connection and gives messages to a player; what it returns is sent.
 pub(super) trait Intake {
     fn handle(&mut self, data: &[u8], player: &mut Player, now: Instant, tally: &mut Tally) -> Result<Vec<u8>, Failure>;
-}
-
-/// Reads a connection to the end of the session: `Ok` is as planned.
-pub(super) async fn watch(
-    crew: &Crew,
-    wire: &mut Wire,
-    player: &mut Player,
-    intake: &mut impl Intake,
-    stop: &mut Stop,
-) -> Result<(), Failure> {
-    let tick = sleep(WATCH_EVERY);
-    tokio::pin!(tick);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.wait() => return Ok(()),
-            () = &mut tick => {
-                let now = Instant::now();
-                if !player.watch(now, &crew.options)? {
-                    return Ok(());
-                }
-                tick.as_mut().reset((now + WATCH_EVERY).into());
-            }
-            ready = wire.readable() => {
-                ready.map_err(|error| ended(&error))?;
-                let Some(answer) = read(crew, wire, player, intake)? else { continue };
-                // A few bytes: a kernel that has no room for them has a server that does not read.
-                let _sent = wire.try_write(&answer);
-            }
-        }
-    }
-}
-
-/// One read, through the buffer that all share.
-fn read(crew: &Crew, wire: &mut Wire, player: &mut Player, intake: &mut impl Intake) -> Result<Option<Vec<u8>>, Failure> {
-    let mut buffer = crew.buffer.borrow_mut();
-    match wire.try_read(&mut buffer) {
-        Ok(0) => Err(Failure::new(Stage::Ended, "the server closed the connection")),
-        Ok(len) => {
-            let data = buffer.get(..len).unwrap_or_default();
-            let answer = intake.handle(data, player, Instant::now(), &mut crew.recorder.lock())?;
-            Ok(Some(answer).filter(|answer| !answer.is_empty()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(ended(&error)),
-    }
 }
 
 pub(super) fn ended(error: &std::io::Error) -> Failure {

@@ -21,7 +21,7 @@ use self::{
 use super::{
     crew::{Crew, Failure, Report, Stop},
     player::{self, Intake, Player},
-    target,
+    reading, target,
     wire::Wire,
 };
 use crate::{
@@ -50,9 +50,8 @@ pub(super) async fn play(crew: &Crew, number: usize, report: Report, stop: &mut 
             let mut stream = Stream { chunks: open.chunks };
             // Media that came with the grant.
             let first = stream.handle(&open.rest, &mut player, Instant::now(), &mut crew.recorder.lock());
-            let mut wire = open.wire;
             match first {
-                Ok(_) => player::watch(crew, &mut wire, &mut player, &mut stream, stop).await,
+                Ok(_) => reading::read(crew, open.wire, &mut player, &mut stream, stop).await,
                 Err(failure) => Err(failure),
             }
         }

@@ -34,7 +34,7 @@ impl Wire {
         while wire.tls.as_ref().is_some_and(|tls| tls.session.is_handshaking()) {
             wire.flush().await?;
             wire.socket.readable().await?;
-            match wire.tls.as_mut().map_or(Ok(0), |tls| tls.pull(&wire.socket)) {
+            match wire.tls.as_mut().map_or(Ok(0), |tls| tls.pull(&mut Through(&wire.socket))) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
                 Ok(_) | Err(_) => {}
@@ -42,6 +42,11 @@ impl Wire {
         }
         wire.flush().await?;
         Ok(wire)
+    }
+
+    /// It is looked at when its time has come, and says nothing by itself any more.
+    pub(super) fn unwatch(self) -> io::Result<Unwatched> {
+        Ok(Unwatched { socket: self.socket.into_std()?, tls: self.tls })
     }
 
     /// Something may have come.
@@ -56,7 +61,7 @@ impl Wire {
     pub(super) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
             None => self.socket.try_read(buffer),
-            Some(tls) => tls.try_read(&self.socket, buffer),
+            Some(tls) => tls.try_read(Through(&self.socket), buffer),
         }
     }
 
@@ -75,7 +80,7 @@ impl Wire {
             None => self.socket.try_write(data).map(|_| ()),
             Some(tls) => {
                 tls.session.writer().write_all(data)?;
-                tls.push(&self.socket)
+                tls.push(&mut Through(&self.socket))
             }
         }
     }
@@ -97,7 +102,7 @@ impl Wire {
     async fn flush(&mut self) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         loop {
-            match tls.push(&self.socket) {
+            match tls.push(&mut Through(&self.socket)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.socket.writable().await?,
                 pushed => return pushed,
             }
@@ -105,8 +110,40 @@ impl Wire {
     }
 }
 
+/// A connection that the kernel's readiness queue does not know of: what comes costs nothing before it is looked at.
+pub(super) struct Unwatched {
+    socket: std::net::TcpStream,
+    tls: Option<Box<Tls>>,
+}
+
+impl Unwatched {
+    /// As [`Wire::try_read`].
+    pub(super) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => (&self.socket).read(buffer),
+            Some(tls) => tls.try_read(&self.socket, buffer),
+        }
+    }
+
+    /// Whether a read of `len` bytes into a buffer of `room` may have left something.
+    pub(super) const fn has_more(&self, len: usize, room: usize) -> bool {
+        self.tls.is_some() || len == room
+    }
+
+    /// As [`Wire::try_write`].
+    pub(super) fn try_write(&mut self, data: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            None => (&self.socket).write(data).map(|_| ()),
+            Some(tls) => {
+                tls.session.writer().write_all(data)?;
+                tls.push(&mut &self.socket)
+            }
+        }
+    }
+}
+
 impl Tls {
-    fn try_read(&mut self, socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    fn try_read(&mut self, mut socket: impl io::Read + io::Write, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.more = false;
             match self.session.reader().read(buffer) {
@@ -116,17 +153,17 @@ impl Tls {
                     return read;
                 }
             }
-            if self.pull(socket)? == 0 {
+            if self.pull(&mut socket)? == 0 {
                 return Ok(0);
             }
             // Answers of TLS itself can wait for what is written next.
-            let _pushed = self.push(socket);
+            let _pushed = self.push(&mut socket);
         }
     }
 
     /// Takes what the socket has.
-    fn pull(&mut self, socket: &TcpStream) -> io::Result<usize> {
-        let len = self.session.read_tls(&mut Through(socket))?;
+    fn pull(&mut self, socket: &mut (impl io::Read + io::Write)) -> io::Result<usize> {
+        let len = self.session.read_tls(socket)?;
         if let Err(error) = self.session.process_new_packets() {
             // The server is told why.
             let _told = self.push(socket);
@@ -135,9 +172,9 @@ impl Tls {
         Ok(len)
     }
 
-    fn push(&mut self, socket: &TcpStream) -> io::Result<()> {
+    fn push(&mut self, socket: &mut impl io::Write) -> io::Result<()> {
         while self.session.wants_write() {
-            self.session.write_tls(&mut Through(socket))?;
+            self.session.write_tls(socket)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::{
     workload::{SHAPE, Workload},
 };
 use crate::{
-    clients::{self, Feedback, Handle, Options},
+    clients::{self, Feedback, Handle, Options, Prompt},
     measure::{Collector, Count, Snapshot, Times},
     media::{Studio, Wish},
     proc,
@@ -115,6 +115,8 @@ fn run(peer: &Peer, workload: &Workload, urls: &Urls, counted: Duration) -> anyh
         studio: studio(),
         churn: workload.churn,
         feedback: Feedback::default(),
+        // Latency and freezes are of every client, as in the tables that there are.
+        prompt: Prompt::All,
         ..Options::default()
     };
     let playing = clients::start(workload.clients, &urls.play, &options, &players)?;

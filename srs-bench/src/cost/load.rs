@@ -11,7 +11,7 @@ use weir_rtc::net::{Socket, SocketOptions};
 
 use super::Setup;
 use crate::{
-    clients::{self, Cipher, Feedback, Handle, Kind, Options},
+    clients::{self, Cipher, Feedback, Handle, Kind, Options, Prompt},
     measure::{Collector, Count, Snapshot},
     media::{Studio, Wish},
 };
@@ -40,6 +40,8 @@ impl Load {
             cipher: setup.cipher,
             // Reports and no more: what a viewer asks for again is another matter than what one costs.
             feedback: Feedback { reports: true, ..Feedback::NONE },
+            // Each message wakes its receiver, as those of the yardstick are woken.
+            prompt: Prompt::All,
             studio: Studio::plain(Wish { shape: setup.shape, stamp: false, ..Wish::default() }),
             ..Options::default()
         };

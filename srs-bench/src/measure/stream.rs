@@ -37,6 +37,9 @@ pub struct StreamMeter {
     /// A frame is missing: what follows cannot be decoded until a keyframe.
     broken: bool,
     bursts: bool,
+    lazy: bool,
+    /// What comes next had not come then.
+    looked: Option<Instant>,
 }
 
 /// Which packets came, of the newest ones.
@@ -62,6 +65,8 @@ impl StreamMeter {
             counter: None,
             broken: false,
             bursts: false,
+            lazy: false,
+            looked: None,
         }
     }
 
@@ -69,6 +74,18 @@ impl StreamMeter {
     pub fn in_bursts(mut self) -> Self {
         self.bursts = true;
         self
+    }
+
+    /// For players that are read some time after their frames came: there is no latency, and of pauses only those are
+    /// counted, apart from others', that lasted more than 500 ms whenever the frames came.
+    pub fn looked_at_late(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
+    /// Nothing of what is given next had come at `at`.
+    pub const fn looked(&mut self, at: Instant) {
+        self.looked = Some(at);
     }
 
     /// An RTP packet that passed its check. `index` is the sequence number, extended.
@@ -152,7 +169,7 @@ impl StreamMeter {
         if let Some(stamp) = stamp {
             tally.add(Count::Stamped, 1);
             self.follow(tally, stamp.counter, keyframe);
-            if now.saturating_duration_since(first) >= SETTLE {
+            if !self.lazy && now.saturating_duration_since(first) >= SETTLE {
                 let age = micros(SystemTime::now()).saturating_sub(stamp.sent_micros);
                 tally.time(Times::Latency, Duration::from_micros(age));
             }
@@ -196,6 +213,12 @@ impl StreamMeter {
 
     fn pause_until(&self, tally: &mut Tally, now: Instant) {
         let Some(last) = self.last_decodable.filter(|_| !self.bursts) else { return };
+        if self.lazy {
+            // The frame before came at the last moment, this one just after nothing was there.
+            let surely = self.looked.unwrap_or(now).saturating_duration_since(last);
+            tally.add(Count::LazyFreezes500, (surely > LONG_FREEZE).into());
+            return;
+        }
         let pause = now.saturating_duration_since(last);
         if pause > FREEZE {
             tally.freeze(pause, Count::Freezes200);

@@ -64,6 +64,13 @@ pub enum Count {
     Freezes500,
     /// Milliseconds of all pauses of more than 200 ms together.
     FrozenMillis,
+    /// Connected sessions whose frames are looked at some time after they came: they feed no latency and none of the
+    /// three counts above.
+    Lazy,
+    /// Of these, those that have left or failed.
+    LazyOver,
+    /// Pauses between decodable frames of these that lasted more than 500 ms whenever the frames came.
+    LazyFreezes500,
     /// Packets or messages sent by publishers.
     SentPackets,
     /// Their bytes.
@@ -128,7 +135,7 @@ pub struct Failure {
 #[derive(Clone, Debug)]
 pub struct Tally {
     counts: [u64; COUNTS],
-    times: [Histogram<u32>; Times::ALL.len()],
+    pub(super) times: [Histogram<u32>; Times::ALL.len()],
     failures: Vec<Failure>,
     pub(super) longest_freeze: Duration,
 }
@@ -327,6 +334,16 @@ impl Snapshot {
     /// Sessions that are connected now.
     pub fn active(&self) -> u64 {
         self.count(Count::Connected).saturating_sub(self.count(Count::Left)).saturating_sub(self.count(Count::FailedLater))
+    }
+
+    /// Of these, those whose frames are looked at some time after they came.
+    pub fn active_lazily(&self) -> u64 {
+        self.count(Count::Lazy).saturating_sub(self.count(Count::LazyOver))
+    }
+
+    /// Whether frames of anybody are looked at when they come.
+    pub fn has_prompt(&self) -> bool {
+        self.count(Count::Connected) > self.count(Count::Lazy)
     }
 
     /// Sessions that are being set up now.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Group, Plan, Span};
 use crate::{
-    clients::{Churn, Cipher, Feedback, Kind, Options, Verify},
+    clients::{Churn, Cipher, Feedback, Kind, Options, Prompt, READ_EVERY_MAX, Verify},
     expect::Expect,
     media::{Codec, Shape, Studio, Wish},
 };
@@ -86,6 +86,13 @@ pub(crate) struct ClientArgs {
     /// Which packets of WebRTC are decrypted and checked: all, 1/N, none.
     #[arg(long)]
     pub(crate) verify: Option<String>,
+    /// Which RTMP and FLV players are read as soon as something comes: all, 1/N, none; else all of up to 250, and of more
+    /// every so-manieth. Latency and freezes are of these only.
+    #[arg(long)]
+    pub(crate) prompt: Option<String>,
+    /// How often the other RTMP and FLV players are read, at most 500ms; else 200ms.
+    #[arg(long)]
+    pub(crate) read_every: Option<Span>,
     /// Which SRTP profile is offered: any, gcm, cm80.
     #[arg(long)]
     pub(crate) cipher: Option<String>,
@@ -148,6 +155,9 @@ impl ClientArgs {
         let count = self.count.unwrap_or(1);
         ensure!(count > 0, "no clients: --count is at least 1");
         let verify = self.verify.as_deref().map_or(Ok(Verify::All), str::parse)?;
+        let prompt = self.prompt.as_deref().map_or(Ok(Prompt::Some), str::parse)?;
+        let read_every = self.read_every.map_or(base.read_every, |span| span.0);
+        ensure!((Duration::from_millis(1)..=READ_EVERY_MAX).contains(&read_every), "--read-every {read_every:?}: 1ms to 500ms");
         let cipher = match self.cipher.as_deref() {
             None | Some("any") => Cipher::Any,
             Some("gcm") => Cipher::Gcm,
@@ -169,6 +179,8 @@ impl ClientArgs {
             bearer: self.bearer.clone(),
             insecure: self.insecure,
             verify,
+            prompt,
+            read_every,
             cipher,
             feedback: self.feedback()?,
             recv_buffer: self.recv_buffer.unwrap_or(base.recv_buffer),

@@ -100,7 +100,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clients::Kind;
+    use crate::clients::{Kind, Prompt};
 
     const MIXED: &str = r#"
         duration = "10m"
@@ -153,6 +153,19 @@ mod tests {
         ] {
             let error = format!("{:#}", play(url, rest).unwrap_err());
             assert!(error.contains(why), "{url} {rest}: {error}");
+        }
+    }
+
+    #[test]
+    fn players_may_be_read_now_and_then() {
+        let play = |rest: &str| Plan::parse(&format!("[[play]]\nurl = 'rtmp://h/a/b'\nclients = {{ {rest} }}"));
+        let options = |rest: &str| play(rest).unwrap().groups[0].options.clone();
+        let (usual, told) = (options("count = 3"), options("count = 3, prompt = '1/16', read-every = '50ms'"));
+        assert_eq!((usual.prompt, usual.read_every), (Prompt::Some, Duration::from_millis(200)));
+        assert_eq!((told.prompt, told.read_every), (Prompt::Every(16), Duration::from_millis(50)));
+        for (rest, why) in [("prompt = 'few'", "1/N"), ("read-every = '5s'", "500ms"), ("read-every = 0", "1ms")] {
+            let error = format!("{:#}", play(rest).unwrap_err());
+            assert!(error.contains(why), "{rest}: {error}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Carries a plan out: starts the groups, shows how it goes, and judges at the end.
 
 mod outcome;
+mod reading;
 mod sampling;
 mod screen;
 mod watch;

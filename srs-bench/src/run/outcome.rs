@@ -4,10 +4,10 @@ use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{sampling::Sampled, watch::Watch};
+use super::{reading::Reading, sampling::Sampled, watch::Watch};
 use crate::{
     expect::Verdict,
-    figures::Figures,
+    figures::{Figures, is_of_prompt_only},
     measure::{Count, Failure, Snapshot, Times},
     plan::{Group, Plan},
 };
@@ -86,6 +86,12 @@ impl Outcome {
         !self.groups.iter().any(|group| is_dark(&group.seen)) && self.verdicts.iter().all(|verdict| verdict.met)
     }
 
+    /// The figures that leave out sessions which were read lazily.
+    fn of_prompt_only(&self) -> Vec<&str> {
+        let lazy = self.groups.iter().any(|group| group.reading().is_some());
+        self.figures.iter().map(|(name, _)| name).filter(|name| lazy && is_of_prompt_only(name)).collect()
+    }
+
     /// All of it, for programs.
     pub fn json(&self) -> Value {
         let figures = |figures: &Figures| figures.iter().map(|(name, figure)| (name.to_owned(), json!(figure))).collect();
@@ -101,6 +107,7 @@ impl Outcome {
                     "clients": group.group.options.count,
                     "insecure": group.group.options.insecure,
                     "figures": table(&group.figures),
+                    "reading": group.reading().map(|reading| reading.json()),
                     "sampled": group.sampled.as_ref().map(Sampled::json),
                 })
             })
@@ -113,10 +120,24 @@ impl Outcome {
             "lasted_seconds": self.lasted.as_secs_f64(),
             "measured_seconds": self.measured.as_secs_f64(),
             "figures": table(&self.figures),
+            "of_prompt_only": self.of_prompt_only(),
             "groups": groups,
             "failures": self.failures.iter().map(failure_json).collect::<Vec<_>>(),
             "expectations": self.verdicts.iter().map(verdict).collect::<Vec<_>>(),
             "warnings": self.warnings,
+        })
+    }
+}
+
+impl GroupOutcome {
+    /// How its sessions were read, if some were not read at once.
+    fn reading(&self) -> Option<Reading> {
+        let (connected, lazy) = (self.seen.count(Count::Connected), self.seen.count(Count::Lazy));
+        (lazy > 0).then(|| Reading {
+            prompt: connected.saturating_sub(lazy),
+            lazy,
+            every: self.group.options.read_every,
+            long_freezes: self.seen.count(Count::LazyFreezes500),
         })
     }
 }
@@ -169,16 +190,18 @@ impl fmt::Display for GroupOutcome {
             )?;
         }
         if count(Count::Frames) > 0 {
-            writeln!(
+            write!(
                 f,
-                "  frames    {} received, {} lost, {} late; {} freezes > 200 ms, {} > 500 ms, longest {} ms",
+                "  frames    {} received, {} lost, {} late",
                 count(Count::Frames),
                 count(Count::FramesLost),
-                count(Count::FramesLate),
-                count(Count::Freezes200),
-                count(Count::Freezes500),
-                seen.longest_freeze().as_millis()
+                count(Count::FramesLate)
             )?;
+            if seen.has_prompt() {
+                let (short, long) = (count(Count::Freezes200), count(Count::Freezes500));
+                write!(f, "; {short} freezes > 200 ms, {long} > 500 ms, longest {} ms", seen.longest_freeze().as_millis())?;
+            }
+            writeln!(f)?;
         }
         if count(Count::SentPackets) > 0 {
             writeln!(
@@ -192,6 +215,9 @@ impl fmt::Display for GroupOutcome {
                 count(Count::Nacked),
                 count(Count::KeyframesAsked)
             )?;
+        }
+        if let Some(reading) = self.reading() {
+            writeln!(f, "  read      {reading}")?;
         }
         if let Some(sampled) = &self.sampled {
             write!(f, "{sampled}")?;

@@ -42,7 +42,7 @@ pub(super) struct Watch {
     steady: Option<Look>,
     end: Option<Look>,
     /// Seconds of viewers and of publishers in the steady time; of viewers, those whose media does
-    /// not come in bursts apart.
+    /// not come in bursts, and of these those that are read at once, apart.
     seconds: Seconds,
     /// What the server does for viewers on an independent stack, in the steady time.
     beside: Beside,
@@ -53,6 +53,7 @@ pub(super) struct Watch {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seconds {
     smooth: f64,
+    prompt: f64,
     viewers: f64,
     publishers: f64,
 }
@@ -93,7 +94,10 @@ impl Watch {
                 self.seconds.publishers += seconds;
             } else {
                 self.seconds.viewers += seconds;
-                self.seconds.smooth += if in_bursts(group.kind) { 0.0 } else { seconds };
+                if !in_bursts(group.kind) {
+                    self.seconds.smooth += seconds;
+                    self.seconds.prompt += seen.active().saturating_sub(seen.active_lazily()) as f64 * elapsed;
+                }
             }
         }
     }
@@ -133,7 +137,7 @@ impl Watch {
         if self.seconds.viewers > 0.0 {
             let kbps = bytes * 8.0 / 1e3 / self.seconds.viewers;
             figures.put("bitrate", kbps);
-            figures.put("frozen", share(of(&viewers, Count::FrozenMillis) / 1e3, self.seconds.viewers));
+            figures.put("frozen", share(of(&viewers, Count::FrozenMillis) / 1e3, self.seconds.prompt));
             if let Some(expected) = plan.expected_kbps {
                 figures.put("delivered", share(kbps, expected.into()));
             } else {

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -55,6 +56,14 @@ impl Weir {
     pub fn kill(&mut self) {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
+    }
+
+    /// It does nothing for so long.
+    pub fn hold(&self, pause: Duration) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, Signal::STOP).expect("it is there");
+        thread::sleep(pause);
+        kill_process(pid, Signal::CONT).expect("it is there");
     }
 
     pub fn pid(&self) -> u32 {

@@ -75,6 +75,14 @@ impl ChunkReader {
         self.received += data.len() as u64;
         while let Some((&first, rest)) = data.split_first() {
             match self.state {
+                State::Header if self.held.is_empty() => {
+                    // Mostly it is whole.
+                    let used = self.read_header(data)?;
+                    if used.is_none() {
+                        self.held.extend_from_slice(data);
+                    }
+                    data = data.get(used.unwrap_or(data.len())..).unwrap_or_default();
+                }
                 State::Header => {
                     self.held.push(first);
                     data = rest;
@@ -86,9 +94,9 @@ impl ChunkReader {
                     data = rest;
                     self.take_data(at, chunk);
                     self.state = if left > used { State::Data { at, left: left - used } } else { State::Header };
+                    self.finish_message(at, &mut take)?;
                 }
             }
-            self.finish_message(&mut take)?;
         }
         self.acknowledge();
         Ok(())
@@ -102,20 +110,21 @@ impl ChunkReader {
     /// Reads the header in `held`, if it is whole.
     fn try_header(&mut self) -> Result<(), &'static str> {
         let mut held = std::mem::take(&mut self.held);
-        if self.read_header(&held)? {
+        if self.read_header(&held)?.is_some() {
             held.clear();
         }
         self.held = held;
         Ok(())
     }
 
-    fn read_header(&mut self, held: &[u8]) -> Result<bool, &'static str> {
-        let Some(&first) = held.first() else { return Ok(false) };
+    /// The length of the header that `held` begins with, if it is whole.
+    fn read_header(&mut self, held: &[u8]) -> Result<Option<usize>, &'static str> {
+        let Some(&first) = held.first() else { return Ok(None) };
         // 5.3.1.1: one, two or three bytes.
         let (id, basic) = match (first & 0x3f, held) {
             (0, [_, low, ..]) => (64 + u32::from(*low), 2),
             (1, [_, low, high, ..]) => (64 + u32::from(*low) + (u32::from(*high) << 8), 3),
-            (0 | 1, _) => return Ok(false),
+            (0 | 1, _) => return Ok(None),
             (id, _) => (u32::from(id), 1),
         };
         let fields = held.get(basic..).unwrap_or_default();
@@ -123,14 +132,15 @@ impl ChunkReader {
         let format = first >> 6;
         let fields_len = [11, 7, 3, 0].get(usize::from(format)).copied().unwrap_or(0);
         if fields.len() < fields_len {
-            return Ok(false);
+            return Ok(None);
         }
         let (at, chunk_size) = (self.place(id)?, self.chunk_size);
-        let Some((_, stream)) = self.streams.get_mut(at) else { return Ok(false) };
+        let Some((_, stream)) = self.streams.get_mut(at) else { return Ok(None) };
         let time = if let [a, b, c, ..] = *fields { u32::from_be_bytes([0, a, b, c]) } else { 0 };
         let extended = if fields_len >= 3 { time == EXTENDED } else { stream.extended };
-        if fields.len() < fields_len + if extended { 4 } else { 0 } {
-            return Ok(false);
+        let len = fields_len + if extended { 4 } else { 0 };
+        if fields.len() < len {
+            return Ok(None);
         }
         stream.extended = extended;
         if let (true, &[_, _, _, l0, l1, l2, kind, ..]) = (fields_len >= 7, fields) {
@@ -145,7 +155,7 @@ impl ChunkReader {
         let left = stream.left.min(chunk_size);
         // An empty message is whole with its header, and says nothing.
         self.state = if left == 0 { State::Header } else { State::Data { at, left } };
-        Ok(true)
+        Ok(Some(basic + len))
     }
 
     fn place(&mut self, id: u32) -> Result<usize, &'static str> {
@@ -166,9 +176,9 @@ impl ChunkReader {
         stream.head.extend_from_slice(chunk.get(..kept).unwrap_or_default());
     }
 
-    fn finish_message(&mut self, take: &mut impl FnMut(&Message<'_>)) -> Result<(), &'static str> {
-        let whole = self.streams.iter().position(|(_, stream)| stream.left == 0 && !stream.head.is_empty());
-        let Some((_, stream)) = whole.and_then(|at| self.streams.get_mut(at)) else { return Ok(()) };
+    fn finish_message(&mut self, at: usize, take: &mut impl FnMut(&Message<'_>)) -> Result<(), &'static str> {
+        let stream = self.streams.get_mut(at).map(|(_, stream)| stream);
+        let Some(stream) = stream.filter(|stream| stream.left == 0 && !stream.head.is_empty()) else { return Ok(()) };
         let (kind, len) = (stream.kind, stream.len);
         take(&Message { kind, len, head: &stream.head });
         let head = std::mem::take(&mut stream.head);
@@ -190,7 +200,7 @@ impl ChunkReader {
             _ => {}
         }
         // The room is used again.
-        if let Some((_, stream)) = whole.and_then(|at| self.streams.get_mut(at)) {
+        if let Some((_, stream)) = self.streams.get_mut(at) {
             stream.head = head;
             stream.head.clear();
         }

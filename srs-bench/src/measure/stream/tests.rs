@@ -138,6 +138,25 @@ fn latency_is_the_stamps_age_once_the_stream_runs() {
 }
 
 #[test]
+fn of_what_is_looked_at_late_only_certain_pauses_count() {
+    let (mut meter, mut tally, start) = (StreamMeter::new(0).looked_at_late(), Tally::default(), Instant::now());
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    // Each look, the one before it, and frames that it finds.
+    for (looked, now, frames) in [(0, 0, 1), (0, 1_100, 3), (1_100, 1_700, 2), (2_150, 2_250, 1), (2_800, 2_900, 1)] {
+        meter.looked(at(looked));
+        for _ in 0..frames {
+            let stamp = Stamp::now(tally.count(Count::Frames));
+            meter.frame(&mut tally, at(now), true, Some(stamp));
+        }
+    }
+    // 550 ms between 2,250 and 2,800; all else may have been shorter.
+    assert_eq!(tally.count(Count::LazyFreezes500), 1);
+    assert_eq!([Count::Freezes200, Count::Freezes500, Count::FrozenMillis].map(|count| tally.count(count)), [0; 3]);
+    assert_eq!((tally.count(Count::Stamped), tally.count(Count::FramesLost)), (8, 0));
+    assert!(tally.times[Times::Latency as usize].is_empty() && tally.longest_freeze.is_zero());
+}
+
+#[test]
 fn segments_do_not_freeze() {
     let mut frames = Frames::new();
     frames.meter = StreamMeter::new(0).in_bursts();
