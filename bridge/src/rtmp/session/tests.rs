@@ -376,7 +376,10 @@ fn a_vhost_says_when_either_side_acknowledges() {
         assert!(matches!(client.poll_all(), Ok(Some(Event::Connect(_)))));
         client.session.accept_connect(client.now, vhost);
         let told = client.heard().iter().any(|message| message == "WindowAckSize");
-        (0..40).for_each(|_| client.raw(MessageKind::UserControl, 0, &[0; 2_000]));
+        client.command(1, "publish", 3.0, Value::string("s"));
+        assert!(matches!(client.poll(), Ok(Some(Event::Publish(_)))));
+        client.session.accept_publish(client.now, vhost);
+        (0..3).for_each(|_| client.raw(MessageKind::Audio, 1, &[0xaf; 30_000]));
         while client.poll().unwrap().is_some() {}
         (told, client.heard().iter().filter(|message| *message == "Acknowledgement").count())
     };
