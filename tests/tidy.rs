@@ -139,14 +139,19 @@ fn rows_of(name: &str) -> impl Iterator<Item = &str> {
     name.split('_').take_while(is_row)
 }
 
+/// Rows of the threat catalogue about what is not built: MPEG-TS in, streams pushed to others, clusters.
+const NOT_BUILT: [&str; 3] = ["a63", "a66", "a70"];
+
 #[test]
-fn every_row_of_whip_and_whep_has_a_test() {
+fn every_row_of_whip_whep_and_the_threat_catalogue_has_a_test() {
     let all = files();
     let tests = all.iter().filter(|file| file.path != "tests/tidy.rs").flat_map(|file| file.text.lines());
     let names = tests.filter_map(|line| line.trim_start().trim_start_matches("async ").strip_prefix("fn ")?.split('(').next());
     let found: Vec<&str> = names.flat_map(rows_of).collect();
-    let wanted = (1..=49).map(|row| format!("h{row:02}")).chain((1..=10).map(|row| format!("w{row:02}")));
-    let missing: Vec<String> = wanted.filter(|row| !found.contains(&row.as_str())).collect();
+    let wanted = [('h', 49), ('w', 10), ('a', 72)].into_iter();
+    let wanted = wanted.flat_map(|(letter, rows)| (1..=rows).map(move |row| format!("{letter}{row:02}")));
+    let missing: Vec<String> =
+        wanted.filter(|row| !found.contains(&row.as_str()) && !NOT_BUILT.contains(&row.as_str())).collect();
     assert!(missing.is_empty(), "rows without a test: {missing:?}");
 }
 
