@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, ConfigError, Environment, Source};
+use crate::config::{Config, Environment, Source};
 
 /// Weir, a WebRTC-first live server: WHIP or RTMP in; WHEP, RTMP, HTTP-FLV and HLS out.
 #[derive(Debug, clap::Parser)]
@@ -63,7 +63,7 @@ impl Args {
 
     /// Does what does not serve, and says so with `None`; otherwise reads the configuration, and what
     /// there is to warn of.
-    pub fn prepare(&self) -> Result<Option<(Config, Vec<String>)>, ConfigError> {
+    pub fn prepare(&self) -> anyhow::Result<Option<(Config, Vec<String>)>> {
         if self.version {
             // Where SRS prints it, and where scripts that ask SRS look for it.
             eprintln!("{}", Self::VERSION);
@@ -79,6 +79,8 @@ impl Args {
         }
         let environment = Environment::of_process();
         let (config, notes) = Config::load(&self.source(&environment), &environment)?;
+        #[cfg(feature = "otel")]
+        crate::traces::check()?;
         if self.test || self.shown().is_some() {
             notes.iter().for_each(|note| eprintln!("{note}"));
             match self.shown() {

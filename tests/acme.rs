@@ -76,8 +76,9 @@ impl Authority {
         let log = fs::File::create(self.dir.path().join(format!("{program}.log"))).expect("a file");
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
-        // At once, and without the faults that it makes on purpose.
-        command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0").env("PEBBLE_AUTHZREUSE", "0");
+        // At once. Of the faults that it can make on purpose this one: every fourth nonce is refused (RFC 8555
+        // section 6.5), some three in an order.
+        command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "25").env("PEBBLE_AUTHZREUSE", "0");
         self.running.push(command.spawn().unwrap_or_else(|error| panic!("{program} (Debian's package pebble): {error}")));
     }
 
@@ -248,6 +249,7 @@ fn a_certificate_is_issued_and_renewed_under_a_viewer_and_kept_for_the_next_star
         assert_eq!(mode, 0o600, "nobody else reads keys");
     }
     assert_eq!(server.metric("weir_acme_orders_total{result=\"ok\"}"), 1);
+    assert_eq!(server.metric("weir_acme_orders_total{result=\"failed\"}"), 0, "a refused nonce costs a request, not the order");
     assert_eq!(server.metric("weir_acme_challenges_total") % 3, 0, "pebble looks from three places at once");
 
     // Renewed by itself, when two thirds of its half a minute are over.

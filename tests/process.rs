@@ -132,13 +132,17 @@ fn a_graceful_end_keeps_viewers_takes_nobody_new_and_ends_when_the_last_has_gone
     let mut server = Weir::start_global("grace_start_wait 500; grace_final_wait 200;");
     let mut publisher = publisher(&server, "quit");
     server.wait_for_publisher("quit");
+    let url = server.http_url("quit.flv");
+    let viewer = Client::ffmpeg("viewer", &["-i", &url, "-t", "4", "-c", "copy", "-f", "null", "-"]);
+    eventually("it plays", Duration::from_secs(20), || (server.log_lines("http play") == 1).then_some(()));
     let since = Instant::now();
     kill("QUIT", server.pid());
     eventually("RTMP is closed", Duration::from_secs(5), || std::net::TcpStream::connect(server.rtmp).is_err().then_some(()));
     assert!(since.elapsed() >= Duration::from_millis(450), "the start wait: {:?}", since.elapsed());
     let (status, _) = support::server::http_get(server.http, "/live/quit.flv").expect("HTTP answers");
     assert_eq!(status, 503);
-    std::thread::sleep(Duration::from_secs(1));
+    let seen = viewer.finish(Duration::from_secs(20));
+    assert!(seen.status.success() && seen.stderr.is_empty(), "who is there sees it to the end: {seen:?}");
     assert!(publisher.is_running() && server.is_running(), "who is there stays");
     drop(publisher);
     let status = eventually("it ends", Duration::from_secs(5), || server.try_wait());
@@ -151,8 +155,10 @@ fn a_second_signal_ends_a_graceful_end_at_once() {
     let _publisher = publisher(&server, "twice");
     server.wait_for_publisher("twice");
     kill("TERM", server.pid());
-    std::thread::sleep(Duration::from_millis(1_500));
-    assert!(server.is_running(), "force_grace_quit makes SIGTERM wait");
+    eventually("force_grace_quit makes SIGTERM wait", Duration::from_secs(5), || {
+        (server.log_lines("no new clients are taken") == 1).then_some(())
+    });
+    assert!(server.is_running() && server.log_lines("stopping") == 0, "{}", server.log());
     let again = Instant::now();
     kill("TERM", server.pid());
     let status = eventually("it ends", Duration::from_secs(5), || server.try_wait());

@@ -221,20 +221,43 @@ fn weir_conf_and_docker_conf_carry_everything() {
     }
 }
 
+/// The sound of two seconds of the stream as ffmpeg decodes it: in blocks, one a frame of AAC.
+fn heard(sample: &Sample) -> usize {
+    let url = sample.http("stream.aac");
+    let args = ["-f", "aac", "-t", "2", "-i", &url, "-f", "framecrc", "-"];
+    let outcome = Client::ffmpeg("a listener", &args).finish(PATIENCE);
+    assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome:?}");
+    outcome.stdout.lines().filter(|line| line.starts_with("0,")).count()
+}
+
+#[test]
+fn the_sound_of_a_webrtc_publisher_is_had_alone_as_adts() {
+    let sample = Sample::start("weir.conf");
+    let _publisher = publish_by_whip(&sample);
+    plays(&sample.http("stream.flv"));
+    assert_eq!(codecs(&sample.http("stream.aac")), ["aac"]);
+    assert!(heard(&sample) > 85, "48,000 samples a second in frames of 1,024");
+}
+
+#[test]
+fn where_sound_is_left_out_it_is_not_had_alone_and_nobody_waits_for_it() {
+    let silent = |text: String| text.replace("    http_remux {\n", "    http_remux {\n        has_audio off;\n");
+    let sample = Sample::start_with("weir.conf", silent);
+    let _publisher = publish(&sample);
+    assert_eq!(codecs(&sample.http("stream.flv")), ["h264"]);
+    for file in ["/live/stream.aac", "/live/stream.mp3"] {
+        let (status, text) = http_get(sample.at[&8080], file).expect("an answer");
+        assert!(status == 404 && text.contains("sound is left out here"), "{file}: {status} {text}");
+    }
+}
+
 #[test]
 fn the_sound_of_a_stream_is_had_alone_as_adts() {
     let sample = Sample::start("weir.conf");
     let by_rtmp = publish(&sample);
     plays(&sample.http("stream.flv"));
-    let heard = |seconds: &str| {
-        let url = sample.http("stream.aac");
-        let args = ["-f", "aac", "-t", seconds, "-i", &url, "-f", "framecrc", "-"];
-        let outcome = Client::ffmpeg("a listener", &args).finish(PATIENCE);
-        assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome:?}");
-        outcome.stdout.lines().filter(|line| line.starts_with("0,")).count()
-    };
     assert_eq!(codecs(&sample.http("stream.aac")), ["aac"]);
-    assert!(heard("2") > 80, "44,100 samples a second in frames of 1,024");
+    assert!(heard(&sample) > 80, "44,100 samples a second in frames of 1,024");
     let (status_of_mp3, text) = http_get(sample.at[&8080], "/live/stream.mp3").expect("an answer");
     assert!(status_of_mp3 == 404 && text.contains("the sound of the stream is AAC"), "{status_of_mp3} {text}");
     drop(by_rtmp);

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use crate::OwnAddresses;
+
 /// The most addresses in an answer: each is a check that every client makes.
 const CANDIDATES_MAX: usize = 16;
 
@@ -37,13 +39,15 @@ impl FromStr for Candidate {
 }
 
 /// What to name for sockets bound to `bound`: the `configured` addresses if there are any, else
-/// each socket's own address or, where it listens on all, those of the usable interfaces.
-pub(crate) fn gather(bound: &[SocketAddr], configured: &[IpAddr]) -> io::Result<Vec<SocketAddr>> {
+/// each socket's own address or, where it listens on all, those of the usable interfaces of which
+/// some are wanted.
+pub(crate) fn gather(bound: &[SocketAddr], configured: &[IpAddr], own: OwnAddresses) -> io::Result<Vec<SocketAddr>> {
     let mut found: Vec<SocketAddr> = Vec::new();
     if configured.is_empty() {
         let interfaces = if bound.iter().any(|addr| addr.ip().is_unspecified()) { interface_addresses()? } else { Vec::new() };
         for addr in bound {
             match addr.ip().is_unspecified() {
+                true if !own.has(addr.is_ipv4()) => {}
                 true => found.extend(usable(&interfaces, addr.is_ipv4()).map(|ip| SocketAddr::new(ip, addr.port()))),
                 false => found.push(*addr),
             }
@@ -53,7 +57,7 @@ pub(crate) fn gather(bound: &[SocketAddr], configured: &[IpAddr]) -> io::Result<
     }
     dedup(&mut found);
     found.truncate(CANDIDATES_MAX);
-    if found.is_empty() { Err(io::Error::from(io::ErrorKind::AddrNotAvailable)) } else { Ok(found) }
+    if found.is_empty() && own != OwnAddresses::NONE { Err(io::Error::from(io::ErrorKind::AddrNotAvailable)) } else { Ok(found) }
 }
 
 /// `base` with `first` before it, IPv4 before IPv6 otherwise as found.
@@ -140,10 +144,13 @@ mod tests {
 
     #[test]
     fn a_socket_on_one_address_names_that_one() {
-        let bound = addrs(&["127.0.0.1:8000", "[::1]:8001"]);
-        assert_eq!(gather(&bound, &[]).expect("both"), bound);
+        let (bound, all) = (addrs(&["127.0.0.1:8000", "[::1]:8001"]), OwnAddresses::default());
+        assert_eq!(gather(&bound, &[], all).expect("both"), bound);
         let configured = ips(&["203.0.113.7", "2001:db8::7", "203.0.113.7"]);
-        assert_eq!(gather(&bound, &configured).expect("both"), addrs(&["203.0.113.7:8000", "[2001:db8::7]:8001"]));
+        assert_eq!(
+            gather(&bound, &configured, OwnAddresses::NONE).expect("both"),
+            addrs(&["203.0.113.7:8000", "[2001:db8::7]:8001"])
+        );
     }
 
     #[test]
@@ -169,7 +176,19 @@ mod tests {
 
     #[test]
     fn this_machine_has_an_address_to_name() {
-        let found = gather(&addrs(&["0.0.0.0:8000"]), &[]).expect("at least loopback");
+        let found = gather(&addrs(&["0.0.0.0:8000"]), &[], OwnAddresses::default()).expect("at least loopback");
         assert!(found.iter().all(|addr| addr.is_ipv4() && addr.port() == 8_000));
+    }
+
+    #[test]
+    fn of_the_machine_s_own_addresses_one_family_or_none_is_named() {
+        let bound = addrs(&["0.0.0.0:8000", "[::]:8000", "127.0.0.1:8001"]);
+        let found = |v4, v6| gather(&bound, &[], OwnAddresses { v4, v6 }).expect("what is listened on by name");
+        assert!(found(true, false).iter().all(SocketAddr::is_ipv4) && found(true, false).len() > 1);
+        assert!(found(false, true).iter().all(|addr| addr.is_ipv6() || *addr == bound[2]));
+        assert_eq!(found(false, false), [bound[2]]);
+        let none = |own| gather(&bound[..1], &[], own);
+        assert!(none(OwnAddresses::NONE).expect("requests say where").is_empty());
+        assert!(none(OwnAddresses { v4: false, v6: true }).is_err(), "nothing of the kind is listened on");
     }
 }

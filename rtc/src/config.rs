@@ -22,8 +22,10 @@ pub struct RtcConfig {
     pub connections_per_ip_max: usize,
     /// Threads, each with a loop of its own; 0 (default) for one per core. At most 64.
     pub workers: usize,
-    /// The addresses that answers name. Empty (default): those of all usable interfaces.
+    /// The addresses that answers name. Empty (default): our own.
     pub candidates: Vec<IpAddr>,
+    /// Which addresses of interfaces those are, where a socket listens on all. Default: all usable ones.
+    pub own: OwnAddresses,
     /// Bytes of receive buffer per socket, of which each worker has one per listening address.
     /// Default 8 MiB: a quarter of a second at 200 Mb/s while the thread is not scheduled. It is
     /// kernel memory, used only while datagrams wait.
@@ -46,6 +48,31 @@ pub struct RtcConfig {
     pub unheard_max: Duration,
     /// How long an offer of ours is good. Default 30 s, as players take it to be.
     pub answer_within: Duration,
+}
+
+/// Which addresses of this machine answers name where they are told no others: SRS's
+/// `use_auto_detect_network_ip` and `ip_family`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnAddresses {
+    /// Those of IPv4.
+    pub v4: bool,
+    /// Those of IPv6.
+    pub v6: bool,
+}
+
+impl OwnAddresses {
+    /// Answers name what requests say, and nothing where they say nothing.
+    pub const NONE: Self = Self { v4: false, v6: false };
+
+    pub(crate) const fn has(self, is_v4: bool) -> bool {
+        if is_v4 { self.v4 } else { self.v6 }
+    }
+}
+
+impl Default for OwnAddresses {
+    fn default() -> Self {
+        Self { v4: true, v6: true }
+    }
 }
 
 /// Which candidates answers have: SRS's `rtc_server.protocol`.
@@ -80,6 +107,7 @@ impl Default for RtcConfig {
             connections_per_ip_max: 512,
             workers: 0,
             candidates: Vec::new(),
+            own: OwnAddresses::default(),
             recv_buffer: 8 << 20,
             send_buffer: 8 << 20,
             coalesce_max: Duration::from_millis(20),

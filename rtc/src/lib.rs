@@ -33,7 +33,7 @@ mod timeline;
 mod worker;
 
 pub use candidate::{Candidate, CandidateError};
-pub use config::{Protocols, RtcConfig};
+pub use config::{OwnAddresses, Protocols, RtcConfig};
 pub use error::{AnswerError, OpenError, RestartError, StartError};
 pub use handle::{Restarted, RtcHandle, RtcServer};
 pub use ice::{CONSENT_MIN, CONSENT_TIMEOUT};

@@ -40,8 +40,9 @@ pub(crate) struct Named {
 
 impl Named {
     pub(crate) fn gather(config: &RtcConfig, udp: &[SocketAddr], tcp: &[SocketAddr]) -> std::io::Result<Self> {
-        let tcp = if tcp.is_empty() { Vec::new() } else { candidate::gather(tcp, &config.candidates)? };
-        Ok(Self { udp: candidate::gather(udp, &config.candidates)?, tcp, protocols: config.protocols })
+        let gather = |bound: &[SocketAddr]| candidate::gather(bound, &config.candidates, config.own);
+        let tcp = if tcp.is_empty() { Vec::new() } else { gather(tcp)? };
+        Ok(Self { udp: gather(udp)?, tcp, protocols: config.protocols })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr};
 
-use weir_rtc::{CONSENT_MIN, CONSENT_TIMEOUT, Protocols};
+use weir_rtc::{CONSENT_MIN, CONSENT_TIMEOUT, OwnAddresses, Protocols};
 
 use super::{Config, Mistake, Origin, settings::Settings, table};
 
@@ -105,8 +105,23 @@ impl Contradictions<'_> {
         if rtc.listen.len() > super::LISTEN_MAX {
             self.mistake("rtc_server.listen", format!("takes {} addresses at most", super::LISTEN_MAX));
         }
+        if !rtc.listen.is_empty() && rtc.candidates.is_empty() && rtc.names.is_empty() {
+            self.own_addresses(rtc);
+        }
         if !rtc.listen.is_empty() && config.http_api.listen.is_empty() {
             self.note("rtc_server.enabled", "nobody can come by WebRTC without http_api, where WHIP and WHEP are");
+        }
+    }
+
+    fn own_addresses(&mut self, rtc: &super::RtcServer) {
+        let is_told = |addr: &SocketAddr| !addr.ip().is_unspecified() || if addr.is_ipv4() { rtc.own.v4 } else { rtc.own.v6 };
+        if rtc.listen.iter().any(is_told) {
+            return;
+        }
+        if rtc.own != OwnAddresses::NONE {
+            self.mistake("rtc_server.ip_family", "rtc_server { listen … } has no such address: [::]:8000 is IPv6's, 8000 IPv4's");
+        } else if !rtc.reached.host {
+            self.mistake("rtc_server.use_auto_detect_network_ip", "no client is told an address: name a candidate");
         }
     }
 

@@ -39,7 +39,12 @@ pub(super) const ROWS: &[Row] = &[
         .without_effect("nothing is left out"),
     Row::new("vhost.rtc.keep_bframe", Kind::Flag, "off", "Send B-frames to WebRTC players")
         .without_effect("they show B-frames in the wrong order, so these are left out"),
-    Row::new("vhost.rtc.keep_avc_nalu_sei", Kind::Flag, "on", "Send SEI to WebRTC players").without_effect("it is sent"),
+    Row::new(
+        "vhost.rtc.keep_avc_nalu_sei",
+        Kind::Flag,
+        "on",
+        "Send WebRTC players of an RTMP stream what stands beside its pictures (SEI); counts for those that begin later",
+    ),
     Row::new(
         "vhost.rtc.pli_for_rtmp",
         Kind::Seconds(0.5, 30.0),
@@ -95,6 +100,8 @@ pub struct Rtc {
     pub opus_bitrate: u32,
     /// Sound for WebRTC players goes two Opus frames a packet.
     pub opus_pairs: bool,
+    /// WebRTC players of an RTMP stream get SEI.
+    pub keep_sei: bool,
     /// Bits per second of sound made for the others.
     pub aac_bitrate: u32,
     /// From one request for a keyframe to the next.
@@ -117,6 +124,7 @@ pub(super) fn read(settings: &Settings, vhost: &str) -> Rtc {
         },
         opus_bitrate: view.number("opus_bitrate"),
         opus_pairs: view.text("opus_frame") == "40",
+        keep_sei: view.flag("keep_avc_nalu_sei"),
         aac_bitrate: view.number("aac_bitrate"),
         pli_for_rtmp: view.seconds("pli_for_rtmp"),
         whip: WhipConfig {

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use weir_rtc::Protocols;
+use weir_rtc::{OwnAddresses, Protocols};
 use weir_web::ReachedConfig;
 
 use super::{
     Environment, Mistake, Origin,
-    settings::Settings,
+    settings::{Settings, View},
     table::{Kind, Row},
 };
 
@@ -33,10 +33,18 @@ pub(super) const ROWS: &[Row] = &[
         "*",
         "The addresses that clients are told to send to: IPs, names, $VARIABLE; *: the machine's own",
     ),
-    Row::new("rtc_server.use_auto_detect_network_ip", Kind::Flag, "on", "Tell the machine's own addresses")
-        .without_effect("they are told where no candidate is named"),
-    Row::new("rtc_server.ip_family", Kind::Choice(&["ipv4", "ipv6", "all"]), "ipv4", "Which of them")
-        .without_effect("those that fit the listen addresses are told"),
+    Row::new(
+        "rtc_server.use_auto_detect_network_ip",
+        Kind::Flag,
+        "on",
+        "Find the machine's own addresses for *; off: only the host of the signalling request is told",
+    ),
+    Row::new(
+        "rtc_server.ip_family",
+        Kind::Choice(&["ipv4", "ipv6", "all"]),
+        "",
+        "Which of them; nothing: all that are listened on (SRS: ipv4)",
+    ),
     Row::new(
         "rtc_server.api_as_candidates",
         Kind::Flag,
@@ -87,6 +95,8 @@ pub struct RtcServer {
     pub protocol: Protocols,
     /// The addresses that clients are told; empty: the machine's own.
     pub candidates: Vec<IpAddr>,
+    /// Which of the machine's own.
+    pub own: OwnAddresses,
     /// Names that stand for such addresses, until `resolve` has looked them up.
     pub names: Vec<String>,
     /// Whether the API's host is told as well.
@@ -123,10 +133,20 @@ pub(super) fn read(settings: &Settings, environment: &Environment) -> RtcServer 
         },
         candidates: words.iter().filter_map(|word| word.parse().ok()).collect(),
         names,
+        own: own(&view),
         reached: ReachedConfig { host: view.flag("api_as_candidates"), resolve: view.flag("resolve_api_domain") },
         workers: view.text("workers").parse().unwrap_or(0),
         buffer: view.number("buffer"),
         coalesce: view.millis("coalesce"),
+    }
+}
+
+fn own(view: &View<'_>) -> OwnAddresses {
+    match (view.flag("use_auto_detect_network_ip"), view.text("ip_family").as_str()) {
+        (false, _) => OwnAddresses::NONE,
+        (true, "ipv4") => OwnAddresses { v4: true, v6: false },
+        (true, "ipv6") => OwnAddresses { v4: false, v6: true },
+        (true, _) => OwnAddresses::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use weir_rtc::{Protocols, sdp::DtlsRole};
+use weir_rtc::{OwnAddresses, Protocols, sdp::DtlsRole};
 use weir_source::DEFAULT_VHOST;
 
 use super::*;
@@ -96,6 +96,14 @@ fn wrong_files_and_their_messages() {
         (
             "\nrtc_server { enabled on; protocol all; }",
             "2:26: rtc_server.protocol: clients are told of TCP, which needs rtc_server { tcp { enabled on; } }",
+        ),
+        (
+            "\nrtc_server { enabled on; ip_family ipv6; }",
+            "2:26: rtc_server.ip_family: rtc_server { listen … } has no such address: [::]:8000 is IPv6's, 8000 IPv4's",
+        ),
+        (
+            "\nrtc_server { enabled on; use_auto_detect_network_ip off; api_as_candidates off; }",
+            "2:26: rtc_server.use_auto_detect_network_ip: no client is told an address: name a candidate",
         ),
         (
             "\nrtc_server { enabled on; tcp { enabled on; listen 1935; } }",
@@ -230,6 +238,35 @@ fn sections_of_vhosts_are_typed() {
     assert_eq!(shown, ["http://b/", "https://c/d"], "the query may hold a secret");
     assert_eq!((hooks.hooks.on_hls_notify.len(), hooks.hooks.tries_max, hooks.hooks.hls_nb_notify), (1, 3, 5));
     assert_eq!(hooks.hooks.decision_timeout, Duration::from_millis(2_500));
+}
+
+#[test]
+fn which_own_addresses_are_told_is_the_configurations_choice() {
+    let own = |more: &str| {
+        let text = format!("listen 1935; http_api {{ enabled on; }} rtc_server {{ enabled on; listen 8000 [::]:8000; {more} }}");
+        read(&text).0.rtc_server.own
+    };
+    let OwnAddresses { v4, v6 } = own("");
+    assert!(v4 && v6, "what is listened on");
+    assert_eq!(own("ip_family ipv4;"), OwnAddresses { v4: true, v6: false });
+    assert_eq!(own("ip_family ipv6;"), OwnAddresses { v4: false, v6: true });
+    assert_eq!(own("use_auto_detect_network_ip off; ip_family all;"), OwnAddresses::NONE);
+}
+
+#[test]
+fn rtmp_clients_wait_for_callback_servers_that_may_think_longer() {
+    let settings = |vhost: &str| {
+        let config = read(&format!("listen 1935; vhost a {{ {vhost} }}")).0;
+        crate::server::settings_of(&config)
+    };
+    assert_eq!(settings("").rtmp.decision_timeout, Duration::from_secs(30));
+    let long = settings(
+        "http_hooks { enabled on; on_publish http://b; decision_timeout 60; } in_ack_size 7; rtc { keep_avc_nalu_sei off; }",
+    );
+    assert_eq!(long.rtmp.decision_timeout, Duration::from_secs(61));
+    let vhost = long.rtmp.vhosts.get("a");
+    assert_eq!((vhost.ack_window_in, vhost.ack_window_out), (7, 2_500_000));
+    assert!(!long.remux.get("a").keep_sei && long.remux.get("b").keep_sei);
 }
 
 #[test]

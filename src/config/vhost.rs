@@ -21,10 +21,18 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("vhost.chunk_size", Kind::Number(128, 65_536), "", "Bytes of RTMP's chunks; nothing: the server's"),
     Row::new("vhost.min_latency", Kind::Flag, "off", "Send what comes at once: mw_latency is 0 unless written"),
     Row::new("vhost.tcp_nodelay", Kind::Flag, "off", "Send small packets at once").without_effect("they always are"),
-    Row::new("vhost.in_ack_size", Kind::Number(0, 2_147_483_647), "0", "RTMP's acknowledgements from clients")
-        .without_effect("they are as clients send them"),
-    Row::new("vhost.out_ack_size", Kind::Number(0, 2_147_483_647), "2500000", "RTMP's acknowledgements to clients")
-        .without_effect("they are what clients ask for"),
+    Row::new(
+        "vhost.in_ack_size",
+        Kind::Number(0, 2_147_483_647),
+        "0",
+        "Bytes of an RTMP client after which they are acknowledged, where it does not ask otherwise; 0: never",
+    ),
+    Row::new(
+        "vhost.out_ack_size",
+        Kind::Number(0, 2_147_483_647),
+        "2500000",
+        "Bytes after which RTMP clients are asked to acknowledge; 0: they are not asked",
+    ),
 ];
 
 /// Settings of one vhost.
@@ -32,6 +40,8 @@ pub(super) const ROWS: &[Row] = &[
 pub struct Vhost {
     /// Bytes of the chunks that its RTMP clients are sent, 128 to 65,536.
     pub chunk_size: usize,
+    /// Bytes after which we acknowledge, and RTMP clients are asked to; 0: none.
+    pub ack_sizes: [u32; 2],
     /// How players are sent to.
     pub play: play::Play,
     /// What publishers may do.
@@ -79,8 +89,10 @@ pub(super) fn read(settings: &Settings) -> (Vhosts, PerVhost<Vhost>) {
 
 fn one(settings: &Settings, name: &str) -> Vhost {
     let own = settings.vhost(name, "vhost");
+    let ack_sizes = ["in_ack_size", "out_ack_size"].map(|name| own.number(name));
     let chunk_size = if own.is_set("chunk_size") { own } else { settings.server("") };
     Vhost {
+        ack_sizes,
         chunk_size: chunk_size.number("chunk_size"),
         play: play::read(settings, name),
         publish: publish::read(settings, name),

@@ -148,6 +148,12 @@ impl Log {
         }
     }
 
+    /// What becomes of traces, where there is a collector.
+    #[cfg(feature = "otel")]
+    pub(crate) fn trace_stats(&self) -> Option<Arc<weir_web::TraceStats>> {
+        self.traces.as_ref().map(|traces| Arc::clone(traces.stats()))
+    }
+
     /// Waits until what was logged so far is written, or a second; then ends the traces.
     pub fn flush(&self) {
         #[cfg(feature = "otel")]

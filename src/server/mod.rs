@@ -151,6 +151,10 @@ impl Server {
         state.remux = Some(remux);
         state.hooks = Some(Arc::clone(&hooks));
         state.reload = Some(Arc::new(reloader.clone()));
+        #[cfg(feature = "otel")]
+        {
+            state.traces = log.as_ref().and_then(Log::trace_stats);
+        }
         state.certificates.set(&settings.certificates)?;
         // The chain of those who decide about clients, before anything listens: the rules first, so that
         // who may not come in learns nothing; then the door; callbacks last.

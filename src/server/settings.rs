@@ -123,18 +123,27 @@ fn acme(acme: &config::Acme) -> AcmeConfig {
     AcmeConfig { domains, email, cache, directory, ca }
 }
 
+/// What an RTMP client waits longer than callback servers may think.
+const DECISION_SLACK: Duration = Duration::from_secs(1);
+
 fn rtmp(config: &Config, stats: &Arc<RtmpStats>) -> RtmpConfig {
+    let defaults = RtmpConfig::default();
+    // Callback servers have their own time, and say no themselves when it is over.
+    let longest = config.vhosts.values().map(|vhost| vhost.hooks.decision_timeout).max().unwrap_or_default();
     RtmpConfig {
         connections_max: config.process.max_connections,
+        decision_timeout: defaults.decision_timeout.max(longest + DECISION_SLACK),
         vhosts: config.vhosts.map(|vhost| RtmpVhost {
             chunk_size_out: vhost.chunk_size,
+            ack_window_in: vhost.ack_sizes[0],
+            ack_window_out: vhost.ack_sizes[1],
             first_media_timeout: vhost.publish.firstpkt_timeout,
             idle_timeout: vhost.publish.normal_timeout,
             begin: vhost.play.begin,
             gather: vhost.play.gather,
         }),
         stats: Arc::clone(stats),
-        ..RtmpConfig::default()
+        ..defaults
     }
 }
 
@@ -157,6 +166,7 @@ fn remux(vhost: &config::Vhost) -> RemuxConfig {
         keyframe_interval: vhost.rtc.pli_for_rtmp,
         bitrates: Bitrates { opus: vhost.rtc.opus_bitrate, aac: vhost.rtc.aac_bitrate },
         opus_pairs: vhost.rtc.opus_pairs,
+        keep_sei: vhost.rtc.keep_sei,
     }
 }
 
@@ -197,6 +207,7 @@ fn rtc(rtc: &config::RtcServer) -> RtcConfig {
         protocols: rtc.protocol,
         workers: rtc.workers,
         candidates: rtc.candidates.clone(),
+        own: rtc.own,
         recv_buffer: rtc.buffer,
         send_buffer: rtc.buffer,
         coalesce_max: rtc.coalesce,

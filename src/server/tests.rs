@@ -56,7 +56,7 @@ fn any(random: &mut StdRng, ports: &[SocketAddr], udp: SocketAddr) -> String {
     text += &format!("chunk_size {};\n", random.random_range(128..=65_536));
     text += &format!("max_connections {};\n", random.random_range(1..=10_000));
     let candidates =
-        ["candidate *;", "candidate 203.0.113.1;", "candidate 203.0.113.2 203.0.113.3;", "coalesce 0;", "coalesce 7;"];
+        ["candidate *;", "candidate 203.0.113.1;", "candidate 203.0.113.2 203.0.113.3;", "coalesce 0;", "ip_family ipv4;"];
     text += &rtc_server(udp, candidates[random.random_range(0..candidates.len())]);
     let mut word = || if random.random() { "on" } else { "off" };
     let mut vhosts = vec![("__defaultVhost__", [word(), word(), word(), word()])];

@@ -23,21 +23,28 @@ impl Traced {
     pub(crate) fn new(next: Arc<dyn Gatekeeper>) -> Arc<Self> {
         Arc::new(Self { next, connections: Spans::default(), sessions: Spans::default() })
     }
+
+    /// Of a client, within its connection or request.
+    fn session(&self, info: &ClientInfo) -> Span {
+        let parent = self.connections.lock().get(&info.id).cloned().unwrap_or_else(Span::current);
+        trace_span!(
+            target: TRACES, parent: &parent, "session", otel.name = info.kind.name(), otel.status_code = Empty,
+            session.id = info.id, stream = %info.key, client.address = %info.ip, denied = Empty, sent = Empty, received = Empty,
+        )
+    }
 }
 
 impl Gatekeeper for Traced {
     fn check(&self, visit: &Visit) -> Result<Claim, Denied> {
-        self.next.check(visit)
+        let checked = self.next.check(visit);
+        if let Err(denied) = &checked {
+            refused(&self.session(&visit.info), denied);
+        }
+        checked
     }
 
     fn admit(&self, visit: Visit) -> Verdict {
-        let info = &visit.info;
-        let parent = self.connections.lock().get(&info.id).cloned().unwrap_or_else(Span::current);
-        let span = trace_span!(
-            target: TRACES, parent: &parent, "session", otel.name = info.kind.name(), otel.status_code = Empty,
-            session.id = info.id, stream = %info.key, client.address = %info.ip, denied = Empty, sent = Empty, received = Empty,
-        );
-        let id = info.id.clone();
+        let (id, span) = (visit.info.id.clone(), self.session(&visit.info));
         let verdict = span.in_scope(|| self.next.admit(visit));
         kept(verdict, id, span, Arc::clone(&self.sessions))
     }
@@ -73,10 +80,14 @@ fn kept(verdict: Verdict, id: String, span: Span, spans: Spans) -> Verdict {
         let verdict = verdict.instrument(span.clone()).await;
         match &verdict {
             Ok(()) => _ = spans.lock().insert(id, span),
-            Err(denied) => _ = span.record("denied", denied.to_string()).record("otel.status_code", "ERROR"),
+            Err(denied) => refused(&span, denied),
         }
         verdict
     })
+}
+
+fn refused(span: &Span, denied: &Denied) {
+    span.record("denied", denied.to_string()).record("otel.status_code", "ERROR");
 }
 
 fn end(spans: &Spans, id: &str, traffic: &Traffic) {

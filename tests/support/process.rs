@@ -3,10 +3,7 @@
 use std::{
     io::Read as _,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::mpsc::{self, SyncSender},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -77,6 +74,15 @@ impl Client {
         Outcome { status, stdout, stderr }
     }
 
+    /// Tells of its end, which is when nobody can write to its output any more.
+    fn when_ended(&mut self, turns: SyncSender<Turn>) {
+        let output = self.stdout.take();
+        std::thread::spawn(move || {
+            let _output = output.map(JoinHandle::join);
+            let _nobody_waits = turns.send(Turn::Ended);
+        });
+    }
+
     fn outcome(&mut self, _ended: Option<()>) -> (String, String) {
         let text = |thread: Option<JoinHandle<String>>| thread.and_then(|t| t.join().ok()).unwrap_or_default();
         (text(self.stdout.take()), text(self.stderr.take()))
@@ -92,30 +98,40 @@ impl Drop for Client {
 
 /// A client that comes back when it ends, as encoders and players do, until this is dropped.
 pub struct Persistent {
-    over: Arc<AtomicBool>,
+    turns: SyncSender<Turn>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Told and not read yet: one client's end, and that it is over.
+const TURNS_MAX: usize = 2;
+
+/// What a persistent client waits for.
+enum Turn {
+    Ended,
+    Over,
 }
 
 impl Persistent {
     /// Starts what `make` makes, again and again.
     pub fn start(make: impl Fn() -> Client + Send + 'static) -> Self {
-        let over = Arc::<AtomicBool>::default();
-        let seen = Arc::clone(&over);
+        let (turns, next) = mpsc::sync_channel(TURNS_MAX);
+        let ended = turns.clone();
         let thread = std::thread::spawn(move || {
-            while !seen.load(Ordering::Relaxed) {
+            loop {
                 let mut client = make();
-                while client.is_running() && !seen.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(50));
+                client.when_ended(ended.clone());
+                if !matches!(next.recv(), Ok(Turn::Ended)) {
+                    return;
                 }
             }
         });
-        Self { over, thread: Some(thread) }
+        Self { turns, thread: Some(thread) }
     }
 }
 
 impl Drop for Persistent {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
+        let _gone = self.turns.send(Turn::Over);
         let _ended = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -31,6 +31,8 @@ pub struct Extra<'a> {
     pub rtc_server: &'a str,
     /// What the log tells, if not what it usually does.
     pub log: Option<&'a str>,
+    /// In its environment.
+    pub environment: &'a [(&'a str, &'a str)],
 }
 
 /// A running server.
@@ -71,7 +73,7 @@ impl Weir {
 
     /// As [`Weir::start`] with more of its own.
     pub fn start_configured(extra: &Extra<'_>) -> Self {
-        let Extra { global, vhost, rtc: of_rtc, rtc_server, log } = extra;
+        let Extra { global, vhost, rtc: of_rtc, rtc_server, log, environment } = extra;
         know_tls();
         let dir = tempfile::tempdir().expect("a directory");
         let [rtmp, api, http] = [free_tcp(), free_tcp(), free_tcp()];
@@ -86,7 +88,7 @@ impl Weir {
         );
         let path = dir.path().join("weir.conf");
         std::fs::write(&path, conf).expect("a file");
-        let child = Self::spawn_logging(&["-c", &path.to_string_lossy()], dir.path(), log.unwrap_or(LOG));
+        let child = Self::spawn_logging(&["-c", &path.to_string_lossy()], dir.path(), log.unwrap_or(LOG), environment);
         let mut server = Self { child, dir, rtmp, api, http, rtc };
         eventually("the server answers", Duration::from_secs(20), || {
             assert!(server.child.try_wait().expect("a child").is_none(), "the server ended:\n{}", server.log());
@@ -97,16 +99,17 @@ impl Weir {
 
     /// The program with `args`, its log in `dir`.
     pub fn spawn(args: &[&str], dir: &Path) -> Child {
-        Self::spawn_logging(args, dir, LOG)
+        Self::spawn_logging(args, dir, LOG, &[])
     }
 
-    fn spawn_logging(args: &[&str], dir: &Path, filter: &str) -> Child {
+    fn spawn_logging(args: &[&str], dir: &Path, filter: &str, environment: &[(&str, &str)]) -> Child {
         let log = File::create(dir.join("log")).expect("a file");
         let errors = log.try_clone().expect("a file handle");
         Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(args)
             .env("WEIR_LOG", filter)
             .env_remove("CANDIDATE")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)

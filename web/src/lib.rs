@@ -47,5 +47,5 @@ pub use reached::ReachedConfig;
 pub use router::{AppState, api_router, combined_router, exporter_router, http_router};
 pub use serve::{ServeLimits, serve, serve_tls};
 pub use stats::HttpStats;
-pub use traces::TRACES;
+pub use traces::{TRACES, TraceStats};
 pub use whip::{IceLogin, IceServer, IceServerError, WhipConfig};

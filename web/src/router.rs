@@ -24,7 +24,8 @@ use crate::{
     reached::Reached,
     rtc_api, stats,
     tls::Certificates,
-    traces, whip,
+    traces::{self, TraceStats},
+    whip,
 };
 
 /// What the handlers work on. Cloning shares it.
@@ -61,6 +62,8 @@ pub struct AppState {
     pub(crate) machine: Arc<Machine>,
     /// The remuxers and transcoders, for their counters.
     pub remux: Option<Arc<RemuxBridge>>,
+    /// What becomes of traces, where a collector is named.
+    pub traces: Option<Arc<TraceStats>>,
     pub(crate) scrapes: Arc<metrics::Scrapes>,
     pub(crate) reached: Arc<Reached>,
 }
@@ -87,6 +90,7 @@ impl AppState {
             rates: Arc::default(),
             machine: Arc::default(),
             remux: None,
+            traces: None,
             scrapes: Arc::default(),
             reached: Arc::default(),
         }

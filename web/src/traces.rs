@@ -2,6 +2,8 @@
 //!
 //! They are at the lowest level under a target of their own, so that without a collector none is made.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
 use axum::{
     extract::{MatchedPath, Request},
     middleware::Next,
@@ -11,6 +13,19 @@ use tracing::{Instrument as _, field::Empty, trace_span};
 
 /// The target of all spans that are exported.
 pub const TRACES: &str = "weir::traces";
+
+/// What became of finished spans.
+#[derive(Debug, Default)]
+pub struct TraceStats {
+    /// Those that wait for the collector.
+    pub waiting: AtomicUsize,
+    /// The collector took them.
+    pub sent: AtomicU64,
+    /// Lost: too many waited.
+    pub queue_full: AtomicU64,
+    /// Lost: the collector was not there, did not answer in time, or refused them.
+    pub failed: AtomicU64,
+}
 
 /// A span for each request. It names the route and not the path, which holds names of streams; a
 /// query holds tokens.

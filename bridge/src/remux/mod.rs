@@ -101,11 +101,14 @@ pub struct RemuxConfig {
     /// WebRTC viewers get Opus of 40 ms a packet instead of 20 (`opus_frame`). Default `false`: each
     /// packet costs a viewer's share of a socket call, but not every receiver decodes two frames.
     pub opus_pairs: bool,
+    /// WebRTC viewers get what an RTMP publisher says beside its pictures (`keep_avc_nalu_sei`):
+    /// captions, times, marks. Default `true`.
+    pub keep_sei: bool,
 }
 
 impl Default for RemuxConfig {
     fn default() -> Self {
-        Self { keyframe_interval: KEYFRAME_INTERVAL, bitrates: Bitrates::default(), opus_pairs: false }
+        Self { keyframe_interval: KEYFRAME_INTERVAL, bitrates: Bitrates::default(), opus_pairs: false, keep_sei: true }
     }
 }
 

@@ -63,7 +63,7 @@ impl ToPackets {
             bitrates: config.bitrates,
             wake,
             stats,
-            video: Packetizer::default(),
+            video: Packetizer::new(config.keep_sei),
             ahead: Ahead::default(),
             counted: PacketizeStats::default(),
             video_config: None,

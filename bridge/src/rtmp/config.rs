@@ -35,6 +35,12 @@ pub struct RtmpVhost {
     /// Size of the chunks that we send, in bytes, 128 to 65,536. One for all players of a stream,
     /// because they share the same bytes. Default 60,000.
     pub chunk_size_out: usize,
+    /// Bytes after which clients are asked to acknowledge (`out_ack_size`); 0: they are not asked.
+    /// Default 2,500,000.
+    pub ack_window_out: u32,
+    /// Bytes after which we acknowledge where a client has not said otherwise (`in_ack_size`); 0, the
+    /// default: never.
+    pub ack_window_in: u32,
     /// From `publish` to the first media. Default 20 s.
     pub first_media_timeout: Duration,
     /// Silence of a publisher. Default 30 s.
@@ -64,6 +70,8 @@ impl Default for RtmpVhost {
     fn default() -> Self {
         Self {
             chunk_size_out: 60_000,
+            ack_window_out: 2_500_000,
+            ack_window_in: 0,
             first_media_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(30),
             begin: Begin::default(),

@@ -1,6 +1,7 @@
 //! What the server says: control messages, command answers and notices, as SRS words them.
 
 use super::{
+    RtmpVhost,
     amf0::{self, Value},
     chunk::{Header, MessageKind, write},
 };
@@ -17,8 +18,8 @@ pub(crate) mod chunk_stream {
 
 /// The size of chunks until the peer is told of another (RTMP 1.0, section 5.4.1).
 const CHUNK_BYTES_BEFORE: usize = 128;
-/// Bytes after which either side acknowledges (SRS's figure).
-const WINDOW_BYTES: u32 = 2_500_000;
+/// What a client may send unacknowledged (SRS's figure).
+const BANDWIDTH_BYTES: u32 = 2_500_000;
 /// "Dynamic" (RTMP 1.0, section 5.4.5).
 const LIMIT_DYNAMIC: u8 = 2;
 /// What SRS and Adobe's server put there; clients only look whether it is there.
@@ -52,11 +53,13 @@ impl Replies {
         }
     }
 
-    pub(crate) fn connected(&mut self, transaction: f64, object_encoding: f64, chunk_size: usize) {
-        self.control(MessageKind::WindowAckSize, &WINDOW_BYTES.to_be_bytes());
-        let [a, b, c, d] = WINDOW_BYTES.to_be_bytes();
+    pub(crate) fn connected(&mut self, transaction: f64, object_encoding: f64, vhost: &RtmpVhost) {
+        if vhost.ack_window_out > 0 {
+            self.control(MessageKind::WindowAckSize, &vhost.ack_window_out.to_be_bytes());
+        }
+        let [a, b, c, d] = BANDWIDTH_BYTES.to_be_bytes();
         self.control(MessageKind::SetPeerBandwidth, &[a, b, c, d, LIMIT_DYNAMIC]);
-        self.set_chunk_size(chunk_size);
+        self.set_chunk_size(vhost.chunk_size());
         let properties = Value::object([
             ("fmsVer", Value::string("FMS/3,5,3,888")),
             ("capabilities", Value::Number(127.0)),

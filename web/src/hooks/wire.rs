@@ -9,15 +9,17 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-use tracing::{Instrument as _, field::Empty, trace_span, warn};
+use rustls::RootCertStore;
+use tracing::{Instrument as _, field::Empty, trace_span};
 
-use crate::TRACES;
+use crate::{
+    TRACES,
+    tls::{Connector, connector, system_roots},
+};
 
 /// The longest answer to a decision. A real one has some ten bytes; SRS's documents show 50.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -73,7 +75,7 @@ type Body = Full<Bytes>;
 pub(super) struct Http {
     plain: Client<HttpConnector, Body>,
     /// Made at the first https URL: reading the system's certificates takes some milliseconds.
-    tls: OnceLock<Result<Client<HttpsConnector<HttpConnector>, Body>, String>>,
+    tls: OnceLock<Result<Client<Connector, Body>, String>>,
     /// Who is believed about certificates, where that is not whom the system believes.
     roots: Option<RootCertStore>,
 }
@@ -94,7 +96,7 @@ impl Http {
     async fn request(&self, ask: &Ask) -> Result<Response<Incoming>, Failure> {
         let request = request(ask)?;
         let response = match ask.uri.scheme_str() {
-            Some("https") => match self.tls.get_or_init(|| secure(self.roots.clone().unwrap_or_else(system_roots))) {
+            Some("https") => match self.tls.get_or_init(|| secure(self.roots.clone())) {
                 Ok(client) => client.request(request).await,
                 Err(reason) => return Err(Failure::Broken(reason.clone())),
             },
@@ -155,25 +157,9 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
 }
 
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (added, _unusable) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        warn!("this system trusts no certificates: callbacks to https URLs will fail (package ca-certificates)");
-    }
-    roots
-}
-
-fn secure(roots: RootCertStore) -> Result<Client<HttpsConnector<HttpConnector>, Body>, String> {
-    let provider = std::sync::Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    connector.set_nodelay(true);
-    connector.enforce_http(false);
-    Ok(builder().build(HttpsConnector::from((connector, config))))
+fn secure(roots: Option<RootCertStore>) -> Result<Client<Connector, Body>, String> {
+    let made = roots.map_or_else(system_roots, Ok).and_then(|roots| connector(roots, CONNECT_TIMEOUT));
+    made.map(|connector| builder().build(connector)).map_err(|error| error.to_string())
 }
 
 fn request(ask: &Ask) -> Result<Request<Body>, Failure> {

@@ -32,7 +32,7 @@ impl Content {
         Announce { audio: self.audio, video: self.video, guess: self.guess }
     }
 
-    fn takes(self, kind: MediaKind) -> bool {
+    pub(super) fn takes(self, kind: MediaKind) -> bool {
         let wanted = match kind {
             MediaKind::Audio => self.audio,
             MediaKind::Video => self.video,

@@ -22,7 +22,7 @@ use futures_util::task::AtomicWaker;
 use http_body::Frame;
 use tokio::time::Sleep;
 use tracing::debug;
-use weir_source::{ClientInfo, ClientKind, Codec, StreamKey, Wake};
+use weir_source::{ClientInfo, ClientKind, Codec, MediaKind, StreamKey, Wake};
 
 use super::viewer::{Container, Patience, Step, Viewer};
 use crate::{
@@ -62,14 +62,17 @@ pub(super) async fn play<C: Container>(state: &AppState, asked: Asked<'_>, metho
     };
     debug!(id = %info.id, stream = %key, peer = %peer.0, kind = C::KIND, "http play");
     let pass = state.hub.admit(info, bearer(headers)).await?;
+    let config = state.config();
+    let vhost = config.vhosts.get(key.vhost());
     // Only whoever may play it learns what it is made of.
     if let Some(is_had) = C::SOUND {
+        if !vhost.content.takes(MediaKind::Audio) {
+            return Err(Problem::new(Fault::NotFound, "sound is left out here (has_audio)"));
+        }
         check_sound(state, &key, is_had)?;
     }
     let wake = Arc::new(WakeBody::default());
     let mut subscriber = state.hub.subscribe_frames(&key, now);
-    let config = state.config();
-    let vhost = config.vhosts.get(key.vhost());
     vhost.begin.place(&mut subscriber);
     subscriber.watch(wake.clone());
     let client = state.hub.clients().enter(pass, wake.clone());

@@ -11,6 +11,7 @@ mod srs;
 mod streams;
 mod text;
 mod tls;
+mod traces;
 mod webrtc;
 
 use std::time::{Duration, Instant};
@@ -75,6 +76,7 @@ fn make(state: &AppState, by_stream: bool, now: Instant) -> String {
     tls::write(state, &mut out);
     hooks::write(state, &mut out);
     webrtc::write(state, &mut out);
+    traces::write(state, &mut out);
     streams::write(state, by_stream, now, &mut out);
     out.finish()
 }

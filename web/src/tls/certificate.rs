@@ -65,7 +65,7 @@ pub enum TlsError {
         /// The reason.
         source: io::Error,
     },
-    /// Nobody can be believed to be an ACME authority.
+    /// Nobody can be believed to be another server.
     #[error("this system trusts no certificates (package ca-certificates)")]
     NoRoots,
     /// No certificate could be made.
@@ -81,6 +81,8 @@ pub enum TlsError {
 pub struct CertificateFacts {
     /// SHA-256 of the certificate, as browsers and `openssl x509 -fingerprint` show it.
     pub fingerprint: String,
+    /// When it begins to be valid.
+    pub not_before: SystemTime,
     /// When it stops being valid.
     pub not_after: SystemTime,
 }
@@ -88,9 +90,17 @@ pub struct CertificateFacts {
 impl CertificateFacts {
     fn of(der: &[u8]) -> Result<Self, TlsError> {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).map_err(|_| TlsError::NoX509)?;
-        let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let validity = parsed.validity();
+        let [not_before, not_after] = [validity.not_before, validity.not_after].map(|time| at(time.timestamp()));
         let fingerprint = hex(digest::digest(&digest::SHA256, der).as_ref(), ":");
-        Ok(Self { fingerprint, not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(not_after) })
+        Ok(Self { fingerprint, not_before, not_after })
+    }
+
+    /// How long until the last third of its life; zero once that has begun.
+    pub(super) fn until_renewal(&self, now: SystemTime) -> Duration {
+        let third = self.not_after.duration_since(self.not_before).unwrap_or_default() / 3;
+        self.remaining(now).saturating_sub(third)
     }
 
     /// How long it is still valid; zero once it is not.

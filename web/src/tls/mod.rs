@@ -10,6 +10,7 @@ mod certificate;
 mod certificates;
 mod door;
 mod live;
+mod outbound;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use certificate::{CertificateFacts, TlsError};
 pub use certificates::{Certificates, Identities};
 pub use door::TlsDoor;
 pub use live::LiveCertificate;
+pub use outbound::{Connector, connector, system_roots};
 pub use stats::{TlsFailure, TlsStats};
 
 /// Where a certificate comes from.

@@ -38,6 +38,7 @@ pub struct Packetizer {
     sets: Vec<Bytes>,
     seq: u64,
     shown: Option<MediaTime>,
+    drops_sei: bool,
     waits: Wait,
     stats: PacketizeStats,
     payloads: Vec<Bytes>,
@@ -52,6 +53,11 @@ enum Wait {
 }
 
 impl Packetizer {
+    /// With or without supplemental enhancement information.
+    pub fn new(keep_sei: bool) -> Self {
+        Self { drops_sei: !keep_sei, ..Self::default() }
+    }
+
     /// What was left out so far.
     pub const fn stats(&self) -> PacketizeStats {
         self.stats
@@ -74,7 +80,7 @@ impl Packetizer {
         if frame.keyframe {
             aggregate(&self.sets, &mut payloads);
         }
-        payload_units(&frame.data, &mut payloads);
+        payload_units(&frame.data, self.drops_sei, &mut payloads);
         self.emit(frame, &mut payloads, out);
         self.payloads = payloads;
     }
@@ -159,10 +165,11 @@ fn facts(data: &Bytes) -> (Option<SliceKind>, bool) {
 }
 
 /// The payloads of the NAL units of an access unit. Neighbours that fit together share a packet.
-fn payload_units(data: &Bytes, payloads: &mut Vec<Bytes>) {
+fn payload_units(data: &Bytes, drops_sei: bool, payloads: &mut Vec<Bytes>) {
+    let is_sent = |kind| nal::is_kept(kind) && !(drops_sei && kind == nal::SEI);
     let mut small: Vec<Bytes> = Vec::new();
     let mut size = 1;
-    for unit in nal::units(data).filter(|unit| unit.first().is_some_and(|header| nal::is_kept(nal::kind(*header)))) {
+    for unit in nal::units(data).filter(|unit| unit.first().is_some_and(|header| is_sent(nal::kind(*header)))) {
         let grown = size + 2 + unit.len();
         if grown > PAYLOAD_MAX {
             aggregate(&small, payloads);

@@ -221,7 +221,8 @@ impl Session {
         self.role = Role::Idle;
         self.deadline = Some((now + self.config.handshake_timeout, "before it published or played"));
         let object_encoding = self.connect.as_ref().map_or(0.0, |connect| connect.object_encoding);
-        self.replies.connected(transaction, object_encoding, vhost.chunk_size());
+        self.ack_window = self.ack_window.or_else(|| ack_window(vhost.ack_window_in));
+        self.replies.connected(transaction, object_encoding, vhost);
     }
 
     /// Lets the client publish what it asked for, to a vhost that need not be that of its `connect`.
@@ -351,8 +352,8 @@ impl Session {
             MessageKind::Data => return Ok(self.data(&message.payload)),
             MessageKind::DataAmf3 => return Ok(self.data(message.payload.get(1..).unwrap_or_default())),
             MessageKind::WindowAckSize => {
-                let window = message.payload.first_chunk::<4>().map(|bytes| u64::from(u32::from_be_bytes(*bytes)));
-                self.ack_window = window.filter(|window| *window > 0).map(|window| window.max(ACK_WINDOW_MIN));
+                let window = message.payload.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
+                self.ack_window = window.and_then(ack_window);
             }
             MessageKind::UserControl => self.user_control(now, &message.payload),
             MessageKind::Acknowledgement | MessageKind::SetPeerBandwidth => {}
@@ -400,6 +401,11 @@ impl Session {
             self.replies.acknowledge(u32::try_from(self.received & 0xffff_ffff).unwrap_or_default());
         }
     }
+}
+
+/// Zero: none.
+fn ack_window(bytes: u32) -> Option<u64> {
+    (bytes > 0).then(|| u64::from(bytes).max(ACK_WINDOW_MIN))
 }
 
 /// The deadline that each input of a publisher moves on.

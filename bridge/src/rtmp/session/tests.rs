@@ -369,6 +369,26 @@ fn a60_pings_are_answered_ten_a_second_and_acks_at_the_window() {
 }
 
 #[test]
+fn a_vhost_says_when_either_side_acknowledges() {
+    let windows = |vhost: &RtmpVhost| {
+        let mut client = Client::new();
+        client.connect("live");
+        assert!(matches!(client.poll_all(), Ok(Some(Event::Connect(_)))));
+        client.session.accept_connect(client.now, vhost);
+        let told = client.heard().iter().any(|message| message == "WindowAckSize");
+        client.command(1, "publish", 3.0, Value::string("s"));
+        assert!(matches!(client.poll(), Ok(Some(Event::Publish(_)))));
+        client.session.accept_publish(client.now, vhost);
+        (0..3).for_each(|_| client.raw(MessageKind::Audio, 1, &[0xaf; 30_000]));
+        while client.poll().unwrap().is_some() {}
+        (told, client.heard().iter().filter(|message| *message == "Acknowledgement").count())
+    };
+    assert_eq!(windows(&RtmpVhost::default()), (true, 0));
+    let silent = RtmpVhost { ack_window_out: 0, ack_window_in: 70_000, ..RtmpVhost::default() };
+    assert_eq!(windows(&silent), (false, 1));
+}
+
+#[test]
 fn aggregates_are_taken_apart() {
     use crate::flv::{TagKind, tag};
     let mut client = Client::publishing();

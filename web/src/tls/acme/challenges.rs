@@ -8,26 +8,35 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use rustls_acme::{ResolvesServerCertAcme, acme::ACME_TLS_ALPN_NAME, is_tls_alpn_challenge};
+use rustls_acme::{acme::ACME_TLS_ALPN_NAME, is_tls_alpn_challenge};
 
 use super::{super::certificate::provider, AcmeStats, TlsError};
 
 /// Where all doors of a process find the proof of the order that is under way, if there is one.
 #[derive(Debug, Default)]
 pub struct Challenges {
-    order: Mutex<Weak<ResolvesServerCertAcme>>,
+    proof: Mutex<Weak<Proof>>,
     stats: Arc<AcmeStats>,
+}
+
+/// That a name is ours. It is shown for as long as the order keeps it.
+#[derive(Debug)]
+pub(super) struct Proof {
+    name: String,
+    key: Arc<CertifiedKey>,
 }
 
 impl Challenges {
     /// Without an order.
     pub(in crate::tls) fn new(stats: Arc<AcmeStats>) -> Arc<Self> {
-        Arc::new(Self { order: Mutex::default(), stats })
+        Arc::new(Self { proof: Mutex::default(), stats })
     }
 
-    /// Shows the proofs of this order from now on, for as long as it lives.
-    pub(super) fn set(&self, order: &Arc<ResolvesServerCertAcme>) {
-        *self.order.lock() = Arc::downgrade(order);
+    /// Shows this proof to whoever asks for `name`, in the place of one before.
+    pub(super) fn show(&self, name: String, key: CertifiedKey) -> Arc<Proof> {
+        let proof = Arc::new(Proof { name, key: Arc::new(key) });
+        *self.proof.lock() = Arc::downgrade(&proof);
+        proof
     }
 
     /// Whether a handshake is an authority's. It offers that protocol and no other (RFC 8737
@@ -53,7 +62,7 @@ impl Challenges {
 
 impl ResolvesServerCert for Challenges {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let order = self.order.lock().upgrade()?;
-        order.resolve(hello)
+        let proof = self.proof.lock().upgrade()?;
+        hello.server_name().is_some_and(|name| name.eq_ignore_ascii_case(&proof.name)).then(|| Arc::clone(&proof.key))
     }
 }

@@ -1,30 +1,30 @@
 //! Asks an authority for a certificate, again when it fails, and anew before it expires.
 
 use std::{
-    io,
+    convert::Infallible,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
-use futures_util::StreamExt as _;
-use rustls_acme::{AcmeState, EventError, EventOk};
-use tokio::time::{Instant, sleep, timeout};
+use rustls_acme::acme::Account;
+use tokio::time::{sleep, timeout};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::AbortOnDropHandle,
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
     super::{TlsError, certificate::Certificate},
     AcmeConfig, AcmeStats, Challenges,
-    store::{Shelf, Show, Store},
+    order::{OrderError, Orderer},
+    store::{Show, Store},
 };
 
 /// For a whole order. An authority that takes a name a minute to look at has time enough; one that
 /// accepted the connection and says nothing is left.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(600);
-/// How often it is looked whether something waits to be written or took too long.
+/// How often it is looked whether something waits to be written or has become due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// After a first failure; three times as long after each further one.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
@@ -44,9 +44,9 @@ pub(in crate::tls) struct Client {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{0}")]
-    Trust(#[from] TlsError),
+    Tls(#[from] TlsError),
     #[error("{0}")]
-    Order(String),
+    Order(#[from] OrderError),
     #[error("the authority did not finish in {} s", ORDER_TIMEOUT.as_secs())]
     TimedOut,
     #[error("the client failed; a fault of the server")]
@@ -104,62 +104,67 @@ impl Run {
         }
     }
 
-    /// Shows what is on disk, obtains what is missing, renews what grows old: until something fails.
+    /// Obtains what is missing, renews what grows old: until something fails.
     async fn attempt(self) -> Failure {
-        let config = Arc::clone(&self.config);
-        let tls = match tokio::task::spawn_blocking(move || config.trust()).await {
-            Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => return error.into(),
-            Err(_) => return Failure::Broken,
-        };
-        let order = rustls_acme::AcmeConfig::new_with_client_config(&self.config.domains, tls);
-        let order = order.contact(self.config.email.iter().map(|email| format!("mailto:{email}")));
-        let order = order.directory(&self.config.directory).cache(Shelf(Arc::clone(&self.store)));
-        let mut state: AcmeState<io::Error> = order.state();
-        self.challenges.set(&state.resolver());
-        let mut deadline = Instant::now() + ORDER_TIMEOUT;
-        loop {
-            let Ok(event) = timeout(LOOK_EVERY, state.next()).await else {
-                if Instant::now() > deadline {
-                    return Failure::TimedOut;
-                }
-                self.write_again().await;
-                continue;
-            };
-            match event {
-                Some(Ok(EventOk::DeployedCachedCert)) => debug!("the ACME certificate on disk is valid"),
-                Some(Ok(EventOk::CertCacheStore)) => self.note_obtained(),
-                Some(Ok(EventOk::DeployedNewCert | EventOk::AccountCacheStore)) => {}
-                Some(Err(error)) => {
-                    if let Some(failure) = self.failure(error) {
-                        return failure;
-                    }
-                }
-                None => return Failure::Broken,
-            }
-            deadline = self.next_deadline().await;
+        match self.renew_for_ever().await {
+            Err(failure) => failure,
+            Ok(never) => match never {},
         }
     }
 
-    /// What leaves the client without a certificate ends the attempt; the rest is said.
-    fn failure(&self, error: EventError<io::Error, io::Error>) -> Option<Failure> {
-        match error {
-            EventError::Order(_) | EventError::NewCertParse(_) => Some(Failure::Order(error.to_string())),
-            // Issued all the same; what is in use shows whether it could be read.
-            EventError::CertCacheStore(_) if self.store.issued().is_some() => {
-                self.note_obtained();
-                self.note_trouble(&error);
-                None
-            }
-            EventError::CertCacheStore(_) => Some(Failure::Order(error.to_string())),
-            EventError::CertCacheLoad(_)
-            | EventError::CachedCertParse(_)
-            | EventError::AccountCacheLoad(_)
-            | EventError::AccountCacheStore(_) => {
-                self.note_trouble(&error);
-                None
-            }
+    async fn renew_for_ever(&self) -> Result<Infallible, Failure> {
+        let config = Arc::clone(&self.config);
+        let tls = blocking(move || config.trust()).await??;
+        let orderer = Orderer { config: Arc::clone(&self.config), tls, challenges: Arc::clone(&self.challenges) };
+        loop {
+            self.wait_until_due().await?;
+            let account = self.account_key().await?;
+            let order = timeout(ORDER_TIMEOUT, orderer.order(&account));
+            let pem = order.await.map_err(|_elapsed| Failure::TimedOut)??;
+            let store = Arc::clone(&self.store);
+            blocking(move || store.take(&pem)).await??;
+            self.note_obtained();
+            self.write_again().await?;
+            // An authority may issue what is in its last third from the start.
+            sleep(RETRY_FIRST).await;
         }
+    }
+
+    /// Until the last third of the certificate's life begins; at once where there is none.
+    async fn wait_until_due(&self) -> Result<(), Failure> {
+        loop {
+            let store = Arc::clone(&self.store);
+            let due = match blocking(move || store.last()).await? {
+                Ok(Some(certificate)) => certificate.facts.until_renewal(SystemTime::now()),
+                Ok(None) => Duration::ZERO,
+                Err(error) => {
+                    self.note_trouble(&error);
+                    Duration::ZERO
+                }
+            };
+            if due.is_zero() {
+                return Ok(());
+            }
+            sleep(due.min(LOOK_EVERY)).await;
+            self.write_again().await?;
+        }
+    }
+
+    /// Of the account on disk, or of a new one. One that cannot be kept is used all the same.
+    async fn account_key(&self) -> Result<Vec<u8>, Failure> {
+        let store = Arc::clone(&self.store);
+        let (key, trouble) = blocking(move || match store.account() {
+            Ok(Some(key)) => (key, None),
+            Ok(None) => {
+                let key = Account::generate_key_pair();
+                let kept = store.keep_account(&key);
+                (key, kept.err())
+            }
+            Err(error) => (Account::generate_key_pair(), Some(error)),
+        })
+        .await?;
+        trouble.iter().for_each(|error| self.note_trouble(error));
+        Ok(key)
     }
 
     fn note_obtained(&self) {
@@ -172,24 +177,19 @@ impl Run {
         warn!(%reason, folder = %self.config.cache.display(), "the ACME cache is in trouble");
     }
 
-    /// Until the next order is over, which begins when two thirds of a certificate's life are.
-    async fn next_deadline(&self) -> Instant {
-        let (config, issued) = (Arc::clone(&self.config), self.store.issued());
-        let remaining = tokio::task::spawn_blocking(move || {
-            let file = config.certificate_file();
-            let certificate = issued.or_else(|| Certificate::read(&file, &file).ok().map(Arc::new))?;
-            Some(certificate.facts.remaining(SystemTime::now()))
-        });
-        // Later than needed is soon enough: certificates live for days.
-        Instant::now() + remaining.await.ok().flatten().unwrap_or_default() + ORDER_TIMEOUT
-    }
-
-    async fn write_again(&self) {
+    /// Writes what is not on disk yet.
+    async fn write_again(&self) -> Result<(), Failure> {
         let store = Arc::clone(&self.store);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.write_issued()).await {
+        if let Err(error) = blocking(move || store.write_issued()).await? {
             self.note_trouble(&error);
         }
+        Ok(())
     }
+}
+
+/// Disks may be slow.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|_panicked| Failure::Broken)
 }
 
 fn retry_after(failures: u32) -> Duration {

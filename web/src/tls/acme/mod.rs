@@ -6,6 +6,7 @@
 
 mod challenges;
 mod client;
+mod order;
 mod store;
 
 use std::{
@@ -21,7 +22,8 @@ use rustls::{
 
 use super::{
     TlsError,
-    certificate::{bytes, hex, provider},
+    certificate::{bytes, hex},
+    outbound,
 };
 
 pub use challenges::Challenges;
@@ -80,19 +82,8 @@ impl AcmeConfig {
 
     /// Whom to believe that it is the authority. Blocks for the reading of the system's certificates.
     fn trust(&self) -> Result<Arc<ClientConfig>, TlsError> {
-        let roots = match &self.ca {
-            Some(ca) => roots(ca)?,
-            None => {
-                let mut roots = RootCertStore::empty();
-                let (added, _unusable) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                if added == 0 {
-                    return Err(TlsError::NoRoots);
-                }
-                roots
-            }
-        };
-        let config = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions();
-        Ok(Arc::new(config.map_err(TlsError::Unusable)?.with_root_certificates(roots).with_no_client_auth()))
+        let roots = self.ca.as_deref().map_or_else(outbound::system_roots, roots)?;
+        outbound::client_config(roots).map(Arc::new)
     }
 }
 

@@ -12,8 +12,6 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use async_trait::async_trait;
-use rustls_acme::{AccountCache, CertCache};
 
 use super::{
     super::{TlsError, certificate::Certificate},
@@ -63,13 +61,36 @@ impl Store {
     }
 
     /// Takes what was issued: it is shown at once, whether or not it can be written.
-    fn take(&self, pem: &[u8]) -> io::Result<()> {
-        let certificate = Certificate::of_pem(pem, pem, [&self.certificate, &self.certificate]);
-        let certificate = Arc::new(certificate.map_err(io::Error::other)?);
+    pub(super) fn take(&self, pem: &[u8]) -> Result<(), TlsError> {
+        let certificate = Arc::new(Certificate::of_pem(pem, pem, [&self.certificate, &self.certificate])?);
         self.issued.store(Some(Arc::new(Issued { pem: pem.to_owned(), certificate: Arc::clone(&certificate) })));
         self.is_unwritten.store(true, Ordering::Relaxed);
         (self.show)(certificate);
-        self.write_issued()
+        Ok(())
+    }
+
+    /// What was issued last, in this process or one before.
+    pub(super) fn last(&self) -> Result<Option<Arc<Certificate>>, TlsError> {
+        if let Some(issued) = self.issued() {
+            return Ok(Some(issued));
+        }
+        match Certificate::read(&self.certificate, &self.certificate) {
+            Err(TlsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(|certificate| Some(Arc::new(certificate))),
+        }
+    }
+
+    /// The account's key, if there is an account.
+    pub(super) fn account(&self) -> io::Result<Option<Vec<u8>>> {
+        match super::super::certificate::read_file(&self.account) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// Keeps the key of a new account.
+    pub(super) fn keep_account(&self, key: &[u8]) -> io::Result<()> {
+        write(&self.account, key)
     }
 
     /// Writes what could not be written before; nothing where there is no such.
@@ -79,57 +100,6 @@ impl Store {
         write(&self.certificate, &issued.pem)?;
         self.is_unwritten.store(false, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-/// The names that the client asks by are those of the configuration that the paths were made of.
-#[async_trait]
-impl CertCache for Shelf {
-    type EC = io::Error;
-
-    async fn load_cert(&self, _domains: &[String], _directory: &str) -> io::Result<Option<Vec<u8>>> {
-        self.blocking(|store| match store.issued.load_full() {
-            Some(issued) => Ok(Some(issued.pem.clone())),
-            None => read(&store.certificate),
-        })
-        .await
-    }
-
-    async fn store_cert(&self, _domains: &[String], _directory: &str, pem: &[u8]) -> io::Result<()> {
-        let pem = pem.to_owned();
-        self.blocking(move |store| store.take(&pem)).await
-    }
-}
-
-#[async_trait]
-impl AccountCache for Shelf {
-    type EA = io::Error;
-
-    async fn load_account(&self, _contact: &[String], _directory: &str) -> io::Result<Option<Vec<u8>>> {
-        self.blocking(|store| read(&store.account)).await
-    }
-
-    async fn store_account(&self, _contact: &[String], _directory: &str, key: &[u8]) -> io::Result<()> {
-        let key = key.to_owned();
-        self.blocking(move |store| write(&store.account, &key)).await
-    }
-}
-
-/// The store as the client wants it: its own, and not blocking.
-#[derive(Clone)]
-pub(super) struct Shelf(pub(super) Arc<Store>);
-
-impl Shelf {
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> io::Result<T> + Send + 'static) -> io::Result<T> {
-        let store = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || work(&store)).await.map_err(io::Error::other)?
-    }
-}
-
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match super::super::certificate::read_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => read.map(Some),
     }
 }
 

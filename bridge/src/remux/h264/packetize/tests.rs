@@ -112,7 +112,7 @@ fn small_neighbours_share_a_packet_and_keep_their_order() {
         data.put_bytes(0x41, size);
     }
     let mut payloads = Vec::new();
-    payload_units(&data.freeze(), &mut payloads);
+    payload_units(&data.freeze(), false, &mut payloads);
     let kinds: Vec<_> = payloads.iter().map(|payload| nal::kind(payload[0])).collect();
     assert_eq!(kinds, [STAP_A, nal::SLICE, FU_A, FU_A, FU_A, nal::SLICE]);
     assert_eq!(payloads[0].len(), 1 + 22 + 502 + 502);
@@ -143,4 +143,25 @@ fn an_encoder_without_reordering_keeps_its_parameter_sets() {
     let mut packetizer = Packetizer::default();
     packetizer.take_config(&track);
     assert_eq!(packetizer.sets[0], sps);
+}
+
+#[test]
+fn supplemental_information_is_left_out_where_it_is_not_wanted() {
+    let kinds = |keep_sei: bool| {
+        let mut payloads = Vec::new();
+        let data: Vec<u8> = [&[0, 0, 0, 3, 6, 5, 1][..], &[0, 0, 0, 2, 0x65, 0x88]].concat();
+        payload_units(&data.into(), !keep_sei, &mut payloads);
+        payloads.iter().map(|payload| nal::kind(payload[0])).collect::<Vec<_>>()
+    };
+    assert_eq!((kinds(true), kinds(false)), (vec![STAP_A], vec![nal::IDR]));
+    let key = &fixture()[0];
+    let said: Vec<u8> = [&[0, 0, 0, 3, 6, 5, 1][..], &key.data].concat();
+    let frame = Frame::new(Arc::clone(&key.track), key.dts, key.pts, true, said.into());
+    let sent = |mut packetizer: Packetizer, frame| {
+        let mut out = Vec::new();
+        packetizer.push(frame, &mut out);
+        out.into_iter().map(|packet| packet.payload).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(Packetizer::new(false), &frame), sent(Packetizer::default(), key));
+    assert_ne!(sent(Packetizer::new(true), &frame), sent(Packetizer::default(), key));
 }
