@@ -151,15 +151,25 @@ fn a13_a_thousand_that_stop_after_ice_or_in_the_handshake_hold_little_and_are_go
     assert!(kept < 64 << 10, "{kept} bytes are left of a thousand");
 }
 
-/// A session whose peer has proven its address, and every second of which has said hello as well.
-fn stop_half_way(world: &World, number: u16, hello: &[u8]) -> Session {
+/// Where the peer of a session is.
+fn place(number: u16) -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, 7], 1_024 + number))
+}
+
+/// A session whose peer has proven its address.
+fn half_way(world: &World, number: u16) -> Session {
     let (mut session, remote, local) = world.session(u64::from(number));
-    let from = SocketAddr::from(([198, 51, 100, 7], 1_024 + number));
     let mut data = check(&format!("{}:{}", local.ufrag, remote.ufrag), &local.pwd);
-    session.handle_datagram(world.now, from, SERVER, &mut data);
+    session.handle_datagram(world.now, place(number), SERVER, &mut data);
     assert!(session.path().is_some(), "ICE is done");
+    session
+}
+
+/// The same; every second peer has said hello as well.
+fn stop_half_way(world: &World, number: u16, hello: &[u8]) -> Session {
+    let mut session = half_way(world, number);
     if number.is_multiple_of(2) {
-        session.handle_datagram(world.now, from, SERVER, &mut hello.to_vec());
+        session.handle_datagram(world.now, place(number), SERVER, &mut hello.to_vec());
     }
     let mut sent = 0;
     while let Some(output) = session.poll_output() {
@@ -168,4 +178,57 @@ fn stop_half_way(world: &World, number: u16, hello: &[u8]) -> Session {
     }
     assert!((40..4_000).contains(&sent), "{sent} bytes");
     session
+}
+
+/// Fragments of a handshake that never comes together, from the peer's own address: of no bytes, overlapping, of
+/// messages as long as can be said, far ahead, of other epochs and with huge numbers (RFC 6347 section 4.2.2).
+#[test]
+fn a12_a_flood_of_fragments_holds_little_and_costs_little() {
+    let _turn = alone();
+    let world = World::new();
+    let fragment = |kind: u8, length: u32, message: u16, offset: u32, bytes: usize, epoch: u16| {
+        let len = (bytes + 12) as u16;
+        let mut data = [&[22, 0xfe, 0xfd][..], &epoch.to_be_bytes(), &[0xff; 6], &len.to_be_bytes(), &[kind]].concat();
+        data.extend_from_slice(&length.to_be_bytes()[1..]);
+        data.extend_from_slice(&message.to_be_bytes());
+        data.extend_from_slice(&offset.to_be_bytes()[1..]);
+        data.extend_from_slice(&(bytes as u32).to_be_bytes()[1..]);
+        data.extend(std::iter::repeat_n(0xaa, bytes));
+        data
+    };
+    let mut flood = Vec::new();
+    for message in 0..500 {
+        for kind in [1, 11, 16, 20] {
+            flood.push(fragment(kind, 16_000, message, u32::from(message) * 7, 1_000, 0));
+            flood.push(fragment(kind, 0xff_ffff, message, 0xff_0000, 1_000, 0));
+            flood.push(fragment(kind, 16_000, message, 8_000, 0, 0));
+            flood.push(fragment(kind, 1_000, message, 0, 1_000, 1 + message));
+        }
+    }
+    // What the first one takes once for all is not the session's.
+    drop(half_way(&world, 0));
+    let region = Region::new(ALLOCATOR);
+    let mut session = half_way(&world, 1);
+    let mut buffer = [0; 1_500];
+    let mut most = Duration::ZERO;
+    for data in &flood {
+        let began = cpu_time();
+        let copy = &mut buffer[..data.len()];
+        copy.copy_from_slice(data);
+        session.handle_datagram(world.now, place(1), SERVER, copy);
+        while session.poll_output().is_some() {}
+        most = most.max(cpu_time() - began);
+    }
+    let taken = region.change();
+    let held = taken.bytes_allocated.saturating_sub(taken.bytes_deallocated);
+    println!("{held} bytes, {most:?} at the most");
+    assert!(held <= 128 << 10, "{held} bytes");
+    assert!(most <= Duration::from_millis(5), "{most:?}");
+    assert!(!session.is_closed(), "it waits for the rest");
+}
+
+/// Processor time of this thread.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
