@@ -137,8 +137,9 @@ mod tests {
     #[test]
     fn each_span_is_counted_as_sent_or_lost() {
         let (stats, takes) = (Arc::<TraceStats>::default(), Arc::<AtomicBool>::default());
-        let bounds =
-            BatchConfigBuilder::default().with_max_queue_size(8).with_scheduled_delay(Duration::from_secs(3_600)).build();
+        // So large that nothing is sent before it is asked for.
+        let bounds = BatchConfigBuilder::default().with_max_queue_size(16).with_max_export_batch_size(16);
+        let bounds = bounds.with_scheduled_delay(Duration::from_secs(3_600)).build();
         let exporter = Exporter::new(Fake(Arc::clone(&takes)), Arc::clone(&stats));
         let batches = BatchSpanProcessor::builder(exporter).with_batch_config(bounds).build();
         let queue = Queue::new(batches, Arc::clone(&stats), 8);

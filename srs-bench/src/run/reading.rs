@@ -33,7 +33,7 @@ impl fmt::Display for Reading {
             prompt => write!(f, "{prompt} sessions at once: latency and freezes are theirs alone")?,
         }
         let (lazy, every, freezes) = (self.lazy, self.every.as_millis(), self.long_freezes);
-        write!(f, "; {lazy} every {every} ms: {freezes} freezes that were > 500 ms for certain")
+        write!(f, "; {lazy} at least every {every} ms: {freezes} freezes that were > 500 ms for certain")
     }
 }
 
@@ -45,7 +45,10 @@ mod tests {
     fn it_is_said_whose_the_figures_are() {
         let reading = Reading { prompt: 250, lazy: 9_750, every: Duration::from_millis(100), long_freezes: 3 };
         let text = reading.to_string();
-        assert!(text.starts_with("250 sessions at once: latency and freezes are theirs alone; 9750 every 100 ms: 3 "), "{text}");
+        assert!(
+            text.starts_with("250 sessions at once: latency and freezes are theirs alone; 9750 at least every 100 ms: 3 "),
+            "{text}"
+        );
         let none = Reading { prompt: 0, ..reading }.to_string();
         assert!(none.contains("latency and freezes are not measured"), "{none}");
     }
