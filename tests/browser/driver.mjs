@@ -6,6 +6,8 @@
 //   node driver.mjs play SECONDS KIND=URL…  plays all at once, prints {KIND: report} as JSON
 //   node driver.mjs restart SECONDS KIND=URL…
 //                                           the same; those of WebRTC restart their ICE in the middle
+//   node driver.mjs page URL CODEC PROTOCOL…  uses the server's own page: publishes the test picture, plays
+//                                           it by each protocol, prints {WHO: figures} as JSON
 //
 // KIND is whep, flv (mpegts.js), hls (hls.js) or file.
 import { createReadStream } from "node:fs";
@@ -88,6 +90,35 @@ async function play(browser, base, seconds, orders, restarts) {
   console.log(JSON.stringify(Object.fromEntries(await Promise.all(entries))));
 }
 
+/** A tab of the server's page, once it does what it was told and has figures. */
+async function tab(browser, url, name, order, argument) {
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => process.stderr.write(`${name}: ${error}\n`));
+  await page.goto(url);
+  await page.evaluate(order, argument);
+  const isRunning = () => window.weir.state === "running" && window.weir.stats.decoded > 30;
+  await page.waitForFunction(isRunning, null, { timeout: PATIENCE_SECONDS * 1000 }).catch(() => {});
+  const seen = () => ({ state: window.weir.state, message: document.getElementById("message").textContent, ...window.weir.stats });
+  return [name, await page.evaluate(seen)];
+}
+
+async function usePage(browser, url, codec, protocols) {
+  const publish = (codec) => {
+    document.getElementById("tab-publish").click();
+    document.querySelector("input[value=test]").click();
+    document.getElementById("size").value = "640x360";
+    document.getElementById("codec").value = codec;
+    document.getElementById("publish").click();
+  };
+  const play = (protocol) => {
+    document.querySelector(`input[value=${protocol}]`).click();
+    document.getElementById("play").click();
+  };
+  const seen = [await tab(browser, url, "publisher", publish, codec)];
+  for (const protocol of protocols) seen.push(await tab(browser, url, protocol, play, protocol));
+  console.log(JSON.stringify(Object.fromEntries(seen)));
+}
+
 const [command, ...args] = process.argv.slice(2);
 const server = await servePages();
 const base = `http://127.0.0.1:${server.address().port}`;
@@ -97,6 +128,7 @@ try {
   if (command === "publish") await publish(browser, base, args[0], args.slice(1));
   else if (command === "play") await play(browser, base, args[0], args.slice(1), false);
   else if (command === "restart") await play(browser, base, args[0], args.slice(1), true);
+  else if (command === "page") await usePage(browser, args[0], args[1], args.slice(2));
   else throw new Error(`unknown command ${command}`);
 } finally {
   await browser.close();

@@ -9,6 +9,7 @@ mod join;
 mod matrix;
 mod media;
 mod moves;
+mod page;
 mod republish;
 mod restart;
 mod simulcast;

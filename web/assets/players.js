@@ -1,7 +1,7 @@
 // Three ways to play one stream. Each player goes on by itself when the stream or the server comes
 // back, until it is stopped.
 
-import { connect, end, endpoint, hangUp, Refused } from "/assets/signal.js";
+import { connect, end, endpoint, hangUp, Refused, Unreachable } from "/assets/signal.js";
 import { codecName, PeerSampler, VideoSampler } from "/assets/stats.js";
 
 /** Between two tries, at most. The first comes after a quarter of a second. */
@@ -33,6 +33,10 @@ class Player {
   retry(error, text = "Waiting for the stream") {
     if (this.stopped) return;
     this.close();
+    if (error instanceof Unreachable) {
+      this.onState("failed", error.message);
+      return;
+    }
     const wanted = error instanceof Refused && error.retryAfter ? error.retryAfter * 1000 : 0;
     const delay = Math.max(wanted, Math.min(RETRY_MS_MAX, 250 * 2 ** this.tries++));
     this.onState("waiting", error?.message ? `${text}: ${error.message}` : text);
@@ -174,8 +178,10 @@ export class FlvPlayer extends BufferedPlayer {
       autoCleanupSourceBuffer: true,
     });
     this.player = player;
-    player.on(mpegts.Events.ERROR, (kind, detail) => this.player === player && this.retry(new Error(String(detail))));
-    player.on(mpegts.Events.LOADING_COMPLETE, () => this.player === player && this.retry(null));
+    // It tells of its end in the middle of its work, and does not bear to be destroyed there.
+    const over = (error) => setTimeout(() => this.player === player && this.retry(error));
+    player.on(mpegts.Events.ERROR, (kind, detail) => over(new Error(String(detail))));
+    player.on(mpegts.Events.LOADING_COMPLETE, () => over(null));
     player.on(mpegts.Events.MEDIA_INFO, (info) => {
       this.videoCodec = codecName(info.videoCodec);
       this.audioCodec = codecName(info.audioCodec);

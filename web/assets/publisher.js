@@ -1,6 +1,6 @@
 // Publishes a source by WHIP, and connects again when the server comes back.
 
-import { connect, end, endpoint, hangUp, Refused } from "/assets/signal.js";
+import { connect, end, endpoint, hangUp, Refused, Unreachable } from "/assets/signal.js";
 import { open } from "/assets/media.js";
 import { PeerSampler } from "/assets/stats.js";
 
@@ -42,7 +42,7 @@ export class Publisher {
 
   async #connect() {
     if (this.stopped) return;
-    const { app, stream } = this.options;
+    const { app, stream, codec } = this.options;
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.pc = pc;
     this.sampler = new PeerSampler(pc, true);
@@ -51,7 +51,8 @@ export class Publisher {
     pc.onconnectionstatechange = () => this.#connection(pc);
     this.onState("waiting", "Connecting");
     try {
-      const session = await connect(pc, endpoint("whip", app, stream), this.abort.signal);
+      const url = endpoint("whip", app, stream) + wish(codec);
+      const session = await connect(pc, url, this.abort.signal);
       if (this.pc !== pc) {
         end(session);
         return;
@@ -93,6 +94,11 @@ export class Publisher {
   #failed(error) {
     if (this.stopped) return;
     this.#close();
+    if (error instanceof Unreachable) {
+      this.stop();
+      this.onState("failed", error.message);
+      return;
+    }
     if (error instanceof Refused && FINAL.includes(error.status)) {
       this.stop();
       this.onState("failed", `${error.title || "Refused"}: ${error.message}`);
@@ -115,6 +121,7 @@ export class Publisher {
     clearTimeout(this.timer);
     this.#close();
     this.source?.stop();
+    this.source = null;
     this.video.srcObject = null;
   }
 
@@ -123,10 +130,18 @@ export class Publisher {
   }
 }
 
+const codecs = () => RTCRtpSender.getCapabilities("video").codecs;
+const isOf = (codec) => (entry) => entry.mimeType.toLowerCase() === `video/${codec.toLowerCase()}`;
+
+/** Tells the server, which else takes H.264, and what comes next where the browser lacks it. */
+function wish(codec) {
+  return codecs().some(isOf(codec)) ? `&codec=${codec.toLowerCase()}` : "";
+}
+
 /** All codecs of the browser, those of the wished kind first. */
 function preferred(codec) {
-  const all = RTCRtpSender.getCapabilities("video").codecs;
-  const wished = (entry) => entry.mimeType.toLowerCase() === `video/${codec.toLowerCase()}`;
+  const all = codecs();
+  const wished = isOf(codec);
   // Of H.264 the form that every player takes: non-interleaved packets, constrained baseline.
   const rank = (entry) => {
     const line = entry.sdpFmtpLine || "";

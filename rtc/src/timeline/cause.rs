@@ -191,7 +191,8 @@ fn unheard(situation: &Situation<'_>) -> String {
     let said = format!("the client's checks never came: no STUN arrived at {place}");
     let (client, port) = (situation.client, all().next().map_or(0, SocketAddr::port));
     if client.is_loopback() && all().any(|addr| addr.ip().is_loopback()) {
-        return format!("{said}; the client did not use the answer, or something on this machine drops its packets");
+        let firefox = if all().all(|addr| addr.ip().is_loopback()) { "Firefox connects to no loopback address, " } else { "" };
+        return format!("{said}; {firefox}the client did not use the answer, or something on this machine drops its packets");
     }
     if all().all(|addr| addr.ip().is_loopback()) {
         return format!(

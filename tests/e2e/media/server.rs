@@ -64,6 +64,11 @@ impl Server {
         self.weir().whep_url(stream)
     }
 
+    /// The page, with a stream's name filled in.
+    pub fn page_url(&self, stream: &str) -> String {
+        format!("http://localhost:{}/?stream={stream}", self.weir().http.port())
+    }
+
     pub fn flv_url(&self, stream: &str) -> String {
         self.weir().http_url(&format!("{stream}.flv"))
     }

@@ -88,7 +88,9 @@ fn who_was_never_heard_is_told_of_the_candidate_or_the_port() {
     Story { udp: "10.0.0.7:8000", ..base() }.says("the candidate is private, and 198.51.100.7 is not: set CANDIDATE");
     Story { udp: "10.0.0.7:8000", client: "10.0.0.9", ..base() }.says("the UDP port 8000 is closed");
     Story { udp: "127.0.0.1:8000", client: "10.0.0.9", ..base() }.says("the candidate is a loopback address, which 10.0.0.9");
-    Story { udp: "127.0.0.1:8000", client: "127.0.0.1", ..base() }.says("the client did not use the answer");
+    let here = || Story { udp: "127.0.0.1:8000", client: "127.0.0.1", ..base() };
+    here().says("udp; Firefox connects to no loopback address, the client did not use the answer");
+    Story { tcp: Some("203.0.113.7:8000"), ..here() }.says("tcp; the client did not use the answer");
     Story { client: "127.0.0.1", ..base() }.says("is not this server's address as 127.0.0.1 sees it");
     Story { bad_check: true, ..base() }.says("STUN arrived from 198.51.100.7:4000, but its password was wrong");
     Story { end: Some(EndReason::NeverHeard), ..base() }.says("no STUN arrived");
