@@ -7,7 +7,7 @@
 //   node driver.mjs restart SECONDS KIND=URL…
 //                                           the same; those of WebRTC restart their ICE in the middle
 //   node driver.mjs page URL CODEC PROTOCOL…  uses the server's own page: publishes the test picture, plays
-//                                           it by each protocol, prints {WHO: figures} as JSON
+//                                           it by each protocol, stops, prints {WHO: figures} as JSON
 //
 // KIND is whep, flv (mpegts.js), hls (hls.js) or file.
 import { createReadStream } from "node:fs";
@@ -91,17 +91,19 @@ async function play(browser, base, seconds, orders, restarts) {
 }
 
 /** A tab of the server's page, once it does what it was told and has figures. */
-async function tab(browser, url, name, order, argument) {
+async function tab(browser, url, order, argument) {
   const page = await browser.newPage();
-  page.on("pageerror", (error) => process.stderr.write(`${name}: ${error}\n`));
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
   await page.goto(url);
   await page.evaluate(order, argument);
   const isRunning = () => window.weir.state === "running" && window.weir.stats.decoded > 30;
-  await page.waitForFunction(isRunning, null, { timeout: PATIENCE_SECONDS * 1000 }).catch(() => {});
+  await page.waitForFunction(isRunning, null, { polling: 100, timeout: PATIENCE_SECONDS * 1000 }).catch(() => {});
   const seen = () => ({ state: window.weir.state, message: document.getElementById("message").textContent, ...window.weir.stats });
-  return [name, await page.evaluate(seen)];
+  return { page, figures: { ...(await page.evaluate(seen)), errors } };
 }
 
+/** `after`: what a player's page says once the publisher has stopped. */
 async function usePage(browser, url, codec, protocols) {
   const publish = (codec) => {
     document.getElementById("tab-publish").click();
@@ -114,9 +116,16 @@ async function usePage(browser, url, codec, protocols) {
     document.querySelector(`input[value=${protocol}]`).click();
     document.getElementById("play").click();
   };
-  const seen = [await tab(browser, url, "publisher", publish, codec)];
-  for (const protocol of protocols) seen.push(await tab(browser, url, protocol, play, protocol));
-  console.log(JSON.stringify(Object.fromEntries(seen)));
+  const publisher = await tab(browser, url, publish, codec);
+  const players = {};
+  for (const protocol of protocols) players[protocol] = await tab(browser, url, play, protocol);
+  await publisher.page.evaluate(() => document.getElementById("publish").click());
+  publisher.figures.after = await publisher.page.evaluate(() => window.weir.state);
+  const isOver = () => window.weir.state === "waiting";
+  if (players.flv) await players.flv.page.waitForFunction(isOver, null, { polling: 100, timeout: PATIENCE_SECONDS * 1000 }).catch(() => {});
+  for (const { page, figures } of Object.values(players)) figures.after ??= await page.evaluate(() => window.weir.state);
+  const all = Object.entries({ publisher, ...players });
+  console.log(JSON.stringify(Object.fromEntries(all.map(([who, { figures }]) => [who, figures]))));
 }
 
 const [command, ...args] = process.argv.slice(2);

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::media::{process, server::Server, turn};
 
-/// Three players one after the other; HLS waits for its second segment.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// Three players one after the other, of which HLS waits for its second segment, and a publisher's end.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_publishes_in_the_codec_that_is_chosen_and_plays_it() {
@@ -27,8 +27,13 @@ async fn the_page_publishes_in_the_codec_that_is_chosen_and_plays_it() {
             assert_eq!(shown, (Some("running"), Some(codec)), "{who}: {figures:#}\n{stderr}");
             // A browser short of time sends less than the 640 that were asked for.
             assert!(figures["decoded"].as_u64() > Some(30) && figures["width"].as_u64() >= Some(160), "{who}: {figures:#}");
+            assert_eq!(figures["errors"].as_array().map(Vec::len), Some(0), "{who}: {figures:#}");
         }
-        assert!(stderr.is_empty(), "{stderr}");
+        assert_eq!(seen["publisher"]["after"], "idle");
+        // What the others have left in their buffers is shown to its end.
+        if let Some(flv) = seen.get("flv") {
+            assert_eq!(flv["after"], "waiting", "{flv:#}");
+        }
     }
     server.stop().await;
 }
