@@ -122,7 +122,9 @@ async function usePage(browser, url, codec, protocols) {
   await publisher.page.evaluate(() => document.getElementById("publish").click());
   publisher.figures.after = await publisher.page.evaluate(() => window.weir.state);
   const isOver = () => window.weir.state === "waiting";
-  if (players.flv) await players.flv.page.waitForFunction(isOver, null, { polling: 100, timeout: PATIENCE_SECONDS * 1000 }).catch(() => {});
+  // The server keeps a player for half a minute, lest the publisher comes back.
+  const waiting = { polling: 100, timeout: (30 + PATIENCE_SECONDS) * 1000 };
+  if (players.flv) await players.flv.page.waitForFunction(isOver, null, waiting).catch(() => {});
   for (const { page, figures } of Object.values(players)) figures.after ??= await page.evaluate(() => window.weir.state);
   const all = Object.entries({ publisher, ...players });
   console.log(JSON.stringify(Object.fromEntries(all.map(([who, { figures }]) => [who, figures]))));

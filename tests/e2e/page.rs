@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::media::{process, server::Server, turn};
 
-/// Three players one after the other, of which HLS waits for its second segment, and a publisher's end.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Three players one after the other, of which HLS waits for its second segment, and half a minute
+/// after the publisher's end.
+const PATIENCE: Duration = Duration::from_secs(200);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_publishes_in_the_codec_that_is_chosen_and_plays_it() {
