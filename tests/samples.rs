@@ -254,13 +254,12 @@ fn where_sound_is_left_out_it_is_not_had_alone_and_nobody_waits_for_it() {
 #[test]
 fn the_sound_of_a_stream_is_had_alone_as_adts() {
     let sample = Sample::start("weir.conf");
-    let by_rtmp = publish(&sample);
+    let _publisher = publish(&sample);
     plays(&sample.http("stream.flv"));
     assert_eq!(codecs(&sample.http("stream.aac")), ["aac"]);
     assert!(heard(&sample) > 80, "44,100 samples a second in frames of 1,024");
     let (status_of_mp3, text) = http_get(sample.at[&8080], "/live/stream.mp3").expect("an answer");
     assert!(status_of_mp3 == 404 && text.contains("the sound of the stream is AAC"), "{status_of_mp3} {text}");
-    drop(by_rtmp);
 }
 
 #[test]

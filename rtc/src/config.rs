@@ -64,7 +64,8 @@ impl OwnAddresses {
     /// Answers name what requests say, and nothing where they say nothing.
     pub const NONE: Self = Self { v4: false, v6: false };
 
-    pub(crate) const fn has(self, is_v4: bool) -> bool {
+    /// Whether those of IPv4, or else of IPv6, are among them.
+    pub const fn has(self, is_v4: bool) -> bool {
         if is_v4 { self.v4 } else { self.v6 }
     }
 }

@@ -114,7 +114,7 @@ impl Contradictions<'_> {
     }
 
     fn own_addresses(&mut self, rtc: &super::RtcServer) {
-        let is_told = |addr: &SocketAddr| !addr.ip().is_unspecified() || if addr.is_ipv4() { rtc.own.v4 } else { rtc.own.v6 };
+        let is_told = |addr: &SocketAddr| !addr.ip().is_unspecified() || rtc.own.has(addr.is_ipv4());
         if rtc.listen.iter().any(is_told) {
             return;
         }

@@ -3,6 +3,7 @@
 //! The browsers' ends are made of our own wire, SRTP and DTLS; what they check is behaviour: each
 //! frame is shown or skipped to a keyframe, numbers are never used twice, requests do not storm.
 
+mod hello;
 mod hostile;
 mod layers;
 mod moves;

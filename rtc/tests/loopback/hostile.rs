@@ -8,32 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_rtc::{
-    CONSENT_MIN, EndReason,
-    dtls::{Dtls, Identity},
-    sdp::{Direction, DtlsRole},
-};
+use weir_rtc::{CONSENT_MIN, EndReason, sdp::Direction};
 
 use crate::{
+    hello::hellos,
     media::Stream,
     peer::{Peer, run_until},
     server::Server,
     strangers::{Checker, bind, check, counted, receive, send},
 };
-
-/// A ClientHello, and the same with nothing but NULL suites.
-fn hellos() -> [Vec<u8>; 2] {
-    let identity = Identity::generate().expect("a certificate");
-    let mut dtls = Dtls::new(&identity, DtlsRole::Active, Vec::new(), Instant::now());
-    let hello = dtls.poll_transmit().expect("a ClientHello").to_vec();
-    // The suites stand behind a session id and a cookie (RFC 6347 section 4.2.1).
-    let cookie_at = 60 + usize::from(hello[59]);
-    let suites_at = cookie_at + 1 + usize::from(hello[cookie_at]);
-    let mut null = hello.clone();
-    let len = usize::from(u16::from_be_bytes([null[suites_at], null[suites_at + 1]]));
-    null[suites_at + 2..suites_at + 2 + len].fill(0);
-    [hello, null]
-}
 
 /// A client's checks as somebody makes them who has seen its names: signed with another password, for another
 /// peer, cut within the MAC, and nominating.
@@ -49,7 +32,7 @@ fn a03_a10_two_hundred_clients_connect_whatever_strangers_send_in_their_names() 
     const BATCH: usize = 20;
     let server = Server::start(2);
     let to = server.rtc.candidates()[0];
-    let (stranger, hellos) = (bind(), hellos());
+    let (stranger, hellos) = (bind(), hellos(Instant::now()));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         // Five thousand hellos a second from eight places, before, during and after.

@@ -1,6 +1,8 @@
 //! The server as its clients see it, over loopback and in real time.
 
 mod fan_out;
+#[path = "../link/hello.rs"]
+mod hello;
 mod hostile;
 mod media;
 mod moves;
